@@ -7,7 +7,6 @@
  *            1 | walk 31 | ID_i 32                              a walk goes on at that node
  */
 
-import { randomInt } from 'node:crypto';
 import { feedEntryOf, FIRST_CURSOR, type KeyFeedEntry, type M13 } from '@latchkey/protocol';
 import type { Keyring } from '@latchkey/keyring';
 import type { TailEntry } from './audit-tail.js';
@@ -61,12 +60,14 @@ export type OrderEntry = Extract<TailEntry, { kind: 'order' }>;
  *
  * @param head of the audit log
  * @param order that appeared, whose nodes are told; `undefined`: all of the controller's are
+ * @param draw a random whole number from 0 to below `end`
  */
 export function walkFor(
   { tid, wallMs }: KeyFeedQuestion,
   before: WalkRow | undefined,
   head: number,
   order: OrderEntry | undefined,
+  draw: (end: number) => number,
 ): WalkRow | undefined {
   if (before !== undefined && Math.abs(wallMs - before.at) < COPIES_COUNT_MS) {
     const tidBefore = BigInt(`0x${before.tid}`);
@@ -74,7 +75,7 @@ export function walkFor(
     if (tidBefore >= tid) return tidBefore === tid ? before : undefined;
   }
   return {
-    walk: randomInt(0, 2 ** 31),
+    walk: draw(2 ** 31),
     tid: tid.toString(16),
     at: wallMs,
     start: order?.seq ?? head,

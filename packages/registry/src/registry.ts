@@ -8,7 +8,7 @@ import { KEY_KIND, Keyring } from '@latchkey/keyring';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { type Commit, COMMIT_TIMEOUT_MS, EMPTY_HISTORY, type Secret, type ServerNodeRecord } from '@latchkey/protocol';
 import { type Clock, PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
 import { Histogram } from '@latchkey/runtime/telemetry';
 import type { Actor, AttributedEvent } from './audit-chain.js';
@@ -279,9 +279,7 @@ export class Registry extends RegistryReads {
 
   /** What controllers are told of their nodes' keys. */
   keyFeed(): KeyFeed {
-    const feed = this.storage.keyFeed?.(this.keyring);
-    if (feed === undefined) throw new Failure('this storage engine tells controllers nothing of keys');
-    return feed;
+    return this.storage.keyFeed(this.keyring);
   }
 
   get pendingCommitCount(): number {

@@ -233,8 +233,8 @@ export interface RegistryStorage {
    */
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
 
-  /** What controllers are told of their nodes' keys. Left out: nothing. */
-  keyFeed?(keyring: Keyring): KeyFeed;
+  /** What controllers are told of their nodes' keys. */
+  keyFeed(keyring: Keyring): KeyFeed;
 
   /**
    * All that is in it as of one moment, nothing of which can be taken back, whatever is written

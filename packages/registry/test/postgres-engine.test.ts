@@ -26,9 +26,9 @@ import {
   type PostgresStorage,
   upgradePostgresSchema,
 } from '../src/postgres/index.js';
-import type { NodeRow } from '../src/model/rows.js';
 import { Registry } from '../src/registry.js';
-import { InDoubt, type RegistryStorage, Unavailable } from '../src/storage.js';
+import { InDoubt, Unavailable } from '../src/storage.js';
+import { keyFeedContract } from './contract/key-feed-contract.js';
 import { nodeRow, nodesOf, orderRow, problemsOf, putNode } from './contract/storage-contract.js';
 
 process.umask(0o077);
@@ -427,72 +427,10 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     });
   });
 
-  describe('the key feed', () => {
-    const at = WALL;
-    const node = (registry: Registry, idI: number, more: Partial<NodeRow> = {}): NodeRow =>
-      nodeRow({ key: registry.keyring.seal({ kind: KEY_KIND.node, id: idI }, copyOf(MASTER)), ...more });
-    const put = (registry: Registry, idI: number, more: Partial<NodeRow>): Promise<void> =>
-      registry.write({ nodes: [idI] }, ({ head }) => ({
-        result: undefined,
-        events: [{ what: 'node moved', node: idI, at }],
-        put: { nodes: [[idI, node(registry, idI, { ...more, entry: head.seq + 1 })]] },
-      }));
-    const order = (registry: Registry, number: number, ids: readonly number[]): Promise<void> =>
-      registry.write({ nodes: ids }, () => ({
-        result: undefined,
-        events: [{ what: 'order created', order: number, controller: 1, at }],
-        put: { orders: [[number, orderRow()]], nodes: ids.map((idI) => [idI, node(registry, idI, { order: number })] as const) },
-      }));
-    const committed = { idC: 1, tid: 'ab', ts: at, nidI: new Uint8Array(18), lifetime: 0, at };
-
-    /** What controller 1 is told while all of this happens, cursors left out. */
-    async function told(registry: Registry): Promise<unknown[]> {
-      const feed = registry.keyFeed();
-      const all: unknown[] = [];
-      let [cursor, tid] = [0n, 1n];
-      const ask = async (): Promise<void> => {
-        for (let more = true; more;) {
-          const answer = await feed.answer({ idC: 1, tid: tid++, cursor, wallMs: at });
-          if (answer === 'behind') throw new Error('behind');
-          ({ cursor, more } = answer);
-          all.push(
-            answer.entries.map(({ applicationRoot, ...entry }) => [entry, applicationRoot?.toHex()]),
-            more,
-          );
-        }
-      };
-      const ids = Array.from({ length: 100 }, (_, i) => i);
-      await order(registry, 1, ids);
-      for (const idI of ids.slice(0, 5)) await put(registry, idI, { initial: false, committed });
-      await ask();
-      await put(registry, 3, { initial: false, committed, controller: 2 });
-      await put(registry, 200, { controller: 2 });
-      await put(registry, 4, { initial: false, committed, disabled: true });
-      await put(registry, 5, {});
-      await ask();
-      await registry.write({ nodes: [1] }, () => ({
-        result: undefined,
-        events: [{ what: 'node removed', node: 1, at }],
-        remove: { nodes: [1] },
-      }));
-      await order(registry, 2, [300, 301]);
-      await ask();
-      await ask();
-      // One of another registry, and one beyond the end.
-      all.push(await feed.answer({ idC: 1, tid, cursor: cursor + (1n << 36n), wallMs: at }));
-      all.push(await feed.answer({ idC: 1, tid, cursor: cursor + 99n, wallMs: at }));
-      return all;
-    }
-
-    it('tells controllers what LMDB does', async () => {
-      const create = (storage: RegistryStorage): Promise<Registry> =>
-        Registry.createOn(storage, 'registry', () => Promise.resolve(copyOf(MASTER)), 'test');
-      const lmdb = await Registry.create(await tempFolder(), () => Promise.resolve(copyOf(MASTER)), 'test');
-      onTestFinished(() => lmdb.close());
-      const answers = await told(await create(await open()));
-      expect(answers).toEqual(await told(lmdb));
-      expect(answers.at(-1)).toBe('behind');
-    });
+  keyFeedContract(async () => {
+    const [storage, other] = [await open(), await open()];
+    const registry = await Registry.createOn(storage, 'registry', () => Promise.resolve(copyOf(MASTER)), 'test');
+    return { registry, other: await Registry.openOn(other, 'registry', copyOf(MASTER), 'test') };
   });
 
   describe('an auth-server on it', () => {

@@ -48,10 +48,11 @@ import type {
 import type { RegistryContents } from '../contents.js';
 import type { KeyFeed } from '../key-feed.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
+import { SnapshotKeyFeed } from '../snapshot-key-feed.js';
 import type { LmdbAuditTable } from './audit-table.js';
 import { readContents } from './contents.js';
 import { LmdbNodeIndex } from './lmdb-node-index.js';
-import { LmdbKeyFeed } from './lmdb-key-feed.js';
+import { LmdbFeedSource } from './lmdb-feed-source.js';
 import { readVersioned, RowCache } from './row-cache.js';
 import { restoreAdvice, type Tables } from './tables.js';
 
@@ -200,7 +201,7 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   keyFeed(): KeyFeed {
-    return new LmdbKeyFeed(this.tables);
+    return new SnapshotKeyFeed(new LmdbFeedSource(this.tables));
   }
 
   nodeCount(): number {

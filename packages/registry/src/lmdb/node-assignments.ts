@@ -8,13 +8,7 @@ import { randomInt } from 'node:crypto';
 import { scanTable } from '@latchkey/lmdb';
 import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { MAX_INCARNATION, type WalkRow } from '../key-feed.js';
-import {
-  type AssignedNode,
-  type AssignmentTable,
-  type FormerAssignment,
-  formerAssignments,
-  latestTid,
-} from '../model/node-assignments.js';
+import { type AssignedNode, type AssignmentTable, type FormerAssignment, formerAssignments } from '../model/node-assignments.js';
 import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
@@ -104,18 +98,6 @@ export class NodeAssignments implements AssignmentTable {
   setComplete(): void {
     this.drawIncarnation();
     this.#metadata.putSync(COMPLETE_KEY, COMPLETE);
-  }
-
-  /** TID of the node's latest commit through controller `idC`, 0 if there was none. */
-  latestTid(idI: number, idC: number, row: NodeRow | undefined): bigint {
-    return latestTid(row, this.former(idI, idC), idC);
-  }
-
-  /**
-   * Whether the node was the controller's, and ceased to be so after this entry of the audit log.
-   */
-  leftAfter(idI: number, idC: number, entry: number): boolean {
-    return (this.former(idI, idC)?.until ?? 0) > entry;
   }
 
   *nodesOf(idC: number, from: number = 0): Generator<AssignedNode> {

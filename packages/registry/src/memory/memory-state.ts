@@ -1,5 +1,6 @@
 import { chainEntry, type ChainHead, EMPTY_CHAIN, hashOfEntry, type AttributedEvent, type StoredChain } from '../audit-chain.js';
 import type { AuditTable } from '../audit-log.js';
+import type { WalkRow } from '../key-feed.js';
 import {
   type AssignedNode,
   type AssignmentTable,
@@ -40,9 +41,13 @@ export class MemoryState implements AuditTable, AssignmentTable {
   readonly metadata: Map<MetadataName, Box>;
   /** By ID_i and ID_c. */
   readonly formerAssignments: Map<string, FormerAssignment>;
+  /** Of each controller through its nodes. */
+  readonly walks: Map<number, WalkRow>;
   readonly entries: Map<number, Buffer>;
   start: ChainHead;
   head: ChainHead;
+  /** Names the registry in cursors of the key feed, until it is restored. */
+  incarnation: number;
 
   constructor(from?: MemoryState) {
     this.nodes = new Map(from?.nodes);
@@ -56,9 +61,11 @@ export class MemoryState implements AuditTable, AssignmentTable {
     this.controllerActivity = new Map(from?.controllerActivity);
     this.metadata = new Map(from?.metadata);
     this.formerAssignments = new Map(from?.formerAssignments);
+    this.walks = new Map(from?.walks);
     this.entries = new Map(from?.entries);
     this.start = from?.start ?? EMPTY_CHAIN;
     this.head = from?.head ?? EMPTY_CHAIN;
+    this.incarnation = from?.incarnation ?? 0;
   }
 
   get length(): number {
@@ -117,6 +124,12 @@ export class MemoryState implements AuditTable, AssignmentTable {
     return [...this.formerAssignments]
       .map(([ids, former]) => [ids.split(' ').map(Number) as [number, number], former] as const)
       .toSorted(([[idA, ofA]], [[idB, ofB]]) => idA - idB || ofA - ofB);
+  }
+
+  /** Cursors of the key feed from before count no more. */
+  startIncarnation(incarnation: number): void {
+    this.incarnation = incarnation;
+    this.walks.clear();
   }
 
   /** Takes out the first entries of the log, through `last` at most; gives how many. */

@@ -1,13 +1,17 @@
 /**
  * A storage engine in memory, for simulation: the same interface and the same promises as LMDB, and
- * faults to order that break them. Nothing in it is random, and no timer is its own.
+ * faults to order that break them. What it draws at random is drawn by the owner of the database,
+ * and no timer is its own.
  *
  * A `MemoryDatabase` is what several servers share; each has a `MemoryStorage` that is connected to
  * it.
  */
 
+import { randomInt } from 'node:crypto';
+import type { Keyring } from '@latchkey/keyring';
 import type { AttributedEvent } from '../audit-chain.js';
 import type { AuditTable } from '../audit-log.js';
+import { type KeyFeed, MAX_INCARNATION } from '../key-feed.js';
 import {
   type ActivityBatch,
   type GatheredNode,
@@ -22,6 +26,7 @@ import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import type { RegistryContents } from '../contents.js';
 import { idTaken, noLongerPending } from '../registry-failures.js';
+import { type FeedSource, SnapshotKeyFeed } from '../snapshot-key-feed.js';
 import {
   type Decide,
   InDoubt,
@@ -34,6 +39,7 @@ import {
   Unavailable,
 } from '../storage.js';
 import { readContents } from './contents.js';
+import { MemoryFeedSource } from './memory-feed-source.js';
 import { MemorySnapshot } from './memory-snapshot.js';
 import { countNodes, listNodes } from './node-list.js';
 import { MemoryState, pageOf, retiredPageOf, type Step, stepsOf } from './memory-state.js';
@@ -66,9 +72,13 @@ export class MemoryDatabase {
   #durable = new MemoryState();
   /** Whether a write is not in that: none after it is, either. */
   #behind = false;
+  /** A whole number from 0 to below `end`, at random. */
+  readonly draw: (end: number) => number;
 
-  constructor(scheduler: Scheduler) {
+  constructor(scheduler: Scheduler, draw: (end: number) => number = (end) => randomInt(end)) {
     this.#scheduler = scheduler;
+    this.draw = draw;
+    this.restored();
   }
 
   get state(): MemoryState {
@@ -86,10 +96,16 @@ export class MemoryDatabase {
    * on.
    */
   fork(): MemoryDatabase {
-    const fork = new MemoryDatabase(this.#scheduler);
+    const fork = new MemoryDatabase(this.#scheduler, this.draw);
     fork.#visible = new MemoryState(this.#durable);
     fork.#durable = new MemoryState(this.#durable);
     return fork;
+  }
+
+  /** What stands in it was taken from a backup: controllers are told of all their nodes again. */
+  restored(): void {
+    const incarnation = this.draw(MAX_INCARNATION) + 1;
+    this.apply([(state) => state.startIncarnation(incarnation)]);
   }
 
   after(delayMs: number | undefined, action: () => void): void {
@@ -278,6 +294,17 @@ export class MemoryStorage implements RegistryStorage {
   contents(): Promise<RegistryContents> {
     if (!this.#reachable) return Promise.reject(unavailable());
     return Promise.resolve(readContents(this.#database.state));
+  }
+
+  keyFeed(keyring: Keyring): KeyFeed {
+    return new SnapshotKeyFeed(this.feedSource(keyring));
+  }
+
+  protected feedSource(keyring: Keyring): FeedSource {
+    return new MemoryFeedSource(() => {
+      this.#requireReachable();
+      return this.#database;
+    }, keyring);
   }
 
   maintain(): void {

@@ -4,6 +4,7 @@
  * says, and is then told again.
  */
 
+import { randomInt } from 'node:crypto';
 import type { Keyring } from '@latchkey/keyring';
 import { FIRST_CURSOR, type KeyFeedEntry, type M13, MAX_FEED_ENTRIES } from '@latchkey/protocol';
 import { parseEntry } from '../audit-chain.js';
@@ -85,7 +86,7 @@ export class PostgresKeyFeed implements KeyFeed {
       decide({ head }, [answer]) {
         const record = answer?.rows[0];
         const before = record && toWalk(record);
-        const begun = walkFor(question, before, head.seq, order);
+        const begun = walkFor(question, before, head.seq, order, (end) => randomInt(end));
         if (begun === undefined || begun === before) return { result: begun };
         const { walk, tid, at, start } = begun;
         const values = [idC, walk, tid, at, start, begun.order ?? null];

@@ -9,11 +9,13 @@ import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Failure } from '@latchkey/runtime/failure';
 import { Child, tempFolder } from '@latchkey/test-support/fixtures';
+import { newRegistry, openRegistry } from '@latchkey/test-support/registry-fixtures';
 import { parseEntry } from '../../src/audit-chain.js';
 import { LmdbStorage } from '../../src/lmdb/lmdb-storage.js';
 import { Tables } from '../../src/lmdb/tables.js';
 import { MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
 import type { RegistryStorage } from '../../src/storage.js';
+import { keyFeedContract } from './key-feed-contract.js';
 import { nodeListContract } from './node-list-contract.js';
 import {
   entriesOf,
@@ -43,6 +45,10 @@ describe('LMDB', () => {
   };
   storageContract(open);
   nodeListContract(open);
+  keyFeedContract(async () => {
+    const registry = await newRegistry();
+    return { registry, other: await openRegistry(registry.folder) };
+  });
 
   it('agrees with the engine in memory on whatever is written', async () => {
     const id = fc.integer({ min: 1, max: 6 });

@@ -8,11 +8,13 @@ import { AuthServer } from '@latchkey/auth-server';
 import { collected, CapturedLog } from '@latchkey/test-support/fixtures';
 import { copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
 import { KEY_KIND } from '@latchkey/keyring';
-import type { Secret } from '@latchkey/protocol';
+import type { M13, Secret } from '@latchkey/protocol';
 import { InDoubt, Unavailable } from '../../src/storage.js';
 import { type Fate, MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
+import { type KeyFeed, START_OVER } from '../../src/key-feed.js';
 import { initialKeyId } from '../../src/initial-key-id.js';
 import { Registry } from '../../src/registry.js';
+import { keyFeedContract } from './key-feed-contract.js';
 import { nodeListContract } from './node-list-contract.js';
 import { nodeRow, nodesOf, orderRow, problemsOf, putNode, storageContract } from './storage-contract.js';
 
@@ -48,6 +50,27 @@ describe('memory', () => {
   };
   storageContract(open);
   nodeListContract(open);
+  keyFeedContract(async () => {
+    const { storage, other } = await open();
+    const registry = await Registry.createOn(storage, 'memory', () => Promise.resolve(copyOf(MASTER)), 'test');
+    return { registry, other: await Registry.openOn(other, 'memory', copyOf(MASTER), 'test') };
+  });
+
+  it('has controllers start over once it is restored', async () => {
+    const database = new MemoryDatabase(new World());
+    const registry = await Registry.createOn(
+      new MemoryStorage(database),
+      'memory',
+      () => Promise.resolve(copyOf(MASTER)),
+      'test',
+    );
+    const ask = (tid: bigint, cursor: bigint): ReturnType<KeyFeed['answer']> =>
+      registry.keyFeed().answer({ idC: ID_C, tid, cursor, wallMs: WALL });
+    const { cursor } = (await ask(1n, 0n)) as M13;
+    expect(await ask(2n, cursor)).toMatchObject({ cursor, more: false });
+    database.restored();
+    expect(await ask(3n, cursor)).toEqual(START_OVER);
+  });
 });
 
 describe('a fault', () => {
