@@ -4,17 +4,17 @@
  * decided by `KeyFeedClient`.
  */
 
-import { setTimeout as pause } from 'node:timers/promises';
 import {
   formatId,
   type JoinResult,
   KeyFeedClient,
+  type KeyFeedClientOptions,
   type KeyFeedDecision,
   type KeyFeedPage,
   type Secret,
 } from '@latchkey/protocol';
 import type { ApplicationRootStore, FeedProgress } from '@latchkey/key-delivery/store';
-import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
+import { type Clock, type Log, PROCESS_TIME, type ProcessTime, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { LabelledCounter, type Metric, samples } from '@latchkey/runtime/telemetry';
 import type { AuthServerClient } from './auth-server-client.js';
@@ -39,6 +39,20 @@ const ALARM_INTERVALS = 6;
 /** How long the keys have not been confirmed is written after so long, in ms: a kill costs that. */
 const UNVERIFIED_WRITE_MS = 60_000;
 
+/** What the key feed needs of the store of application roots. */
+export type KeyFeedStore = Pick<
+  ApplicationRootStore,
+  | 'feedProgress'
+  | 'saveFeedProgress'
+  | 'applyPage'
+  | 'forgetOld'
+  | 'loadDue'
+  | 'announceAll'
+  | 'onLateJoin'
+  | 'isVerified'
+  | 'isWithdrawn'
+>;
+
 const EMPTY: Uint8Array = new Uint8Array(0);
 
 export interface KeyFeedOptions {
@@ -47,8 +61,8 @@ export interface KeyFeedOptions {
   readonly skCs: Secret;
   readonly nextTid: () => bigint | undefined;
   readonly randomBytes: (n: number) => Uint8Array;
-  readonly authServer: AuthServerClient;
-  readonly store: ApplicationRootStore;
+  readonly authServer: Pick<AuthServerClient, 'request'>;
+  readonly store: KeyFeedStore;
   readonly clock: Clock;
   readonly log: Log;
   readonly intervalMs: number;
@@ -57,15 +71,20 @@ export interface KeyFeedOptions {
    * are. Time in which the controller does not run does not count.
    */
   readonly maxUnverifiedMs: number;
+  /** Left out: that of the profile. */
+  readonly newClient?: (options: KeyFeedClientOptions) => KeyFeedClient;
+  /** Left out: that of this process. */
+  readonly time?: ProcessTime;
 }
 
 export class KeyFeed {
   readonly #client: KeyFeedClient;
-  readonly #authServer: AuthServerClient;
-  readonly #store: ApplicationRootStore;
+  readonly #authServer: Pick<AuthServerClient, 'request'>;
+  readonly #store: KeyFeedStore;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rateLimitedLog: RateLimitedLog;
+  readonly #pause: ProcessTime['pause'];
   readonly #intervalMs: number;
   readonly #polls = new LabelledCounter<'complete' | 'missed'>(['complete', 'missed']);
   readonly #closed = new AbortController();
@@ -88,13 +107,16 @@ export class KeyFeed {
   /** Why a page that the disk was given was not written. */
   #writeFailure: Failure | undefined;
 
-  constructor({ authServer, store, clock, log, intervalMs, maxUnverifiedMs, ...link }: KeyFeedOptions) {
-    this.#client = new KeyFeedClient({ ...link, cursor: store.feedProgress.cursor });
+  constructor(options: KeyFeedOptions) {
+    const { idC, skCs, nextTid, randomBytes, authServer, store, clock, log, intervalMs, maxUnverifiedMs } = options;
+    const { newClient = (link): KeyFeedClient => new KeyFeedClient(link), time = PROCESS_TIME } = options;
+    this.#client = newClient({ idC, skCs, nextTid, randomBytes, cursor: store.feedProgress.cursor });
     this.#authServer = authServer;
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
-    this.#rateLimitedLog = new RateLimitedLog(log);
+    this.#rateLimitedLog = new RateLimitedLog(log, time);
+    this.#pause = time.pause;
     this.#intervalMs = intervalMs;
     this.#maxUnverifiedMs = maxUnverifiedMs;
     this.#startedAt = clock().monotonicMs;
@@ -343,6 +365,6 @@ export class KeyFeed {
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (ms > 0) await pause(ms, undefined, { signal, ref: false }).catch(() => undefined);
+    if (ms > 0) await this.#pause(ms, signal);
   }
 }

@@ -89,7 +89,7 @@ export {
   openM13,
   sealM12,
 } from './key-feed-messages.js';
-export { KeyFeedClient, type KeyFeedDecision, type KeyFeedPage } from './key-feed-client.js';
+export { KeyFeedClient, type KeyFeedClientOptions, type KeyFeedDecision, type KeyFeedPage } from './key-feed-client.js';
 export { feedEntryOf, isFeedRequestInTime, KeyFeedLimiter, sealFeedAnswer, sealFeedRefusal } from './key-feed-server.js';
 export {
   decodeLinkRequest,

@@ -8,17 +8,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  afterEntry,
-  afterJoin,
-  FIRST_CURSOR,
-  isForgettable,
-  type JoinResult,
-  type KeyFeedPage,
-  NO_TID_COUNTS,
-  type Secret,
-  TOMBSTONE_MS,
-} from '@latchkey/protocol';
+import { FIRST_CURSOR, isForgettable, type JoinResult, type KeyFeedPage, type Secret, TOMBSTONE_MS } from '@latchkey/protocol';
 import { Histogram } from '@latchkey/runtime/telemetry';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
@@ -28,16 +18,8 @@ import type { Database, RootDatabase } from 'lmdb';
 import { DEFAULT_OVERLAP_MS } from '../config.js';
 import type { KeySource, NodeKeys } from '../key-source.js';
 import { type FeedProgress, type FeedRow, fromFeedRow, toFeedRow } from './feed-progress.js';
-import {
-  fromRow,
-  isGivenOutAlike,
-  type NodeKeysRow,
-  openKeys,
-  receivedEntry,
-  rewrapRow,
-  type SealedNodeKeys,
-  toRow,
-} from './node-key-rows.js';
+import { applyJoin, applyPage, type NodeKeyTable } from './node-key-changes.js';
+import { fromRow, isGivenOutAlike, type NodeKeysRow, openKeys, rewrapRow, type SealedNodeKeys, toRow } from './node-key-rows.js';
 import { putAside } from './set-aside-store.js';
 import { dropAll, FEED_KEY, openTables, putSealCheck, sealState, type StoreTables } from './store-tables.js';
 
@@ -247,11 +229,12 @@ export class ApplicationRootStore implements KeySource {
       try {
         // A page that follows one that was not written must not be written either.
         if (operations.some(({ kind }) => kind === 'page')) await Promise.all(before);
+        const table = this.#table(changed);
         await this.#write(() => {
           changed.clear();
           for (const operation of operations) {
-            if (operation.kind === 'join') this.#putSync(operation.joined, changed);
-            else this.#applySync(operation, changed);
+            if (operation.kind === 'join') this.#putSync(operation.joined, table);
+            else this.#applySync(operation, table);
           }
         });
         for (const operation of operations) if (operation.kind === 'join') this.putDurations.observeSince(operation.since);
@@ -297,9 +280,10 @@ export class ApplicationRootStore implements KeySource {
     this.#unwritten.clear();
     const changed = new Set<number>();
     try {
+      const table = this.#table(changed);
       await this.#write(() => {
         changed.clear();
-        for (const joined of due) this.#putSync(joined, changed);
+        for (const joined of due) this.#putSync(joined, table);
       });
     } catch (error) {
       for (const joined of due) this.#remember(joined);
@@ -310,40 +294,24 @@ export class ApplicationRootStore implements KeySource {
     return due.length;
   }
 
-  /** Inside a write transaction. `changed`: nodes of which others are given something else now. */
-  #putSync({ idI, tid, ts, applicationRoot, keyId, lifetime }: JoinResult, changed: Set<number>): void {
-    const before = this.#sealedKeys(idI);
-    const joinedAt = Number(ts);
-    const generation = {
-      applicationRoot: this.#seal(idI, applicationRoot),
-      keyId,
-      tid,
-      joinedAt,
-      expiresAt: lifetime === 0 ? undefined : joinedAt + 1000 * lifetime,
-    };
-    const after = afterJoin(before, generation, { wallMs: this.#now(), overlapMs: this.#overlapMs });
-    if (after === undefined) this.onLateJoin(idI);
-    else this.#store(idI, before, after, changed);
+  /** Inside a write transaction. */
+  #putSync(joined: JoinResult, table: NodeKeyTable): void {
+    if (!applyJoin(table, joined, { wallMs: this.#now(), overlapMs: this.#overlapMs })) this.onLateJoin(joined.idI);
   }
 
-  #applySync(
-    { page: { entries, retains }, progress }: { readonly page: StoredPage; readonly progress: FeedProgress },
-    changed: Set<number>,
-  ): void {
-    const now = { wallMs: this.#now(), overlapMs: this.#overlapMs };
-    for (const entry of entries) {
-      const before = this.#sealedKeys(entry.idI);
-      const received = receivedEntry(before, entry, now.wallMs, (root) => this.#seal(entry.idI, root));
-      if (received !== undefined) this.#store(entry.idI, before, afterEntry(before, received, now), changed);
-    }
-    if (retains !== undefined) {
-      for (const idI of Array.from(this.#nodeKeys.getKeys())) {
-        const before = this.#sealedKeys(idI);
-        if (retains(idI) || before === undefined) continue;
-        this.#store(idI, before, afterEntry(before, { state: 'removed', tid: NO_TID_COUNTS }, now), changed);
-      }
-    }
+  #applySync({ page, progress }: { readonly page: StoredPage; readonly progress: FeedProgress }, table: NodeKeyTable): void {
+    applyPage(table, page, { wallMs: this.#now(), overlapMs: this.#overlapMs });
     this.#putProgress(progress);
+  }
+
+  /** `changed`: nodes of which others are given something else now. */
+  #table(changed: Set<number>): NodeKeyTable {
+    return {
+      get: (idI) => this.#sealedKeys(idI),
+      put: (idI, before, after) => this.#store(idI, before, after, changed),
+      ids: () => this.#nodeKeys.getKeys(),
+      seal: (idI, applicationRoot) => this.#seal(idI, applicationRoot),
+    };
   }
 
   #store(idI: number, before: SealedNodeKeys | undefined, after: SealedNodeKeys, changed: Set<number>): void {
