@@ -225,6 +225,7 @@ export class KeyFeed {
     await this.#tellFailure(() => this.#saveProgress({ confirmedAt: undefined }));
     while (!this.#closed.signal.aborted) {
       this.#wake = new AbortController();
+      const askedAt = this.#clock().monotonicMs;
       const waiting = this.#waiting.splice(0);
       const isComplete = await this.#follow();
       this.#note(isComplete);
@@ -232,7 +233,9 @@ export class KeyFeed {
       await this.#keepUnverified(UNVERIFIED_WRITE_MS);
       for (const resolve of waiting) resolve(isComplete);
       await this.#tellFailure(() => this.#store.forgetOld());
-      if (this.#waiting.length === 0) await this.#sleep(this.#intervalMs, this.#wake.signal);
+      // From one question to the next: one that nobody answers takes longer than the interval.
+      const left = askedAt + this.#intervalMs - this.#clock().monotonicMs;
+      if (this.#waiting.length === 0) await this.#sleep(left, this.#wake.signal);
     }
   }
 

@@ -17,6 +17,7 @@ import {
   type RespondentBounds,
   Secret,
 } from '@latchkey/protocol';
+import { PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
 import { encodeNid } from '@latchkey/runtime/net';
 import type { PostResponse, PostRequest } from '@latchkey/coap';
 import { onTestFinished } from 'vitest';
@@ -38,7 +39,7 @@ export const ID_C = 1;
  */
 const WALL = 4_000_000_000_000;
 /** A feed asks at this interval once it is started, as a controller's does. */
-const FEED_INTERVAL_MS = 10_000;
+export const FEED_INTERVAL_MS = 10_000;
 /** Master key of the stores here. */
 export const MASTER: Secret = newSecret();
 export const ID_I = 0xa1b2;
@@ -75,7 +76,7 @@ export class Network {
   /** It asks once it is started. */
   readonly keyFeed: KeyFeed;
   /** Another feed of this controller, as after a restart. */
-  readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient) => KeyFeed;
+  readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient, time?: ProcessTime) => KeyFeed;
   readonly applicationRoots: ApplicationRootStore;
   readonly log: CapturedLog;
   /** The clocks of controller and server; set them. */
@@ -130,8 +131,8 @@ export class Network {
       intervalMs: FEED_INTERVAL_MS,
       maxUnverifiedMs: options.maxUnverifiedMs ?? 0,
     };
-    const newKeyFeed = (store: ApplicationRootStore, to = authServer): KeyFeed =>
-      new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store });
+    const newKeyFeed: Network['newKeyFeed'] = (store, to = authServer, time = PROCESS_TIME) =>
+      new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store, time });
     const keyFeed = newKeyFeed(applicationRoots);
     const controller = new Controller({ respondent, authServer, applicationRoots, keyFeed, clock, log: log.log });
     onTestFinished(async () => {

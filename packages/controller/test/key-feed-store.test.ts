@@ -8,6 +8,7 @@ import { AuthServer } from '@latchkey/auth-server';
 import { addController, enrol, moveNodes, NodeBatch, removeNodes, resetNode, setDisabled } from '@latchkey/operations';
 import { deriveApplicationRoot, deriveKeyId, Secret } from '@latchkey/protocol';
 import { backup, Registry, restore } from '@latchkey/registry';
+import type { ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -15,6 +16,7 @@ import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
 import type { KeyFeed } from '../src/key-feed.js';
 import {
+  FEED_INTERVAL_MS,
   ID_C,
   ID_I,
   MASTER,
@@ -252,6 +254,31 @@ describe('a controller', () => {
     isSilent = false;
     expect(await network.keyFeed.askNow()).toBe(true);
     expect(network.log.withMessage('the auth-server has confirmed the keys of the nodes again')).toHaveLength(1);
+  });
+
+  it('asks again after the interval, and at once after a question that took longer', async () => {
+    const { network } = await joinedTwice();
+    const durations = [15_000, 2_000];
+    let paused: (ms: number) => void = () => undefined;
+    const firstPause = new Promise<number>((resolve) => (paused = resolve));
+    const time: ProcessTime = {
+      now: () => network.now.monotonicMs,
+      pause: (ms, signal) => {
+        paused(ms);
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
+      },
+    };
+    const silent: AuthServerClient = {
+      request: () => {
+        network.now.monotonicMs += durations.shift() ?? 0;
+        return Promise.resolve(undefined);
+      },
+      close: () => Promise.resolve(),
+    };
+    const feed = stopped(network.newKeyFeed(network.applicationRoots, silent, time));
+    feed.start();
+    expect(await firstPause).toBe(FEED_INTERVAL_MS - 2_000);
+    expect(durations).toEqual([]);
   });
 
   it('gives out no key once it has run for max_unverified without an answer, over restarts, and then again', async () => {
