@@ -5,15 +5,20 @@ import type { WalkRow } from '../key-feed.js';
 import type { AssignedNode, FormerAssignment } from '../model/node-assignments.js';
 import type { NodeRow, OrderRow } from '../model/rows.js';
 import type { FeedSource } from '../snapshot-key-feed.js';
-import type { MemoryState } from './memory-state.js';
-import type { MemoryDatabase } from './memory-storage.js';
+import type { MemoryState, Step } from './memory-state.js';
+
+interface Database {
+  readonly state: MemoryState;
+  apply(steps: readonly Step[]): void;
+  draw(end: number): number;
+}
 
 export class MemoryFeedSource implements FeedSource {
   readonly keyring: Keyring;
-  readonly #database: () => MemoryDatabase;
+  readonly #database: () => Database;
 
   /** @param database that the server sees. Throws Unavailable if it sees none. */
-  constructor(database: () => MemoryDatabase, keyring: Keyring) {
+  constructor(database: () => Database, keyring: Keyring) {
     this.#database = database;
     this.keyring = keyring;
   }

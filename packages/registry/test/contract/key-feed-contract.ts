@@ -59,7 +59,9 @@ class Asker {
     return registry.keyFeed().answer({ idC: ID_C, tid: this.#tid++, cursor, wallMs: WALL });
   }
 
-  /** Until there is no more: each answer's nodes, with state and TID, and whose root is the key's. */
+  /**
+   * Until there is no more: each answer's nodes, with state and TID, and whose root is the key's.
+   */
   async follow(): Promise<string[][]> {
     const pages: string[][] = [];
     for (let more = true; more;) {

@@ -5,7 +5,7 @@
 
 import type { Clocks } from '@latchkey/protocol';
 import { Secret } from '@latchkey/protocol';
-import { moveNodes, removeNodes, resetNode, setController } from '@latchkey/operations';
+import { moveNodes, removeNodes, resetNode, setController, setDisabled } from '@latchkey/operations';
 import { hadInitialKey, type Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { type InitialNode, newNode, newOrder, type SimulatedRegistry, type Snapshot } from './simulated-registry.js';
@@ -62,6 +62,11 @@ export class Administrator {
   /** `node move`. */
   move(idI: number, idC: number): void {
     this.#run((registry) => moveNodes(registry, [idI], idC));
+  }
+
+  /** `node disable` and `node enable`. */
+  setDisabled(idI: number, disabled: boolean): void {
+    this.#run((registry) => setDisabled(registry, [idI], disabled));
   }
 
   /** `controller set --pass-through`. */

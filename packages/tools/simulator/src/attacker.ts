@@ -30,7 +30,7 @@ import {
   TYPE,
 } from '@latchkey/protocol';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
-import { type Address, type Datagram, flipBit, hostOf, type Kind, kindOf } from './network.js';
+import { type Address, type Datagram, flipBit, hostOf, type AnyKind, kindOf } from './network.js';
 import { type AttackerScenario, ROGUE_IDC, type Tactic } from './scenario.js';
 import type { SimulationContext } from './simulation-context.js';
 
@@ -56,7 +56,7 @@ export interface AttackerPlan {
 export class Attacker {
   readonly #context: SimulationContext;
   readonly #plan: AttackerPlan;
-  readonly #seen = new Map<Kind, Datagram[]>();
+  readonly #seen = new Map<AnyKind, Datagram[]>();
   /** The latest request of each client that is not known to be answered. */
   readonly #pending = new Map<Address, Datagram>();
   readonly #keys: Secret[];
@@ -150,7 +150,7 @@ export class Attacker {
   }
 
   /** Some octets that went by, of any kind or of one. */
-  #anySeen(random: SeededRandom, kinds?: readonly Kind[]): Datagram | undefined {
+  #anySeen(random: SeededRandom, kinds?: readonly AnyKind[]): Datagram | undefined {
     const seen = (kinds ?? [...this.#seen.keys()]).flatMap((kind) => this.#seen.get(kind) ?? []);
     return seen.length === 0 ? undefined : random.pick(seen);
   }
@@ -332,7 +332,7 @@ export class Attacker {
 
   // What it finds out.
 
-  #learn(datagram: Datagram, kind: Kind): void {
+  #learn(datagram: Datagram, kind: AnyKind): void {
     const request = datagram.kind === 'answer' ? this.#pending.get(datagram.to) : undefined;
     if (request === undefined || request.token !== datagram.token) return;
     if (kind === 'M4') this.#learnPsk(request.payload, datagram.payload);

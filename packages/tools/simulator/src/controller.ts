@@ -1,8 +1,8 @@
 /**
  * The controller's shell: mirrors `Controller` of packages/controller (one question under way for
  * each request, copies wait for it) and what `CoapServer` of packages/coap does around it (Echo,
- * copies of a request in work dropped). TIDs are stored ahead of their use. Its own store of PSKs
- * is left out: no rule depends on it (docs/decisions/0004).
+ * copies of a request in work dropped). TIDs are stored ahead of their use. In some worlds it keeps
+ * application roots, true by the key feed, which is the real one.
  */
 
 import {
@@ -24,6 +24,7 @@ import {
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
+import { newLog } from '@latchkey/runtime/daemon';
 import { type SeededRandom, hashText } from '@latchkey/test-support/seeded-random';
 import { Violation } from './simulation.js';
 import {
@@ -37,6 +38,8 @@ import { textOf } from './oracle.js';
 import { SimulatedFile } from './simulated-file.js';
 import type { CrashModel, Process } from './process.js';
 import type { RespondentRole } from './roles.js';
+import { SimulatedKeyFeed } from './simulated-key-feed.js';
+import type { SimulatedKeyStore } from './simulated-key-store.js';
 import { TidAllocator } from './tid-allocator.js';
 import type { SimulatedServer } from './server.js';
 import type { SimulationContext } from './simulation-context.js';
@@ -58,6 +61,8 @@ export interface ControllerPlan {
   readonly diskErrorProbability: number;
   /** Several hosts behind one address, as behind a NAT, share a network. */
   readonly networkOf: (host: string) => string;
+  /** Where application roots are kept, by the key feed. Left out: nowhere. */
+  readonly KeyStore?: typeof SimulatedKeyStore | undefined;
 }
 
 /**
@@ -88,6 +93,8 @@ export class SimulatedController {
   readonly #waitingProofs = new Map<PendingProof, WaitingProof>();
   /** In combined mode. */
   readonly #server: SimulatedServer | undefined;
+  readonly #keyStore: SimulatedKeyStore | undefined;
+  #keyFeed: SimulatedKeyFeed | undefined;
   #echoKey = '';
   #lastTid = 0n;
   /** The wall clock's error, in ms. */
@@ -109,11 +116,22 @@ export class SimulatedController {
         (kind) => this.crash(kind),
       );
     this.file = new SimulatedFile(this.process, plan.diskErrorProbability);
+    const { KeyStore, diskErrorProbability } = plan;
+    this.#keyStore = KeyStore && new KeyStore(this.process, diskErrorProbability, () => this.now.wallMs);
+    if (this.#keyStore !== undefined) this.#keyStore.onRefused = (): void => this.onFeedDisturbed();
   }
 
   get idC(): number {
     return this.plan.idC;
   }
+
+  /** What applications get of it; `undefined` while it does not run, or keeps nothing. */
+  get givenOut(): SimulatedKeyStore | undefined {
+    return this.#keyFeed && this.#keyStore;
+  }
+
+  /** Told when it cannot follow the key feed: it has just started, or its disk fails. */
+  onFeedDisturbed: () => void = () => undefined;
 
   get run(): number {
     return this.process.run;
@@ -129,6 +147,8 @@ export class SimulatedController {
 
   crash(kind: 'killed' | 'power lost'): void {
     this.file.crash(kind);
+    this.#keyStore?.crash();
+    this.#keyFeed = undefined;
     this.respondent = undefined;
     this.#inFlight.clear();
     this.#inFlightRequests.clear();
@@ -161,9 +181,35 @@ export class SimulatedController {
         randomBytes: (n) => this.random.octets(n),
         nextTid: takeTid,
       });
+      this.#followKeyFeed(takeTid);
       network.listen(`c${idC}:5683`, (datagram) => this.process.receive('takes a request', () => this.#serve(datagram)));
       this.#expire();
     });
+  }
+
+  #followKeyFeed(takeTid: () => bigint | undefined): void {
+    const [authServer, store] = [this.#authServer, this.#keyStore];
+    if (authServer === undefined || store === undefined) return;
+    this.onFeedDisturbed();
+    const nextTid = (): bigint | undefined => {
+      const tid = takeTid();
+      if (tid === undefined) this.onFeedDisturbed();
+      return tid;
+    };
+    const { process, context, plan, idC } = this;
+    this.#keyFeed = new SimulatedKeyFeed({
+      idC,
+      skCs: plan.skCs.copy(),
+      nextTid,
+      randomBytes: (n) => this.random.octets(n),
+      process,
+      authServer,
+      store,
+      clock: () => this.now,
+      log: newLog(`c${idC}`, 'info', { write: (line) => context.logLine(`c${idC}`, line) }, false),
+      newClient: context.rules.roles.keyFeedClient,
+    });
+    this.#keyFeed.start();
   }
 
   protected newTidAllocator(file: SimulatedFile, wall: number): TidAllocator {
@@ -178,6 +224,7 @@ export class SimulatedController {
     if (!this.process.up || BigInt(this.now.wallMs) * 1000n <= this.#lastTid) return false;
     this.process.crash('killed', downMs);
     this.file.remove();
+    this.#keyStore?.remove();
     return true;
   }
 
@@ -300,6 +347,7 @@ export class SimulatedController {
   #proofDecided(proof: PendingProof, decision: LinkDecision | undefined, maxAge: number | undefined): void {
     const waiting = this.#waitingProofs.get(proof);
     this.#waitingProofs.delete(proof);
+    this.#keepApplicationRoot(decision);
     for (const done of waiting?.done ?? []) this.#decided(waiting?.m5 ?? new Uint8Array(0), decision, maxAge, done);
   }
 
@@ -322,8 +370,13 @@ export class SimulatedController {
     };
     this.#authServer?.request(request, accept, (decision) => {
       this.#inFlight.delete(request);
+      this.#keepApplicationRoot(decision);
       for (const each of all) this.#decided(message, decision, maxAge, each);
     });
+  }
+
+  #keepApplicationRoot(decision: LinkDecision | undefined): void {
+    if (decision?.kind === 'answer' && decision.joined !== undefined) this.#keyFeed?.joined(decision.joined);
   }
 
   #emitRequest(message: Uint8Array, { tid, m1 }: Transaction, request: Uint8Array): void {

@@ -297,6 +297,7 @@ const powerCuts: DirectedScenario = (scenario, random) => {
       rewritten: 0,
       delayed: NONE_HELD,
     },
+    keyFeed: undefined,
     storeConditions: { stallProbability: 0, stallMs: [0], failureProbability: 0 },
     crashModels: { node: none, controller: none, server: none },
     incidents: [],

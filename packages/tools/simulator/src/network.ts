@@ -4,7 +4,7 @@
  * here as far as the roles can see it: tokens, codes, Max-Age, Echo.
  */
 
-import { type CoapCode, TYPE } from '@latchkey/protocol';
+import { type CoapCode, KEY_FEED_TYPE, TYPE } from '@latchkey/protocol';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Simulation } from './simulation.js';
 
@@ -34,6 +34,9 @@ const MESSAGES = ['M1', 'M2', 'M3', 'M4', 'M5', 'M6', 'M7', 'M8', 'M9'] as const
 export type Kind = (typeof MESSAGES)[number] | 'error';
 export const KINDS: readonly Kind[] = [...MESSAGES, 'error'];
 
+/** The same, with the messages of the key feed. */
+export type AnyKind = Kind | 'M12' | 'M13';
+
 /** How the network is. Probabilities are for each datagram, times in ms. */
 export interface NetworkConditions {
   readonly lost: Readonly<Record<Kind, number>>;
@@ -45,14 +48,25 @@ export interface NetworkConditions {
   /** On its way an M1 becomes that of another node. */
   readonly rewritten: number;
   readonly delayed: { readonly kinds: readonly Kind[]; readonly probability: number; readonly ms: readonly [number, number] };
+  /** M12 and M13, which have weather of their own. */
+  readonly feed: FeedConditions;
+}
+
+export interface FeedConditions {
+  readonly lost: number;
+  readonly delayed: { readonly probability: number; readonly ms: readonly [number, number] };
+  /** None arrives for a while. */
+  readonly blackout: { readonly from: number; readonly to: number } | undefined;
 }
 
 export function hostOf(address: Address): string {
   return address.slice(0, address.indexOf(':'));
 }
 
-export function kindOf({ payload }: Pick<Datagram, 'payload'>): Kind {
+export function kindOf({ payload }: Pick<Datagram, 'payload'>): AnyKind {
   const type = payload[0] ?? 0;
+  if (type === KEY_FEED_TYPE.M12) return 'M12';
+  if (type === KEY_FEED_TYPE.M13) return 'M13';
   if (type === TYPE.M10) return 'M3';
   if (type === TYPE.M11) return 'M8';
   return type >= TYPE.M1 && type <= TYPE.M9 ? (MESSAGES[(type & 0x0f) - 1] ?? 'error') : 'error';
@@ -73,6 +87,9 @@ export class SimulatedNetwork {
   readonly #random: SeededRandom;
   /** Whether there is a siege, once that is known. */
   #isBlackoutTriggered: boolean | undefined;
+  #isFeedBlackoutTriggered: boolean | undefined;
+  /** Told of whose M12 or M13 the network has not delivered as it was sent. */
+  feedDisturbed: (controller: string) => void = () => undefined;
   /** Sees all that is sent, and by whom in truth. */
   tap: (datagram: Datagram, sender: string) => void = () => undefined;
   /** Where a misrouted datagram may end up. */
@@ -103,13 +120,19 @@ export class SimulatedNetwork {
     this.tap(datagram, sender);
     if (faults.over) return this.#deliver(datagram, this.#latency());
 
-    const name = `${sender}#${count} ${kindOf(datagram)}`;
+    const kind = kindOf(datagram);
+    const name = `${sender}#${count} ${kind}`;
     const random = faults.random(name);
     const latency = random.between(1, 40);
-    if (this.#isLost(datagram, name, random)) return this.#simulation.record(sender, `that ${kindOf(datagram)} is lost`);
+    if (this.#isLost(kind, name, random)) {
+      if (isOfFeed(kind)) this.feedDisturbed(controllerOf(datagram));
+      return this.#simulation.record(sender, `that ${kind} is lost`);
+    }
     const changed = this.#mutate(datagram, name, random);
     const at = this.#destinationOf(datagram, name, random);
-    this.#deliver(changed, latency + this.#delay(datagram, name, random), at);
+    const delay = this.#delay(kind, name, random);
+    if (isOfFeed(kind) && (changed !== datagram || at !== datagram.to || delay > 0)) this.feedDisturbed(controllerOf(datagram));
+    this.#deliver(changed, latency + delay, at);
     if (random.uniform() < this.#conditions.doubled && faults.trigger(`${name} doubled`))
       this.#deliver(changed, latency + random.between(1, 5_000), at);
   }
@@ -124,16 +147,22 @@ export class SimulatedNetwork {
     return this.#random.between(1, 40);
   }
 
-  #isLost(datagram: Datagram, name: string, random: SeededRandom): boolean {
-    const { lost } = this.#conditions;
-    const unlucky = random.uniform() < lost[kindOf(datagram)];
-    return this.#isBlackedOut(kindOf(datagram)) || (unlucky && this.#simulation.faults.trigger(`${name} lost`));
+  #isLost(kind: AnyKind, name: string, random: SeededRandom): boolean {
+    const { lost, feed } = this.#conditions;
+    const unlucky = random.uniform() < (isOfFeed(kind) ? feed.lost : lost[kind]);
+    return this.#isBlackedOut(kind) || (unlucky && this.#simulation.faults.trigger(`${name} lost`));
   }
 
   /** One fault, however many datagrams it takes. */
-  #isBlackedOut(kind: Kind): boolean {
-    const { blackout } = this.#conditions;
+  #isBlackedOut(kind: AnyKind): boolean {
     const { now, faults } = this.#simulation;
+    if (isOfFeed(kind)) {
+      const { from, to } = this.#conditions.feed.blackout ?? { from: 0, to: 0 };
+      if (now < from || now >= to) return false;
+      this.#isFeedBlackoutTriggered ??= faults.trigger(`no M12, M13 arrives from ${from} to ${to} ms`);
+      return this.#isFeedBlackoutTriggered;
+    }
+    const { blackout } = this.#conditions;
     if (blackout === undefined || now < blackout.from || now >= blackout.to || !blackout.kinds.includes(kind)) return false;
     this.#isBlackoutTriggered ??= faults.trigger(
       `no ${blackout.kinds.join(', ')} arrives from ${blackout.from} to ${blackout.to} ms`,
@@ -141,10 +170,13 @@ export class SimulatedNetwork {
     return this.#isBlackoutTriggered;
   }
 
-  #delay(datagram: Datagram, name: string, random: SeededRandom): number {
-    const { kinds, probability, ms } = this.#conditions.delayed;
+  #delay(kind: AnyKind, name: string, random: SeededRandom): number {
+    const { delayed, feed } = this.#conditions;
+    const { probability, ms } = isOfFeed(kind) ? feed.delayed : delayed;
     const [unlucky, delay] = [random.uniform() < probability, random.between(...ms)];
-    return unlucky && kinds.includes(kindOf(datagram)) && this.#simulation.faults.trigger(`${name} held for ${delay} ms`)
+    return unlucky &&
+      (isOfFeed(kind) || delayed.kinds.includes(kind)) &&
+      this.#simulation.faults.trigger(`${name} held for ${delay} ms`)
       ? delay
       : 0;
   }
@@ -180,6 +212,15 @@ export class SimulatedNetwork {
   #deliver(datagram: Datagram, ms: number, at: Address = datagram.to): void {
     this.#simulation.events.schedule(ms, () => this.#listeners.get(at)?.(datagram));
   }
+}
+
+function isOfFeed(kind: AnyKind): kind is 'M12' | 'M13' {
+  return kind === 'M12' || kind === 'M13';
+}
+
+/** The controller that sends an M12, or is sent an M13. */
+function controllerOf({ kind, from, to }: Datagram): string {
+  return hostOf(kind === 'request' ? from : to);
 }
 
 function describeDatagram({ kind, code, payload, maxAge }: Datagram): string {

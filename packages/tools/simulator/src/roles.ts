@@ -1,6 +1,8 @@
 import {
   beginAttempt,
   installNode,
+  KeyFeedClient,
+  type KeyFeedClientOptions,
   receiveM4,
   receiveM6,
   Respondent,
@@ -15,7 +17,7 @@ export type RespondentRole = Pick<
   'pendingCount' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire' | 'takeRelays' | 'endRelay' | 'takeSettled'
 >;
 
-/** The three roles of @latchkey/protocol, as the shells take them. */
+/** The roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {
   readonly initiator: {
     readonly installNode: typeof installNode;
@@ -24,11 +26,13 @@ export interface Roles {
     readonly receiveM6: typeof receiveM6;
   };
   readonly respondent: (options: RespondentOptions) => RespondentRole;
+  readonly keyFeedClient: (options: KeyFeedClientOptions) => KeyFeedClient;
   readonly server: ServerRole;
 }
 
 export const PROFILE_ROLES: Roles = {
   initiator: { installNode, beginAttempt, receiveM4, receiveM6 },
   respondent: (options) => new Respondent(options),
+  keyFeedClient: (options) => new KeyFeedClient(options),
   server: SERVER_ROLE,
 };

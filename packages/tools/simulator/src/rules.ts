@@ -6,6 +6,7 @@
 
 import { Administrator } from './administrator.js';
 import { SimulatedController } from './controller.js';
+import { SimulatedKeyStore } from './simulated-key-store.js';
 import { SimulatedNode } from './node.js';
 import { PROFILE_ROLES, type Roles } from './roles.js';
 import { SimulatedServer } from './server.js';
@@ -15,6 +16,7 @@ export interface Rules {
   readonly Node: typeof SimulatedNode;
   readonly Controller: typeof SimulatedController;
   readonly Server: typeof SimulatedServer;
+  readonly KeyStore: typeof SimulatedKeyStore;
   readonly Administrator: typeof Administrator;
 }
 
@@ -23,5 +25,6 @@ export const PROFILE: Rules = {
   Node: SimulatedNode,
   Controller: SimulatedController,
   Server: SimulatedServer,
+  KeyStore: SimulatedKeyStore,
   Administrator,
 };

@@ -7,7 +7,7 @@
 
 import type { RespondentBounds } from '@latchkey/protocol';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
-import { type Kind, KINDS, type NetworkConditions } from './network.js';
+import { type FeedConditions, type Kind, KINDS, type NetworkConditions } from './network.js';
 import type { CrashModel } from './process.js';
 import type { StoreConditions } from './simulated-storage.js';
 
@@ -37,6 +37,7 @@ export type Incident =
   | { readonly at: number; readonly what: 'off'; readonly server: number; readonly downMs: number }
   | { readonly at: number; readonly what: 'reassign'; readonly idI: number; readonly idC: number }
   | { readonly at: number; readonly what: 'install'; readonly idI: number; readonly downMs: number }
+  | { readonly at: number; readonly what: 'disable'; readonly idI: number; readonly ms: number }
   | { readonly at: number; readonly what: 'switch'; readonly idC: number; readonly passThrough: boolean }
   | Reset
   | Restore;
@@ -66,6 +67,8 @@ export interface Restore {
   /** For how long no server runs. */
   readonly downMs: number;
   readonly gapMs: number;
+  /** Soon after the next commit. */
+  readonly afterCommit?: boolean;
 }
 
 /**
@@ -106,6 +109,11 @@ export interface AttackerScenario {
   readonly persistsWith: 'no' | 'flood' | 'wrong proofs';
 }
 
+interface KeyFeedScenario {
+  /** That an administrator changes something soon after a commit. */
+  readonly changesAfterCommit: number;
+}
+
 export interface Scenario {
   readonly nodes: readonly NodeScenario[];
   /** ID_c of the honest ones. */
@@ -119,6 +127,8 @@ export interface Scenario {
   readonly replicas: number;
   /** The first controller has the registry itself. */
   readonly combined: boolean;
+  /** If controllers keep application roots, and follow the key feed. */
+  readonly keyFeed: KeyFeedScenario | undefined;
   readonly sharedNetwork: boolean;
   readonly bounds: RespondentBounds;
   /** When faults end, in ms. */
@@ -149,6 +159,9 @@ const LONG_GRACE_S = 365 * 86_400;
 
 export const ROGUE_IDC = 9;
 
+/** How many worlds have controllers that follow the key feed: it costs a third of a world more. */
+const KEY_FEED_PROBABILITY = 0.15;
+
 /** How wrong clocks get, in ms. */
 const SERVER_ERRORS = [
   -86_400_000, -3_000_000, -600_000, -350_000, -300_000, -250_000, -220_000, -150_000, -60_000, -3_000, 3_000, 40_000, 600_000,
@@ -169,9 +182,11 @@ export function generateScenario(seed: number): Scenario {
   const replicas = combined ? 1 : random.pick([1, 2, 2, 3]);
   const relaying = drawPassThrough(new SeededRandom(seed, 'pass-through'), faultPhaseMs, combined ? [] : controllers);
   const administered = drawAdministration(new SeededRandom(seed, 'administrator'), faultPhaseMs, nodes);
+  const feed = drawKeyFeed(new SeededRandom(seed, 'key feed'), faultPhaseMs, controllers, nodes);
   return {
     nodes,
     controllers,
+    keyFeed: feed?.scenario,
     passThrough: relaying.passThrough,
     dishonest: relaying.dishonest,
     rogue,
@@ -184,7 +199,7 @@ export function generateScenario(seed: number): Scenario {
       { total: 64, perSource: 16 },
     ]),
     faultPhaseMs,
-    networkConditions: generateNetworkConditions(random, faultPhaseMs),
+    networkConditions: { ...generateNetworkConditions(random, faultPhaseMs), ...feed?.network },
     storeConditions: {
       stallProbability: random.pick([0, 0, 0.02, 0.2, 0.5]),
       stallMs: random.pick([
@@ -206,6 +221,7 @@ export function generateScenario(seed: number): Scenario {
       ...generateIncidents(random, faultPhaseMs, controllers, nodes, replicas, combined),
       ...administered,
       ...relaying.switches,
+      ...(feed?.incidents ?? []),
     ],
     attacker: attacked ? generateAttacker(random, rogue) : undefined,
     suspending: withProbability(0.05)
@@ -274,6 +290,7 @@ function generateNetworkConditions(random: SeededRandom, faultPhaseMs: number): 
         [100_000, 600_000],
       ]),
     },
+    feed: { lost: 0, delayed: { probability: 0, ms: [0, 0] }, blackout: undefined },
   };
 }
 
@@ -361,12 +378,58 @@ function drawAdministration(random: SeededRandom, faultPhaseMs: number, nodes: r
   const incidents: Incident[] = [];
   for (let i = random.uniform() < 0.2 ? random.between(1, 4) : 0; i > 0; i--)
     incidents.push(drawReset(random, random.pick(nodes).idI, random.below(faultPhaseMs)));
-  if (random.uniform() < 0.07) {
-    const ageMs = random.pick([1_000, 30_000, 100_000, 400_000]);
-    const at = Math.min(faultPhaseMs - 1, ageMs + random.below(faultPhaseMs));
-    incidents.push({ at, what: 'restore', ageMs, downMs: random.between(100, 20_000), gapMs: drawGap(random) });
-  }
+  if (random.uniform() < 0.07) incidents.push(drawRestore(random, faultPhaseMs));
   return incidents;
+}
+
+/** In some worlds controllers follow the key feed: administrators are busier there. */
+function drawKeyFeed(
+  random: SeededRandom,
+  faultPhaseMs: number,
+  controllers: readonly number[],
+  nodes: readonly NodeScenario[],
+):
+  | {
+      readonly scenario: KeyFeedScenario;
+      readonly network: Partial<NetworkConditions>;
+      readonly incidents: readonly Incident[];
+    }
+  | undefined {
+  if (random.uniform() >= KEY_FEED_PROBABILITY) return undefined;
+  const at = (): number => random.below(faultPhaseMs);
+  const incidents: Incident[] = [];
+  for (let i = random.pick([0, 2, 8]); i > 0; i--)
+    incidents.push({ at: at(), what: 'disable', idI: random.pick(nodes).idI, ms: random.pick([2_000, 20_000, 100_000]) });
+  for (let i = random.pick([0, 0, 1, 4]); i > 0; i--)
+    incidents.push({ at: at(), what: 'reassign', idI: random.pick(nodes).idI, idC: random.pick(controllers) });
+  for (let i = random.pick([0, 0, 2]); i > 0; i--) incidents.push(drawReset(random, random.pick(nodes).idI, at()));
+  if (random.below(3) === 0) incidents.push({ ...drawRestore(random, faultPhaseMs), afterCommit: random.below(2) === 0 });
+  const from = at();
+  const feed: FeedConditions = {
+    lost: random.pick([0, 0.1, 0.5]),
+    delayed: {
+      probability: random.pick([0, 0.1, 0.5]),
+      ms: random.pick([
+        [0, 3_000],
+        [2_000, 14_000],
+        [10_000, 60_000],
+      ]),
+    },
+    blackout: random.below(3) === 0 ? { from, to: from + random.pick([30_000, 100_000, 400_000]) } : undefined,
+  };
+  // Joins of which the feed has told before the controller learns of them.
+  const delayed = { kinds: ['M8'], probability: 0.5, ms: [2_000, 14_000] } as const;
+  return {
+    scenario: { changesAfterCommit: random.pick([0, 0.3, 0.7]) },
+    network: { feed, ...(random.below(3) === 0 ? { delayed } : {}) },
+    incidents,
+  };
+}
+
+function drawRestore(random: SeededRandom, faultPhaseMs: number): Restore {
+  const ageMs = random.pick([1_000, 30_000, 100_000, 400_000]);
+  const at = Math.min(faultPhaseMs - 1, ageMs + random.below(faultPhaseMs));
+  return { at, what: 'restore', ageMs, downMs: random.between(100, 20_000), gapMs: drawGap(random) };
 }
 
 export function drawReset(random: SeededRandom, idI: number, at: number): Reset {

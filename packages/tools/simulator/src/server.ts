@@ -92,6 +92,11 @@ export class SimulatedServer {
     await this.#registry?.close();
   }
 
+  /** Whether it takes requests. */
+  get isServing(): boolean {
+    return this.process.up && this.#server !== undefined;
+  }
+
   protected get wall(): number {
     return this.context.simulation.trueTime + this.plan.clockError() + this.plan.skew;
   }

@@ -54,7 +54,7 @@ export class SimulatedRegistry {
   readonly #master: Secret;
   /** Of the machine where an administrator's commands run. */
   readonly #clock: () => Clocks;
-  #database = newDatabase();
+  #database: MemoryDatabase;
   #administrator: Registry | undefined;
   readonly #rows = new Map<number, RegistryRow>();
   /** Told of each row that takes effect. */
@@ -65,6 +65,7 @@ export class SimulatedRegistry {
 
   constructor(simulation: Simulation, conditions: StoreConditions, clock: () => Clocks) {
     this.#random = simulation.random('registry keys');
+    this.#database = newDatabase(simulation.random('registry incarnations'));
     this.#master = this.#drawKey();
     this.#clock = clock;
     this.queue = new WriteQueue(simulation, conditions);
@@ -138,7 +139,10 @@ export class SimulatedRegistry {
 
   /** While no server runs. What the administrator has ordered and is not done is not done. */
   async restore({ database }: Snapshot, wallMs: number): Promise<void> {
-    await this.#reopenForAdministrator(() => (this.#database = database.fork()));
+    await this.#reopenForAdministrator(() => {
+      this.#database = database.fork();
+      this.#database.restored();
+    });
     await markRestored(this.administrator, wallMs);
     await this.administrator.write({}, () => ({
       result: undefined,
@@ -205,12 +209,13 @@ export class SimulatedRegistry {
   }
 }
 
-function newDatabase(): MemoryDatabase {
-  return new MemoryDatabase({
-    after: () => {
+function newDatabase(random: SeededRandom): MemoryDatabase {
+  const scheduler = {
+    after: (): never => {
       throw new Error('what the disk does is up to the queue of writes');
     },
-  });
+  };
+  return new MemoryDatabase(scheduler, (end) => random.below(end));
 }
 
 export function newOrder(createdAt: number, entry: number): OrderRow {

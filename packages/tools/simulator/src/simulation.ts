@@ -23,7 +23,7 @@ export class Violation extends Error {
  * Those of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a
  * role throws.
  */
-export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 'liveness' | 'crash';
+export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 'liveness' | 'crash';
 
 export class Simulation {
   readonly seed: number;

@@ -6,8 +6,10 @@ import { Attacker } from './attacker.js';
 import { DishonestController } from './dishonest-controller.js';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { Simulation, type Invariant, Violation } from './simulation.js';
+import { KeyFeeds } from './key-feeds.js';
 import { keyText } from './key-text.js';
-import { type Datagram, kindOf, SimulatedNetwork } from './network.js';
+import { Machines } from './machines.js';
+import { SimulatedNetwork } from './network.js';
 import { Oracle } from './oracle.js';
 import type { SimulatedController } from './controller.js';
 import type { SimulatedNode } from './node.js';
@@ -27,8 +29,6 @@ const MAX_EVENTS = 400_000;
 const LOOK_AT_KEYS_EVERY_MS = 1_000;
 /** Until nodes are assigned as before, while a reset or a restore is under way. */
 const ASSIGN_RETRY_MS = 100;
-/** How far ahead a clock is as a node joins, in ms. */
-const YEARS_MS = 10 * 365 * 86_400_000;
 
 export interface RunOptions {
   readonly rules?: Rules;
@@ -102,21 +102,20 @@ class World {
   readonly #resets: Resets;
   readonly #administrator: Administrator;
   #dishonest: DishonestController | undefined;
+  readonly #keyFeeds: KeyFeeds | undefined;
   /** The clock all replicas go by is this wrong, in ms. */
   #serverClockError = 0;
   #clockWasWrong = false;
   /** The nodes that take part. */
   readonly #present = new Set<number>();
   readonly #iks = new Map<number, Secret>();
-  /** The latest boot of each node's machine. */
-  readonly #boots = new Map<number, number>();
-  /** Messages after which a machine may sleep. */
-  #suspendTriggers = 0;
+  readonly #machines: Machines;
 
   constructor(simulation: Simulation, rules: Rules, scenario: Scenario) {
     this.#simulation = simulation;
     this.#scenario = scenario;
     this.oracle = new Oracle(simulation);
+    this.#machines = new Machines(simulation, scenario, this.oracle, this.#nodes);
     const network = new SimulatedNetwork(simulation, scenario.networkConditions);
     const context = new SimulationContext(simulation, network, this.oracle, rules);
     const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
@@ -146,6 +145,17 @@ class World {
       this.#servers.push(server);
     }
     this.#administrator = new rules.Administrator(simulation, this.#registry, clock);
+    if (scenario.keyFeed !== undefined) {
+      this.#keyFeeds = new KeyFeeds({
+        simulation,
+        scenario,
+        registry: this.#registry,
+        administrator: this.#administrator,
+        network,
+        servers: this.#servers,
+        clockError: () => this.#serverClockError,
+      });
+    }
     this.#resets = new Resets(context, this.#registry, this.#administrator, this.#servers);
     this.#addControllers(context, rules, skCs, names);
     const iks = new Map<number, Secret>();
@@ -181,13 +191,15 @@ class World {
           crashModel: crashModels.controller,
           diskErrorProbability,
           networkOf: (host) => (sharedNetwork && host.startsWith('n') ? 'lan' : host),
+          KeyStore: this.#keyFeeds === undefined || idC === ROGUE_IDC ? undefined : rules.KeyStore,
         },
         local,
       );
       local?.onStart.push(() => controller.start());
       local?.onCrash.push((death) => controller.crash(death));
-      controller.beforeStart = (): void => this.#bootAtEpoch(controller);
+      controller.beforeStart = (): void => this.#machines.bootAtEpoch(controller);
       this.#controllers.push(controller);
+      if (idC !== ROGUE_IDC) this.#keyFeeds?.follow(controller);
     }
   }
 
@@ -210,7 +222,7 @@ class World {
       diskErrorProbability,
       lookEveryMs: powerCuts?.lookEveryMs,
     });
-    simulated.beforeStart = (): void => this.#switchOn(simulated);
+    simulated.beforeStart = (): void => this.#machines.switchOn(simulated);
     this.#nodes.push(simulated);
     this.#iks.set(idI, ik);
     this.#resets.add(simulated, keyText(ik));
@@ -241,7 +253,7 @@ class World {
     network.tap = (datagram, sender): void => {
       this.oracle.assertNotInClear(datagram, sender);
       observer?.observe(datagram);
-      this.#maybeSuspend(datagram, sender);
+      this.#machines.maybeSuspend(datagram, sender);
     };
     observer?.begin(faultPhaseMs);
   }
@@ -254,6 +266,7 @@ class World {
     for (const server of this.#servers) server.begin();
     for (const controller of this.#controllers) if (!this.#scenario.combined || controller.idC !== 1) controller.begin();
     this.#dishonest?.begin();
+    this.#keyFeeds?.begin();
     // That somebody is there counts as a fault, so that a failure can be told with fewer of them.
     for (const { idI, startsAt } of nodes) {
       if (!faults.trigger(`n${idI} is there`)) continue;
@@ -274,7 +287,13 @@ class World {
         throw new Violation('liveness', `${this.#notJoined()} not joined ${LIVENESS_MS / 1000} s after faults ended`);
       if (this.#isToSettle()) await this.#simulation.settle();
     }
-    return events.now - faultPhaseMs;
+    const joinedAfterMs = events.now - faultPhaseMs;
+    await this.#keyFeeds?.settle(events.now + LIVENESS_MS, () => this.#settle());
+    return joinedAfterMs;
+  }
+
+  async #settle(): Promise<void> {
+    if (this.#isToSettle()) await this.#simulation.settle();
   }
 
   /** Leaves no timer behind. */
@@ -342,6 +361,13 @@ class World {
           this.#administrator.move(incident.idI, incident.idC);
         return;
       }
+      case 'disable': {
+        const { idI, ms } = incident;
+        if (this.#registry.row(idI) === undefined || !faults.trigger(`${name}: n${idI} is disabled for ${ms} ms`)) return;
+        this.#administrator.setDisabled(idI, true);
+        this.#simulation.events.schedule(ms, () => this.#administrator.setDisabled(idI, false));
+        return;
+      }
       case 'switch': {
         const { idC, passThrough } = incident;
         if (
@@ -354,10 +380,13 @@ class World {
       case 'reset':
         if (this.#present.has(incident.idI)) this.#resets.reset(name, incident, this.#assignedTo(incident.idI));
         return;
-      case 'restore':
-        // Nobody has kept what the clock showed since the backup: it must have been right.
-        if (this.#clockWasWrong) return;
-        return this.#resets.restore(name, i, incident);
+      case 'restore': {
+        const restore = (): void => {
+          // Nobody has kept what the clock showed since the backup: it must have been right.
+          if (!this.#clockWasWrong) this.#resets.restore(name, i, incident);
+        };
+        return incident.afterCommit === true ? this.#keyFeeds?.afterNextCommit(restore) : restore();
+      }
     }
   }
 
@@ -369,62 +398,10 @@ class World {
       this.#clockWasWrong = true;
       if (this.#scenario.combined) for (const controller of this.#controllers) controller.clockError = error;
     }
+    this.#keyFeeds?.disturbed();
     for (const controller of this.#controllers)
       if (host === 'all' || host === `c${controller.idC}`) controller.clockError = error;
     for (const node of this.#nodes) if (host === `n${node.idI}`) node.clockError = error;
-  }
-
-  /** A machine may go to sleep once it has sent what it had to. */
-  #maybeSuspend(datagram: Datagram, sender: string): void {
-    const { suspending } = this.#scenario;
-    const { faults, events } = this.#simulation;
-    if (
-      suspending === undefined ||
-      events.now < suspending.from ||
-      kindOf(datagram) !== suspending.after ||
-      datagram.kind !== 'request'
-    )
-      return;
-    const node = this.#nodes.find(({ idI }) => sender === `n${idI}`);
-    this.#suspendTriggers += 1;
-    const name = `sleep ${this.#suspendTriggers}`;
-    if (
-      node !== undefined &&
-      faults.random(name).uniform() < suspending.probability &&
-      faults.trigger(`${name}: ${sender} sleeps after ${suspending.after}`)
-    )
-      events.schedule(1, () => node.suspend(suspending.ms));
-  }
-
-  /** The clock of a machine without a battery, until the network sets it. */
-  #bootAtEpoch(controller: SimulatedController): void {
-    const { faults, events } = this.#simulation;
-    const chance = faults.random(`c${controller.idC} boot ${controller.run}`);
-    if (!this.#scenario.bootsAtEpoch.includes(controller.idC)) return;
-    if (!faults.trigger(`c${controller.idC} boot ${controller.run} with its clock at nought`)) return;
-    controller.clockError = -events.now;
-    events.schedule(chance.between(1_000, 20_000), () => (controller.clockError = 0));
-  }
-
-  /** A device boots: what its clock shows, and for how long it has power. */
-  #switchOn(node: SimulatedNode): void {
-    const { powerCuts } = this.#scenario;
-    const { faults, events } = this.#simulation;
-    const { idI, boot } = node;
-    if (powerCuts === undefined || this.#boots.get(idI) === boot) return;
-    this.#boots.set(idI, boot);
-    const name = `n${idI} boot ${boot}`;
-    const chance = faults.random(name);
-    const [runs, off] = [chance.between(...powerCuts.runs), chance.between(...powerCuts.off)];
-    if (!faults.trigger(`${name} ends after ${runs} ms, the next begins after ${off} ms`)) return;
-    const { clock } = powerCuts;
-    if (clock === 'the same at each boot') node.clockError = -events.now;
-    if (clock === 'ahead as it joins') node.clockError = this.oracle.joinsOf(idI) === 0 ? YEARS_MS : 0;
-    events.schedule(runs, () => {
-      if (faults.over) return;
-      node.losePower(off);
-      if (clock === 'stopped') node.clockError -= off;
-    });
   }
 
   /** The controller that a node belongs to, whatever it was assigned to meanwhile. */
@@ -454,6 +431,7 @@ class World {
     for (const { idI } of this.#scenario.nodes) {
       const [row, controller] = [this.#registry.row(idI), this.#assignedTo(idI)];
       if (row !== undefined && row.controller !== controller) this.#administrator.move(idI, controller);
+      if (row?.disabled === true) this.#administrator.setDisabled(idI, false);
     }
   }
 

@@ -10,7 +10,7 @@ import { run } from '../src/world.js';
 import knownSeeds from './known-seeds.json' with { type: 'json' };
 
 const SEEDS = 2_000;
-const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 8, 'liveness'];
+const INVARIANTS: readonly Invariant[] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 'liveness'];
 /** By the mutant's name. `pnpm simulate --mutants` prints them. */
 const KNOWN_SEEDS: Readonly<Record<string, number>> = knownSeeds;
 

@@ -80,6 +80,12 @@ describe('two hundred worlds', () => {
       /c\d act \d+: varies M[27]/,
       /is installed again/,
       /n\d boot \d+ ends after/,
+      /n\d is disabled for/,
+      /commit \d+: n\d is (?:disabled|assigned to c\d) after/,
+      /M1[23] lost/,
+      /M1[23] held for/,
+      /no M12, M13 arrives/,
+      /write \d+ of application roots fails/,
       /is put back to its initial key \(reset, device first\)/,
       /is put back to its initial key \(import, registry first\)/,
       /the registry is restored/,
@@ -94,6 +100,8 @@ describe('two hundred worlds', () => {
     const scenarios = seeds.map((seed) => generateScenario(seed));
     for (const kind of [
       scenarios.some(({ combined }) => combined),
+      scenarios.some(({ keyFeed }) => keyFeed !== undefined),
+      scenarios.some(({ keyFeed, combined }) => keyFeed !== undefined && combined),
       scenarios.some(({ rogue }) => rogue),
       scenarios.some(({ dishonest }) => dishonest !== undefined),
       scenarios.some(({ passThrough, controllers }) => passThrough.length > 0 && passThrough.length < controllers.length),

@@ -14,6 +14,7 @@ import type { Invariant } from '../simulation.js';
 import type { Rules } from '../rules.js';
 import { run } from '../world.js';
 import * as controller from './controller-mutants.js';
+import { KEY_FEED_MUTANTS } from './key-feed-mutants.js';
 import * as node from './node-mutants.js';
 import { PASS_THROUGH_MUTANTS } from './pass-through-mutants.js';
 import * as server from './server-mutants.js';
@@ -78,6 +79,7 @@ export const MUTANTS: readonly Mutant[] = [
   { name: 'M3 not sealed', rules: server.sendsKeysInClear },
   { name: 'keys in the log', rules: server.logsKeys },
   ...PASS_THROUGH_MUTANTS,
+  ...KEY_FEED_MUTANTS,
 ];
 
 /** The rules of the mutant so called; those of the profile if none is named. */
