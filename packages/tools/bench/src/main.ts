@@ -9,7 +9,7 @@ import { main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import { airSuite } from './message-size/suite.js';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
-import { writeDocument } from './document.js';
+import { writeDocuments } from './document.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, assertOnDisk } from './machine.js';
@@ -91,9 +91,7 @@ async function measure(names: readonly string[], { quick, long, out, where, fold
   });
   const suites: SuiteReport[] = [];
   try {
-    for (const name of names) {
-      const suite = where === true ? whereSuite : SUITES[name];
-      if (suite === undefined) continue;
+    for (const [name, suite] of tasksOf(names, where === true, out !== undefined)) {
       const own = await mkdtemp(join(folder, `${name}-`));
       const measured = {
         suite: name,
@@ -102,7 +100,7 @@ async function measure(names: readonly string[], { quick, long, out, where, fold
       suites.push(measured);
       process.stdout.write(formatSuite(measured));
       // At once: a later suite that fails does not take half an hour's figures with it.
-      if (out !== undefined) await writeDocument(out, reportWith([measured]));
+      if (out !== undefined) await writeDocuments(out, reportWith([measured]));
       await rm(own, { recursive: true, force: true });
     }
   } catch (error) {
@@ -113,6 +111,17 @@ async function measure(names: readonly string[], { quick, long, out, where, fold
   const report = reportWith(suites);
   process.stdout.write(`\n${describeRun(report)}\n`);
   return report;
+}
+
+/** The documents also say where the time of a join goes. */
+function tasksOf(names: readonly string[], isWhereOnly: boolean, isDocumented: boolean): (readonly [string, Suite])[] {
+  const where = ['where', whereSuite] as const;
+  if (isWhereOnly) return [where];
+  return names.flatMap((name) => {
+    const suite = SUITES[name];
+    if (suite === undefined) return [];
+    return [[name, suite] as const, ...(name === 'joins' && isDocumented ? [where] : [])];
+  });
 }
 
 function showProgress(what: string): void {
@@ -130,7 +139,7 @@ const command = program(
   .option('--peers', 'libcoap and hostapd, too, where they are installed')
   .option('--where', 'where the CPU time and the memory of a join go, room by room, and nothing else')
   .option('--json <file>', 'write it to a new file, too')
-  .option('--out <folder>', 'put the tables and the plot into PERFORMANCE.md there')
+  .option('--out <folder>', 'put the tables and plots into the documents there')
   .option('--compare <file>', 'tell what differs from a run that --json wrote; fail where a steady ratio is a quarter worse')
   .option('--check', 'fail where a limit does not hold')
   .option('--folder <dir>', 'where the stores are put meanwhile, on a disk', tmpdir())

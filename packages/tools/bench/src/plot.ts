@@ -1,15 +1,13 @@
-/** The one plot: latency against load, as an SVG that reads on light and on dark ground. */
+/** The plot of latency against load. */
 
 import type { Series } from './series.js';
+import { at, COLOURS, drawing, escape, INK, line, niceAbove, text, WIDTH } from './svg.js';
 
-const WIDTH = 720;
 const HEIGHT = 420;
 const LEFT = 64;
 const RIGHT = 24;
 const TOP = 24;
 const BOTTOM = 56;
-const COLOURS: readonly string[] = ['#3572b0', '#c2553a', '#4c8c4a', '#8a5fb0'];
-const INK = '#808080';
 
 /** Latency on a logarithmic axis: p50 as a line, p99 as a dashed one; a point for each load. */
 export function drawPlot(series: readonly Series[]): string {
@@ -20,15 +18,11 @@ export function drawPlot(series: readonly Series[]): string {
   const [low, high] = [Math.floor(Math.log10(Math.min(...latencies))), Math.ceil(Math.log10(Math.max(...latencies)))];
   const x = (perSecond: number): number => LEFT + (perSecond / most) * (WIDTH - LEFT - RIGHT);
   const y = (ms: number): number => TOP + ((high - Math.log10(ms)) / Math.max(high - low, 1)) * (HEIGHT - TOP - BOTTOM);
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="${INK}">`,
-    '<title>Latency of a join against load</title>',
+  return drawing('Latency of a join against load', HEIGHT, [
     ...grid(most, low, high, x, y),
     ...series.flatMap((one, i) => curves(one, COLOURS[i % COLOURS.length] ?? INK, x, y)),
     ...series.map((one, i) => legend(one.name, COLOURS[i % COLOURS.length] ?? INK, i)),
-    '</svg>',
-    '',
-  ].join('\n');
+  ]);
 }
 
 type Scale = (value: number) => number;
@@ -36,8 +30,6 @@ type Scale = (value: number) => number;
 function grid(most: number, low: number, high: number, x: Scale, y: Scale): string[] {
   const decades = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
   const fifths = Array.from({ length: 6 }, (_, i) => (most * i) / 5);
-  const line = (x1: number, y1: number, x2: number, y2: number): string =>
-    `<line x1="${at(x1)}" y1="${at(y1)}" x2="${at(x2)}" y2="${at(y2)}" stroke="${INK}" stroke-opacity="0.25"/>`;
   return [
     ...decades.flatMap((ms) => [line(LEFT, y(ms), WIDTH - RIGHT, y(ms)), text(LEFT - 8, y(ms) + 4, 'end', `${ms} ms`)]),
     ...fifths.flatMap((rate) => [
@@ -68,22 +60,4 @@ function legend(name: string, colour: string, i: number): string {
     `<line x1="${LEFT + 12}" y1="${top}" x2="${LEFT + 36}" y2="${top}" stroke="${colour}" stroke-width="2"/>`,
     text(LEFT + 44, top + 4, 'start', `${name.replaceAll('`', '')}: p50, dashed p99`),
   ].join('');
-}
-
-function text(x: number, y: number, anchor: string, words: string): string {
-  return `<text x="${at(x)}" y="${at(y)}" text-anchor="${anchor}">${escape(words)}</text>`;
-}
-
-function at(n: number): string {
-  return n.toFixed(1);
-}
-
-function escape(words: string): string {
-  return words.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-}
-
-/** 1, 2 or 5 times a power of ten. */
-function niceAbove(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return ([1, 2, 5, 10].find((n) => n * power >= value) ?? 10) * power;
 }

@@ -11,11 +11,16 @@ export interface Side {
   readonly values: readonly number[];
 }
 
-export interface RatioLimits {
+interface Limits {
   /** The median of the ratio must not be above it; for what is better when higher: not below it. */
   readonly limit?: number;
   /** The median of what was measured must not be above it. */
   readonly bound?: number;
+}
+
+export interface RatioLimits extends Limits {
+  /** What is aimed for: no run fails where it is not reached. */
+  readonly target?: Limits;
   /** Rates are; everything else is better when lower. */
   readonly better?: 'higher';
   /** Steady enough for a noisy machine: a run may be failed for it. */
@@ -42,7 +47,16 @@ export function ratioMetric(what: string, unit: Unit, of: Side, baseline: Side, 
 }
 
 /** `undefined` where a figure has neither limit nor bound. */
-export function withinLimits({ of, ratio, limit, bound, better }: RatioMetric): boolean | undefined {
+export function withinLimits(figure: RatioMetric): boolean | undefined {
+  return isWithin(figure, figure);
+}
+
+/** `undefined` where a figure has no target. */
+export function reachesTarget(figure: RatioMetric): boolean | undefined {
+  return figure.target && isWithin(figure, figure.target);
+}
+
+function isWithin({ of, ratio, better }: RatioMetric, { limit, bound }: Limits): boolean | undefined {
   if (limit === undefined && bound === undefined) return undefined;
   const withinLimit = limit === undefined || (better === 'higher' ? ratio.median >= limit : ratio.median <= limit);
   return withinLimit && (bound === undefined || of.measured.median <= bound);

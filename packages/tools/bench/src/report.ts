@@ -1,7 +1,7 @@
 /** What a run found, for people and for programs. */
 
 import { formatTable } from '@latchkey/runtime/cli';
-import { type RatioMetric, withinLimits } from './ratio.js';
+import { type RatioMetric, reachesTarget, withinLimits } from './ratio.js';
 import type { Machine } from './machine.js';
 import type { Summary } from './statistics.js';
 import type { Depth, SuiteResult } from './suite.js';
@@ -45,6 +45,7 @@ export function formatSuite({ suite, figures, remarks, tables = [] }: SuiteRepor
     ]),
     ...remarks.map((remark) => `${remark}\n`),
     ...figures.filter((figure) => withinLimits(figure) !== undefined).map((figure) => `${verdict(figure)}\n`),
+    ...figures.flatMap(target).map(({ what, wanted, measured, word }) => `${what}: ${measured}, ${wanted} aimed for: ${word}\n`),
   ].join('');
 }
 
@@ -63,6 +64,25 @@ export function verdict(figure: RatioMetric): string {
   const bounds =
     bound === undefined ? [] : [`${withUnit(number(of.measured.median), unit)}, at most ${withUnit(String(bound), unit)} wanted`];
   return `${what}, ${of.name}: ${[...limits, ...bounds].join('; ')}: ${word}`;
+}
+
+/** A target of a figure, in words. */
+export interface TargetWords {
+  readonly what: string;
+  readonly wanted: string;
+  readonly measured: string;
+  readonly word: string;
+}
+
+/** None for a figure without a target. */
+export function target(figure: RatioMetric): TargetWords[] {
+  const { what, unit, of, baseline, ratio, better } = figure;
+  const { limit, bound } = figure.target ?? {};
+  const word = reachesTarget(figure) === true ? 'reached' : 'not reached';
+  const one = (wanted: string, measured: string): TargetWords => ({ what: `${what}, ${of.name}`, wanted, measured, word });
+  if (limit !== undefined)
+    return [one(`${better === 'higher' ? 'at least' : 'at most'} ${limit} x ${baseline.name}`, `${spread(ratio)} x`)];
+  return bound === undefined ? [] : [one(`at most ${withUnit(String(bound), unit)}`, spread(of.measured, unit))];
 }
 
 export function spread({ median, low, high }: Summary, unit: RatioMetric['unit'] = 'n'): string {

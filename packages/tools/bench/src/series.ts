@@ -1,4 +1,4 @@
-/** Latency against load: what a plot is made of. */
+/** What plots are made of. */
 
 export interface Point {
   /** Joins a second. */
@@ -10,9 +10,21 @@ export interface Point {
   readonly load: string;
 }
 
+/** Latency against load. */
 export interface Series {
   readonly name: string;
   readonly points: readonly Point[];
+}
+
+/** Costs of several things. */
+export interface BarChart {
+  readonly title: string;
+  readonly unit: string;
+  /** What the values of each row are. */
+  readonly legend: readonly string[];
+  readonly rows: readonly { readonly name: string; readonly values: readonly number[] }[];
+  /** The values of a row add up. */
+  readonly isStacked?: boolean;
 }
 
 /**

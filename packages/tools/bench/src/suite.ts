@@ -1,5 +1,5 @@
 import type { RatioMetric } from './ratio.js';
-import type { Series } from './series.js';
+import type { BarChart, Series } from './series.js';
 
 /** How much time there is: for a check in CI, for a person, for ten minutes of one thing. */
 export type Depth = 'quick' | 'full' | 'long';
@@ -27,6 +27,7 @@ export interface SuiteResult {
   /** What is to be known of them, a sentence each. */
   readonly remarks: readonly string[];
   readonly series?: readonly Series[];
+  readonly chart?: BarChart;
   readonly tables?: readonly Table[];
 }
 

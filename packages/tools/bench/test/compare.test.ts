@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from '../src/compare.js';
-import { fillDocument } from '../src/document.js';
+import { drawBars } from '../src/bar-chart.js';
+import { fillTables, fillTargets } from '../src/document.js';
 import { type RatioMetric, ratioMetric, withinLimits, type RatioLimits } from '../src/ratio.js';
 import { drawPlot } from '../src/plot.js';
 import type { Report } from '../src/report.js';
@@ -88,31 +89,68 @@ describe('latency against load', () => {
       { name: '`a` & <b>', points },
       { name: 'c', points: points.slice(0, 1) },
     ]);
-    const open: string[] = [];
-    const wrong: string[] = [];
-    for (const [tag, closing, name = '', , selfClosing] of svg.matchAll(/<(\/?)([a-z]+)((?:"[^"]*"|[^">])*?)(\/?)>/g)) {
-      if (closing === '/' && open.pop() !== name) wrong.push(tag);
-      if (closing === '' && selfClosing === '') open.push(name);
-    }
-    expect([open, wrong]).toEqual([[], []]);
+    expectWellFormed(svg);
     expect(svg).toContain('a &amp; &lt;b&gt;');
-    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
     const circles = [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"/g)].map(([, x, y]) => [Number(x), Number(y)]);
     expect(circles).toHaveLength(points.length + 1);
     for (const [x = -1, y = -1] of circles) expect(x >= 0 && x <= 720 && y >= 0 && y <= 420).toBe(true);
   });
 });
 
+describe.each([
+  ['one on the other', true, 30],
+  ['side by side', false, 20],
+] as const)('costs as bars %s', (_, isStacked, longest) => {
+  it('are drawn as well-formed SVG, each as long as its cost', () => {
+    const rows = [
+      { name: 'a <b>', values: [10, 20] },
+      { name: 'c', values: [0, 5] },
+    ];
+    const svg = drawBars({ title: 't', unit: 'us', legend: ['x', 'y'], rows, isStacked });
+    expectWellFormed(svg);
+    expect(svg).toContain('a &lt;b&gt;');
+    expect(svg).toContain(`>${longest}.0<`);
+    const widths = [...svg.matchAll(/<rect [^>]*width="([\d.]+)"/g)].map(([, width]) => Number(width)).slice(2);
+    expect(widths[1]).toBeCloseTo(2 * (widths[0] ?? 0));
+    expect(widths[3]).toBeCloseTo((widths[0] ?? 0) / 2);
+  });
+});
+
+function expectWellFormed(svg: string): void {
+  const open: string[] = [];
+  const wrong: string[] = [];
+  for (const [tag, closing, name = '', , selfClosing] of svg.matchAll(/<(\/?)([a-z]+)((?:"[^"]*"|[^">])*?)(\/?)>/g)) {
+    if (closing === '/' && open.pop() !== name) wrong.push(tag);
+    if (closing === '' && selfClosing === '') open.push(name);
+  }
+  expect([open, wrong]).toEqual([[], []]);
+  expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+}
+
 it('the tables of a document are replaced between their marks, and nothing else of it', async () => {
   const document = 'before\n<!-- bench joins -->\nold\n<!-- end -->\nbetween\n<!-- bench air -->\nkept\n<!-- end -->\nafter\n';
-  const filled = fillDocument(document, reportOf(of(9, { bound: 8 })));
+  const filled = fillTables(document, reportOf(of(9, { bound: 8 })));
   expect(filled).toMatch(
     /^before\n<!-- bench joins -->\n[^]*<!-- end -->\nbetween\n<!-- bench air -->\nkept\n<!-- end -->\nafter\n$/,
   );
   expect(filled).toContain('| x | 9.0 us, a | 10.0 us, b | 0.90 |');
   expect(filled).toContain('DOES NOT HOLD');
   expect(filled).not.toContain('old');
-  expect(() => fillDocument('nothing', reportOf())).toThrow('no place for joins');
+  expect(() => fillTables('nothing', reportOf())).toThrow('no place for joins');
+  const real = await readFile(new URL('../../../../docs/PERFORMANCE-TABLES.md', import.meta.url), 'utf8');
+  for (const suite of ['air', 'footprint', 'joins', 'peers', 'registry', 'where'])
+    expect(real).toContain(`<!-- bench ${suite} -->\n`);
+});
+
+it('a target stands in the page with what was reached, and fails no run', async () => {
+  const [reached, missed] = [of(9, { target: { limit: 1 } }), of(9, { target: { bound: 8 } })];
+  expect([reached, missed].map(withinLimits)).toEqual([undefined, undefined]);
+  const page = '<!-- bench joins targets -->\n<!-- end -->\n';
+  const filled = fillTargets(page, reportOf(reached, missed));
+  expect(filled).toContain('| x, a | at most 1 x b | 0.90 x | reached |');
+  expect(filled).toContain('| x, a | at most 8 us | 9.0 us | not reached |');
+  expect(fillTargets('no marks', reportOf(of(9, {})))).toBe('no marks');
+  expect(() => fillTargets('nothing', reportOf(reached))).toThrow('no place for joins targets');
   const real = await readFile(new URL('../../../../docs/PERFORMANCE.md', import.meta.url), 'utf8');
-  for (const suite of ['air', 'joins', 'peers', 'registry']) expect(real).toContain(`<!-- bench ${suite} -->\n`);
+  for (const suite of ['joins', 'peers']) expect(real).toContain(`<!-- bench ${suite} targets -->\n`);
 });

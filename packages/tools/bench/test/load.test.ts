@@ -217,7 +217,7 @@ describe('a peer that refuses a client', () => {
 
 it('figures are in the document as soon as their suite has ended', async () => {
   const folder = await temporaryFolder();
-  const path = join(folder, 'PERFORMANCE.md');
+  const path = join(folder, 'PERFORMANCE-TABLES.md');
   await writeFile(path, '<!-- bench air -->\n<!-- end -->\n<!-- bench joins -->\n<!-- end -->\n');
   const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
   const child = spawn(process.execPath, [main, 'air', 'joins', '--out', folder, '--folder', folder], {

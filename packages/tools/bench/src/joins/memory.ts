@@ -12,6 +12,8 @@ const IN_FLIGHT = 64;
  * back when it wants to.
  */
 const MAX_ANONYMOUS_MIB = 150;
+/** What is aimed for. */
+const TARGET_MIB: Readonly<Record<string, number>> = { controller: 110, 'auth-server': 70 };
 /** Looks at it while it lasts. */
 const SAMPLE_COUNT = 20;
 /** What grows is seen between the first and the last quarter. */
@@ -48,8 +50,10 @@ export async function measureMemory(
         rules,
       );
     const rest = atRest[i] ?? Number.NaN;
+    const bound = TARGET_MIB[name];
+    const target = bound === undefined ? {} : { target: { bound } };
     return [
-      one('highest under load', highest, 'at rest', rest, { bound: MAX_ANONYMOUS_MIB }),
+      one('highest under load', highest, 'at rest', rest, { bound: MAX_ANONYMOUS_MIB, ...target }),
       one(
         'at the end of the load',
         mean(underLoad.slice(-quarter)),

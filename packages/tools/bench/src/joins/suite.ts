@@ -17,8 +17,12 @@ import { MeasuredNetwork, type NetworkName, NETWORKS, type PlanResult } from './
 import { type Sizes, sizesOf } from './plans.js';
 import { measureStorm } from './storm.js';
 
-/** What is wanted (docs/PERFORMANCE.md says where it comes from). */
-const TARGETS = { ofCoap: 0.8, p99PerMedian: 4, passThrough: 1.15 } as const;
+/** What must hold. */
+const LIMITS = { p99PerMedian: 4, passThrough: 1.15 } as const;
+/** What is aimed for (docs/PERFORMANCE.md). */
+const TARGETS = { rateOfCoap: 0.6, p99PerMedian: 2.5, openP99OfCoap: 3 } as const;
+/** The rate of the open loop that has a target, joins/s. */
+const TARGET_RATE = 1_000;
 
 const NAMES: Readonly<Record<NetworkName, string>> = {
   relayed: 'Latchkey',
@@ -80,7 +84,10 @@ async function measure(
   for (const perSecond of sizes.rates) {
     const what = `open loop, ${perSecond.toLocaleString('en')}/s`;
     const rounds = await measureAll(run, networks, what, { kind: 'open', perSecond, ms: sizes.ms }, ['relayed', 'coap']);
-    for (const part of ['p50', 'p99', 'p999'] as const) figures.push(compare(`${what}: ${part}`, 'ms', part, rounds, 'coap'));
+    for (const part of ['p50', 'p99', 'p999'] as const) {
+      const rules = part === 'p99' && perSecond === TARGET_RATE ? { target: { limit: TARGETS.openP99OfCoap } } : {};
+      figures.push(compare(`${what}: ${part}`, 'ms', part, rounds, 'coap', rules));
+    }
   }
   const relayed = networks.get('relayed');
   const coap = networks.get('coap');
@@ -156,7 +163,7 @@ function compare(
 }
 
 function closedFigures(what: string, rounds: Measured, usual: boolean): RatioMetric[] {
-  const wanted = usual ? { limit: TARGETS.ofCoap } : {};
+  const wanted = usual ? { target: { limit: TARGETS.rateOfCoap } } : {};
   const latencies = (['p50', 'p99', 'p999'] as const).map((part) => compare(`${what}: ${part}`, 'ms', part, rounds, 'coap'));
   const rate = compare(`${what}: joins/s`, '1/s', 'perSecond', rounds, 'coap', { better: 'higher', ...wanted });
   if (!usual) return [rate, ...latencies];
@@ -169,7 +176,10 @@ function closedFigures(what: string, rounds: Measured, usual: boolean): RatioMet
       better: 'higher',
     }),
     ...latencies,
-    ratioMetric(`${what}: p99`, 'ms', side(rounds, 'relayed', 'p99'), median, { limit: TARGETS.p99PerMedian }),
+    ratioMetric(`${what}: p99`, 'ms', side(rounds, 'relayed', 'p99'), median, {
+      limit: LIMITS.p99PerMedian,
+      target: { limit: TARGETS.p99PerMedian },
+    }),
     compare(`${what}: CPU time of a join`, 'us', 'cpuUs', rounds, 'coap', { stable: true }),
     compare(`${what}: CPU time of a join`, 'us', 'cpuUs', rounds, 'combined', { stable: true }),
     compare(`${what}: CPU time of a join, controller`, 'us', 'controllerUs', rounds, 'coap', { stable: true }),
@@ -184,7 +194,7 @@ function passThroughFigures(what: string, rounds: Measured): RatioMetric[] {
   const compared = (words: string, of: Quantity, rules: RatioLimits = {}): RatioMetric =>
     ratioMetric(`${what}: ${words}`, 'us', side(rounds, 'passThrough', of), side(rounds, 'relayed', of), rules);
   return [
-    compared('CPU time of a join', 'cpuUs', { limit: TARGETS.passThrough, stable: true }),
+    compared('CPU time of a join', 'cpuUs', { limit: LIMITS.passThrough, stable: true }),
     compared('CPU time of a join, controller', 'controllerUs', { stable: true }),
     compared('CPU time of a join, auth-server', 'serverUs', { stable: true }),
   ];
@@ -252,7 +262,7 @@ async function measureSweep(
   const per = { name: NAMES.coap, values: coap ?? [] };
   return {
     series,
-    kneeFigures: [ratioMetric('at the knee: joins/s', '1/s', of, per, { better: 'higher', limit: TARGETS.ofCoap })],
+    kneeFigures: [ratioMetric('at the knee: joins/s', '1/s', of, per, { better: 'higher' })],
   };
 }
 

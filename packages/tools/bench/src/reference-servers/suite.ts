@@ -81,10 +81,8 @@ async function comparePeer(
         { name: program.name, values: quantity(rounds.peer, name) },
         rules,
       );
-    // What is wanted is wanted of the one that Debian's coap-server is linked with.
-    const wanted = program.server === 'coap-server-openssl' ? { limit: 1 } : {};
     return [
-      compared('CPU time of all servers', 'us', 'cpuUs', 'together', wanted),
+      compared('CPU time of all servers', 'us', 'cpuUs', 'together', wantedOf(program)),
       compared('CPU time of all servers', 'us', 'cpuUs', 'alone'),
       compared('p50', 'ms', 'p50', 'alone'),
       compared('datagrams', 'n', 'datagrams', 'alone'),
@@ -93,6 +91,12 @@ async function comparePeer(
   } finally {
     await peer.stop();
   }
+}
+
+/** Of the `coap-server` that Debian links, what must hold; of hostapd, what is aimed for. */
+function wantedOf({ server }: ReferenceProgram): RatioLimits {
+  if (server === 'coap-server-openssl') return { limit: 1 };
+  return server === 'hostapd' ? { target: { limit: 1.2 } } : {};
 }
 
 async function joinsOf(latchkey: MeasuredNetwork, inFlight: number, ms: number): Promise<Measurement<Quantity>> {

@@ -1,6 +1,7 @@
 /** `bench registry`: what the registry takes at a thousand nodes and at a million. */
 
 import { join } from 'node:path';
+import type { BarChart } from '../series.js';
 import { type RatioMetric, ratioMetric, type RatioLimits } from '../ratio.js';
 import { measureCommand } from '../command.js';
 import type { SuiteResult, SuiteRun } from '../suite.js';
@@ -69,7 +70,19 @@ export async function registrySuite(run: SuiteRun, sizes: Sizes = run.depth === 
     ...(await measurePages(run, pair)),
     ...(await measureServers(run, sizes, pair)),
   ];
-  return { figures, remarks: imports.remarks };
+  return { figures, remarks: imports.remarks, chart: chartOf(figures, pair) };
+}
+
+/** CPU time in both registries, of what is measured in both. */
+function chartOf(figures: readonly RatioMetric[], { names }: RegistryPair): BarChart {
+  const rows = figures
+    .filter(({ what, unit, baseline }) => unit === 'us' && what.includes('CPU time') && baseline.name === names[0])
+    .map(({ what, of, baseline }) => ({
+      // "join, 1 in flight, CPU time", or "auth-server run, CPU time of a join over UDP".
+      name: what.split(' CPU time of ').at(-1)?.replace(', CPU time', '') ?? what,
+      values: [baseline.measured.median, of.measured.median],
+    }));
+  return { title: 'CPU time against the size of the registry', unit: 'us', legend: names.map((name) => `${name} nodes`), rows };
 }
 
 /** Two registries, and how many nodes are in each, in words. */

@@ -9,12 +9,15 @@ import { MeasuredNetwork } from '../joins/network.js';
 import { sizesOf } from '../joins/plans.js';
 import { mainThreadCpuMs } from '../machine.js';
 import { number } from '../report.js';
+import type { BarChart } from '../series.js';
 import type { SuiteResult, SuiteRun, Table } from '../suite.js';
 import { byRoom } from './rooms.js';
 
 const IN_FLIGHT = 64;
 /** Rooms that take less than this of all, in CPU time and in memory, stand in one row. */
 const SMALLEST_SHARE = 0.005;
+/** Rooms in the plot: the dearest. */
+const DRAWN_ROOMS = 16;
 const OTHER_THREADS = 'other threads (store, collector, compiler)';
 
 /** Per join: microseconds of CPU time, and octets. */
@@ -30,7 +33,12 @@ export async function whereSuite(run: SuiteRun): Promise<SuiteResult> {
     run.report('warming up');
     await network.play({ kind: 'closed', inFlight: IN_FLIGHT, ms: 60_000, joins: sizes.warmUp });
     const rooms = await measureRooms(run, network, sizes.ms);
-    return { figures: [], tables: [tableOf(network.daemons, rooms)], remarks: REMARKS };
+    return {
+      figures: [],
+      tables: [tableOf(network.daemons, rooms)],
+      remarks: REMARKS,
+      chart: chartOf(network.daemons, rooms),
+    };
   } finally {
     await network.stop();
   }
@@ -91,9 +99,9 @@ function tableOf(daemons: readonly Daemon[], costs: readonly RoomCosts[]): Table
     totals.cpuUs += sum(cpuUs);
     totals.octets += sum(octets);
   });
-  const cpuOf = (cells: readonly number[]): number => total(cells, 0);
+  const cpuOf = (cells: readonly number[]): number => ofColumns(cells, 0);
   const isSmall = (cells: readonly number[]): boolean =>
-    cpuOf(cells) < SMALLEST_SHARE * totals.cpuUs && total(cells, 1) < SMALLEST_SHARE * totals.octets;
+    cpuOf(cells) < SMALLEST_SHARE * totals.cpuUs && ofColumns(cells, 1) < SMALLEST_SHARE * totals.octets;
   const all = [...rooms];
   const small = all.filter(([, cells]) => isSmall(cells));
   const rows = all.filter(([, cells]) => !isSmall(cells)).toSorted(([, a], [, b]) => cpuOf(b) - cpuOf(a));
@@ -106,8 +114,25 @@ function tableOf(daemons: readonly Daemon[], costs: readonly RoomCosts[]): Table
   };
 }
 
+function chartOf(daemons: readonly Daemon[], costs: readonly RoomCosts[]): BarChart {
+  const rooms = new Set(costs.flatMap(({ cpuUs }) => [...cpuUs.keys()]));
+  const rows = Array.from(rooms, (name) => ({ name, values: costs.map(({ cpuUs }) => cpuUs.get(name) ?? 0) }));
+  const dearestFirst = rows.toSorted((a, b) => total(b.values) - total(a.values));
+  return {
+    title: 'Where the CPU time of a join goes',
+    unit: 'us',
+    legend: daemons.map(({ name }) => name),
+    rows: dearestFirst.slice(0, DRAWN_ROOMS),
+    isStacked: true,
+  };
+}
+
+function total(values: readonly number[]): number {
+  return values.reduce((found, value) => found + value, 0);
+}
+
 /** Of every second column, from the one with `first` on. */
-function total(cells: readonly number[], first: 0 | 1): number {
+function ofColumns(cells: readonly number[], first: 0 | 1): number {
   return cells.reduce((found, cell, column) => (column % 2 === first ? found + cell : found), 0);
 }
 
