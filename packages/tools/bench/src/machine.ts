@@ -78,6 +78,18 @@ export function resourcesOf(pid: number): Resources | undefined {
   }
 }
 
+/** CPU time of the processes that this one started and waited for, ms. 0: it is gone. */
+export function childrenCpuMs(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // cutime and cstime are fields 16 and 17.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[13]) + Number(fields[14])) * TICK_MS;
+  } catch {
+    return 0;
+  }
+}
+
 /**
  * Of the threads that are there, in ns where the kernel counts them: ticks are too coarse for a
  * short run. 0: it does not.

@@ -9,6 +9,7 @@ import { main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import { airSuite } from './message-size/suite.js';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
+import { deliverySuite } from './delivery/suite.js';
 import { writeDocuments } from './document.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
@@ -28,6 +29,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   footprint: footprintSuite,
   joins: joinsSuite,
   registry: registrySuite,
+  delivery: deliverySuite,
   peers: peersSuite,
 };
 /** Wants what is not in every machine: with --peers, or by name. */

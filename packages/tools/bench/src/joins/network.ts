@@ -94,6 +94,8 @@ interface Daemons {
 
 interface DaemonOptions {
   readonly profiled?: boolean;
+  /** Further lines of YAML. */
+  readonly controllerConfig?: readonly string[];
 }
 
 async function startDaemons(name: NetworkName, folder: string, nodes: number, how: DaemonOptions): Promise<Daemons> {
@@ -119,7 +121,7 @@ async function startController(
   how: DaemonOptions,
 ): Promise<Daemon> {
   const path = join(folder, 'controller.yaml');
-  await writeFile(path, `${config.join('\n')}\n`, { mode: 0o600 });
+  await writeFile(path, `${[...config, ...(how.controllerConfig ?? [])].join('\n')}\n`, { mode: 0o600 });
   const where = ['--credential', site.credential, '--state', join(folder, 'state'), '--config', path, '--listen', LOOPBACK];
   return Daemon.start('controller', ['run', ...where], how);
 }
