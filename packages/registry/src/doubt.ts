@@ -15,7 +15,7 @@ const LOOK_MS = 60_000;
 const LOOK_AGAIN_MS = 500;
 
 /** What was decided, as it is to be if the write happened. */
-export interface Decided<T> {
+interface Decided<T> {
   readonly result: T;
   /** The number of its first entry; `undefined`: it has none. */
   readonly entry: number | undefined;

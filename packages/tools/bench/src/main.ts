@@ -11,6 +11,7 @@ import { airSuite } from './message-size/suite.js';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
 import { deliverySuite } from './delivery/suite.js';
 import { writeDocuments } from './document.js';
+import { enginesSuite } from './engines/suite.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, assertOnDisk } from './machine.js';
@@ -30,10 +31,12 @@ const SUITES: Readonly<Record<string, Suite>> = {
   joins: joinsSuite,
   registry: registrySuite,
   delivery: deliverySuite,
+  engines: enginesSuite,
   peers: peersSuite,
 };
-/** Wants what is not in every machine: with --peers, or by name. */
-const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => name !== 'peers');
+/** Want what is not in every machine, or take long: by name, or with --peers. */
+const OTHER_SUITES: ReadonlySet<string> = new Set(['delivery', 'engines', 'peers']);
+const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !OTHER_SUITES.has(name));
 
 interface BenchOptions {
   readonly quick?: true;

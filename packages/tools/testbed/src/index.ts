@@ -4,3 +4,4 @@ export { demo } from './demo.js';
 export { demoConsole } from './demo-console.js';
 export { freePort, TestNetwork, type Order, type OrderOptions } from './network.js';
 export { type CommandName, commandLine, DaemonProcess, type CommandResult, type LogLine } from './process.js';
+export { PostgresCluster } from './postgres-cluster.js';

@@ -6,10 +6,10 @@
 import { randomBytes } from 'node:crypto';
 import { AuthServer } from '@latchkey/auth-server';
 import type { Registry, UnsealedNode } from '@latchkey/registry';
-import { Secret } from '@latchkey/protocol';
-import { createLog, readClock } from '@latchkey/runtime/daemon';
-import { encodeNid } from '@latchkey/runtime/net';
+import type { Secret } from '@latchkey/protocol';
+import { type Clock, createLog, readClock } from '@latchkey/runtime/daemon';
 import type { Measurement } from '../interleave.js';
+import { prepareCommits } from './commits.js';
 import { type Fleet, ID_C } from './fleet.js';
 import { runConcurrently, join, prepareJoin } from './joins.js';
 import type { RegistryFixture } from './registry-fixture.js';
@@ -31,10 +31,15 @@ export class InProcessRegistry {
   }
 
   static async open(fixture: RegistryFixture): Promise<InProcessRegistry> {
-    const registry = await fixture.open();
+    return InProcessRegistry.serve(await fixture.open(), fixture, readClock);
+  }
+
+  /** An auth-server on a registry that holds the fleet of `fixture`. */
+  static async serve(registry: Registry, fixture: RegistryFixture, clock: Clock): Promise<InProcessRegistry> {
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
     const log = await createLog('bench', 'error', 'stderr');
-    const server = new AuthServer({ registry, clock: readClock, randomBytes, log });
+    const server = new AuthServer({ registry, clock, randomBytes, log });
+    await server.persistClock();
     return new InProcessRegistry(fixture.fleet, registry, server, await fixture.skCs());
   }
 
@@ -60,17 +65,8 @@ export class InProcessRegistry {
   /** Commits of nodes that were looked up before, each durable. */
   async commit(count: number, inFlight: number): Promise<Cost> {
     const nodes = this.#fleet.pick(count);
-    const items = nodes.map((i) => ({ i, node: this.#node(this.#fleet.idI(i)), to: Secret.from(randomBytes(16)) }));
-    const nidI = encodeNid('192.0.2.77', 49_152);
-    const cost = await costOf(items.length, () =>
-      runConcurrently(items, inFlight, async ({ i, node, to }) => {
-        const commit = { idC: ID_C, tid: BigInt(i), ts: Date.now(), nidI, lifetime: 0 };
-        const result = await this.#registry.commit(node, to, commit, Date.now, () => true);
-        if (result !== 'committed') throw new Error(`a commit was ${result}`);
-      }),
-    );
-    for (const { i, to } of items) this.#fleet.joined(i, to);
-    return cost;
+    const commit = await prepareCommits(this.#registry, this.#fleet, nodes, inFlight);
+    return costOf(nodes.length, commit);
   }
 
   /** Whole joins: M2 answered, M7 committed. */

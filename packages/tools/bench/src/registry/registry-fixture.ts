@@ -38,8 +38,13 @@ export class RegistryFixture {
     return measureCommand(['import', '--data', this.folder, '--lifetime', 'none', this.#csv]);
   }
 
+  /** The file with the master key. */
+  get masterKey(): string {
+    return join(this.folder, 'master.key');
+  }
+
   async open(): Promise<Registry> {
-    return Registry.open(this.folder, await readMasterKey({ kind: 'file', path: join(this.folder, 'master.key') }), 'bench');
+    return Registry.open(this.folder, await readMasterKey({ kind: 'file', path: this.masterKey }), 'bench');
   }
 
   /** SK_cs of its one controller. */
