@@ -1,7 +1,4 @@
-/**
- * The whole command line, or the one command that is called: what the others are made of is not
- * loaded then.
- */
+/** The whole command line. What its commands are made of is not loaded to say the version. */
 
 import { program, withExamples } from '@latchkey/runtime/cli';
 import type { Command } from 'commander';
@@ -69,7 +66,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     withExamples((await import('./commands/master-key.js')).masterKeyCommand(), `${NAME} master-key rotate --data ./data`),
 };
 
-/** `commandName`: that is called. Without it, or with one that does not exist, all are made. */
+/** `commandName`: that is called. */
 export async function authServerProgram(commandName?: string): Promise<Command> {
   const root = program(
     NAME,
@@ -78,9 +75,8 @@ export async function authServerProgram(commandName?: string): Promise<Command> 
   );
   // The version needs none of them.
   if (commandName === '--version' || commandName === '-V') return root;
-  const entries = Object.entries(COMMANDS);
-  const called = entries.filter(([name]) => name === commandName);
-  for (const [, make] of called.length > 0 ? called : entries) root.addCommand(await make());
+  // Advice names other commands, with the options that these take: it has to know them.
+  for (const make of Object.values(COMMANDS)) root.addCommand(await make());
   return withExamples(
     root,
     `${NAME} init --data ./data`,

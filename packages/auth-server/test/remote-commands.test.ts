@@ -26,6 +26,7 @@ const LOCAL = [
   'api',
   'api-gateway',
   'webhooks',
+  'deliver',
   'health',
   'backup',
   'restore',
@@ -463,13 +464,16 @@ describe('a context', () => {
     expect([message, exitCode]).toEqual([expect.stringContaining(says), 2]);
   });
 
-  it.each(LOCAL.filter((name) => !['api-gateway', 'webhooks', 'health'].includes(name)))('does not reach %s', async (name) => {
-    for (const option of ['--server', '--context'])
-      expect(await anywhere(`${name} ${option} x`)).toMatchObject({
-        exitCode: 2,
-        message: `\`${name.split(' ').at(-1)}\` works on the registry of this machine, and does not go over the API`,
-      });
-  });
+  it.each(LOCAL.filter((name) => !['api-gateway', 'webhooks', 'deliver', 'health'].includes(name)))(
+    'does not reach %s',
+    async (name) => {
+      for (const option of ['--server', '--context'])
+        expect(await anywhere(`${name} ${option} x`)).toMatchObject({
+          exitCode: 2,
+          message: `\`${name.split(' ').at(-1)}\` works on the registry of this machine, and does not go over the API`,
+        });
+    },
+  );
 
   it('says where nothing answers', async () => {
     expect(await anywhere('order list --server unix:DIR/nothing.sock')).toMatchObject({
