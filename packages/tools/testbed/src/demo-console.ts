@@ -49,17 +49,28 @@ export async function demoConsole(network: TestNetwork, server: string, print: P
   print('   a node in the hall lost its power after it joined; another one was given the key of its neighbour');
   print(`   ${YARD_NODES} nodes in the yard, whose controller is switched off\n`);
 
-  const config = await network.file('auth-server.yaml', await configuration(network));
-  const place = ['--data', network.registry, '--config', config];
-  const link = linkIn(await network.run('auth-server', ['user', 'add', USER, ...place, '--role', 'admin']));
-  const api = network.start('auth-server', ['api', ...place]);
-  await api.waitFor(({ msg }) => msg === 'serving the API to browsers');
+  const { link, api, place } = await serveConsole(network);
   print('Open this address in a browser of this machine, and choose a password. It is good once, for 15 minutes:');
   print(`\n   ${link}\n`);
   print('Another one:');
   print(`   ${formatCommandLine(['node', ...commandLine('auth-server', ['user', 'link', USER, ...place])])}`);
   print('Ctrl-C ends the demo and removes everything.');
   return { link, api, mixedUp };
+}
+
+interface ServedConsole extends Pick<DemoConsole, 'link' | 'api'> {
+  /** Options of commands that concern it. */
+  readonly place: readonly string[];
+}
+
+/** Serves the console of the registry on loopback, to a new administrator. */
+export async function serveConsole(network: TestNetwork): Promise<ServedConsole> {
+  const config = await network.file('auth-server.yaml', await configuration(network));
+  const place = ['--data', network.registry, '--config', config];
+  const link = linkIn(await network.run('auth-server', ['user', 'add', USER, ...place, '--role', 'admin']));
+  const api = network.start('auth-server', ['api', ...place]);
+  await api.waitFor(({ msg }) => msg === 'serving the API to browsers');
+  return { link, api, place };
 }
 
 /** Returns the ID of the node that was given another one's key. */
