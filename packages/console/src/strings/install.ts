@@ -8,9 +8,9 @@ export const INSTALL_STRINGS = {
     'The camera works over HTTPS only. Type the ID on the label.',
     'Die Kamera geht nur über HTTPS. Die ID vom Etikett eingeben.',
   ],
-  'install.no-detector': [
-    'This browser reads no codes. Type the ID on the label.',
-    'Dieser Browser liest keine Codes. Die ID vom Etikett eingeben.',
+  'install.no-reader': [
+    'What reads codes could not be loaded. Look at the network, or type the ID on the label.',
+    'Was Codes liest, ließ sich nicht laden. Netz prüfen oder die ID vom Etikett eingeben.',
   ],
   'install.camera-refused': [
     'The camera may not be used here. Allow it in the browser, or type the ID on the label.',

@@ -21,6 +21,8 @@ interface ConsoleBundle {
 
 const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
 const HASH_LENGTH = 10;
+/** Of age-encryption: for recipients of files that no page reads. */
+const POST_QUANTUM = '@noble/post-quantum/hybrid.js';
 const ICON = '/assets/icon.svg';
 
 export async function bundleConsole(): Promise<ConsoleBundle> {
@@ -60,8 +62,14 @@ async function bundleScript(replaceIcon: (text: string) => string): Promise<read
       extensionAlias: { '.js': ['.ts', '.tsx', '.js'] },
       conditionNames: ['@latchkey/source', 'browser', 'import', 'default'],
     },
-    // Before names are made of the content.
-    plugins: [{ name: 'icon', transform: (code) => (code.includes(ICON) ? replaceIcon(code) : undefined) }],
+    plugins: [
+      // Before names are made of the content.
+      { name: 'icon', transform: (code) => (code.includes(ICON) ? replaceIcon(code) : undefined) },
+      {
+        name: 'without post-quantum recipients',
+        resolveId: (id) => (id === POST_QUANTUM ? join(CONSOLE, 'src/no-post-quantum.ts') : undefined),
+      },
+    ],
     logLevel: 'silent',
   });
   try {
