@@ -17,6 +17,7 @@ interface JsonSchema {
 const TAGS: Readonly<Record<string, string>> = {
   summary: 'Counts of nodes and orders',
   nodes: 'Nodes: lists, descriptions, changes and resets',
+  calendar: 'Keys by the day in which they expire',
   diagnoses: 'Why a node has not joined',
   orders: 'Orders, and the manifests of their nodes',
   exposure: 'Initial keys that more people know than should',

@@ -60,7 +60,22 @@ describe('a list of nodes', () => {
     expect(await found('controller=00000002&state=enrolled&state=disabled')).toEqual(['00000003', '00000004']);
     expect(await found('never_joined=false')).toEqual(['00000005']);
     expect(await found('expires_before=2100-01-01T00:00:00Z')).toEqual(['00000005']);
+    expect(await found('expires_from=2100-01-01T00:00:00Z')).toEqual([]);
     expect(await found('order=77')).toEqual([]);
+    // Its key lasts an hour, and the calendar says what the list does.
+    for (const query of ['by=day&count=366&time_zone=Europe/Berlin', 'by=week&count=2', 'order=3&controller=00000002']) {
+      const { body } = await api.get(`/v1/calendar?${query}`);
+      const days = body.items as { from: string; before: string; nodes: number }[];
+      expect([query, days.reduce((sum, { nodes }) => sum + nodes, body.overdue + body.later)]).toEqual([query, 1]);
+      const { from = '', before = '' } = days.find(({ nodes }) => nodes > 0) ?? {};
+      expect(await found(`expires_from=${from}&expires_before=${before}`)).toEqual(['00000005']);
+    }
+    expect((await api.get('/v1/calendar?count=3&order=1')).body).toMatchObject({
+      overdue: 0,
+      items: [{ nodes: 0 }, {}, {}],
+      later: 0,
+    });
+    expect((await api.get('/v1/calendar?time_zone=Mars')).body.errors).toMatchObject([{ at: 'time_zone' }]);
     expect(await found('site=S%C3%BCd&site=north&tag=pump')).toEqual(['00000003']);
     expect(await found('q=PUMP&controller=00000002')).toEqual(['00000003']);
     expect(await found('q=pump&order=1')).toEqual([]);

@@ -78,7 +78,7 @@ function secondsOf(days: string): number | undefined | 'invalid' {
  * such filter: it needs one, and takes a single order and a single controller.
  */
 export function selectionOf(filters: NodeFilters, now: number): NodeSelection | undefined {
-  const { state, order, controller, neverJoined, expiresInDays, starts, site, tag, q } = filters;
+  const { state, order, controller, neverJoined, expiresInDays, expires, starts, site, tag, q } = filters;
   if (order.length > 1 || controller.length > 1) return undefined;
   const selection: NodeSelection = {
     ...(state.length === 0 ? {} : { state }),
@@ -86,6 +86,8 @@ export function selectionOf(filters: NodeFilters, now: number): NodeSelection | 
     ...(controller[0] === undefined ? {} : { controller: controller[0] }),
     ...(neverJoined ? { never_joined: true } : {}),
     ...(expiresInDays === undefined ? {} : { expires_before: new Date(now + expiresInDays * DAY_MS).toISOString() }),
+    ...(expires?.from === undefined || expires.from === null ? {} : { expires_from: expires.from }),
+    ...(expires?.before === undefined || expires.before === null ? {} : { expires_before: expires.before }),
     ...(starts === '' ? {} : { id_prefix: starts }),
     ...(site.length === 0 ? {} : { site }),
     ...(tag.length === 0 ? {} : { tag }),

@@ -40,6 +40,36 @@ export function formatRelative(time: number, now: number, { language }: Locale):
   return format.format(Math.trunc(distance / ms), unit);
 }
 
+/** "Sun, 29 Nov 2026". */
+export function formatDay(time: number, { language, timeZone }: Locale): string {
+  const format = cached(
+    `day ${language} ${timeZone ?? ''}`,
+    () =>
+      new Intl.DateTimeFormat(language === 'en' ? 'en-GB' : language, {
+        weekday: 'short',
+        day: 'numeric',
+        month: 'short',
+        year: 'numeric',
+        timeZone,
+      }),
+  );
+  return format.format(time);
+}
+
+/** "29 Nov 2026, 14:02". */
+export function formatMinute(time: number, { language, timeZone }: Locale): string {
+  const format = cached(
+    `minute ${language} ${timeZone ?? ''}`,
+    () =>
+      new Intl.DateTimeFormat(language === 'en' ? 'en-GB' : language, {
+        dateStyle: 'medium',
+        timeStyle: 'short',
+        timeZone,
+      }),
+  );
+  return format.format(time);
+}
+
 /** "29 Nov 2026, 14:02:11 CET". */
 export function formatAbsolute(time: number, { language, timeZone }: Locale): string {
   const format = cached(

@@ -31,6 +31,7 @@ export const MENU_PAGES: readonly {
   readonly scope: string;
 }[] = [
   { page: 'jobs', path: '/jobs', key: 'j', scope: 'nodes' },
+  { page: 'calendar', path: '/calendar', key: 'k', scope: 'read' },
   { page: 'exposure', path: '/exposure', key: 'e', scope: 'read' },
   { page: 'users', path: '/users', key: 'u', scope: 'admin' },
   { page: 'tokens', path: '/tokens', key: 't', scope: 'read' },

@@ -4,7 +4,7 @@ import type { NodeStatus } from '@latchkey/operations/contract';
 
 export type Page = 'overview' | 'nodes' | 'orders' | 'order' | 'controllers' | LaterPage;
 /** Pages that the menu of the user leads to. */
-export type MenuPage = 'jobs' | 'exposure' | 'users' | 'tokens' | 'account';
+export type MenuPage = 'jobs' | 'calendar' | 'exposure' | 'users' | 'tokens' | 'account';
 /** Pages that are loaded when somebody opens one. */
 export type LaterPage = 'waiting' | 'audit' | 'new-order' | 'install' | MenuPage;
 
@@ -18,6 +18,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/orders/new', 'new-order'],
   ['/install', 'install'],
   ['/jobs', 'jobs'],
+  ['/calendar', 'calendar'],
   ['/exposure', 'exposure'],
   ['/users', 'users'],
   ['/tokens', 'tokens'],
@@ -55,6 +56,8 @@ const ID = /^[0-9a-f]{8}$/;
 const ID_START = /^[0-9a-f]{1,8}$/;
 const NUMBER = /^[1-9]\d{0,9}$/;
 const DAY_MS = 86_400_000;
+/** Days and weeks of the calendar: four months, and two years. */
+const CALENDAR_LENGTH = { day: 120, week: 104 } as const;
 /** Characters of a text to look for. The API says what is too long for a field. */
 const MAX_TEXT = 128;
 
@@ -65,6 +68,8 @@ export interface NodeFilters {
   readonly neverJoined: boolean;
   /** Keys that expire within so many days. */
   readonly expiresInDays: number | undefined;
+  /** Keys that expire between two times, as the calendar names them. */
+  readonly expires: ExpiryRange | undefined;
   /** First digits of the ID. */
   readonly starts: string;
   readonly site: readonly string[];
@@ -73,22 +78,35 @@ export interface NodeFilters {
   readonly q: string;
 }
 
+/** ISO times. `null`: whatever comes before, or after. */
+export interface ExpiryRange {
+  readonly from: string | null;
+  readonly before: string | null;
+}
+
 /** Drops what is not valid: a URL may come from anywhere. */
 export function readNodeFilters(query: URLSearchParams): NodeFilters {
   const days = query.get('expires_in_days') ?? '';
   const starts = (query.get('starts') ?? '').trim().toLowerCase();
   const states = new Set<string>(query.getAll('state'));
+  const [from, before] = [timeOf(query, 'expires_from'), timeOf(query, 'expires_before')];
   return {
     state: NODE_STATES.filter((state) => states.has(state)),
     order: query.getAll('order').filter((order) => NUMBER.test(order)),
     controller: query.getAll('controller').filter((id) => ID.test(id)),
     neverJoined: query.get('never_joined') === 'true',
     expiresInDays: /^\d{1,4}$/.test(days) ? Number(days) : undefined,
+    expires: from === null && before === null ? undefined : { from, before },
     starts: ID_START.test(starts) ? starts : '',
     site: textsOf(query, 'site'),
     tag: textsOf(query, 'tag'),
     q: (query.get('q') ?? '').trim().slice(0, MAX_TEXT),
   };
+}
+
+function timeOf(query: URLSearchParams, name: string): string | null {
+  const text = query.get(name) ?? '';
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) && !Number.isNaN(Date.parse(text)) ? text : null;
 }
 
 function textsOf(query: URLSearchParams, name: string): readonly string[] {
@@ -100,18 +118,30 @@ function textsOf(query: URLSearchParams, name: string): readonly string[] {
 
 /** The query of a page with these filters. It begins with the first page of the list. */
 export function writeNodeFilters(filters: NodeFilters): URLSearchParams {
-  const { state, order, controller, neverJoined, expiresInDays, starts, site, tag, q } = filters;
+  const { state, order, controller, neverJoined, expiresInDays, expires, starts, site, tag, q } = filters;
   const query = new URLSearchParams();
   for (const one of state) query.append('state', one);
   for (const one of order) query.append('order', one);
   for (const one of controller) query.append('controller', one);
   if (neverJoined) query.set('never_joined', 'true');
   if (expiresInDays !== undefined) query.set('expires_in_days', String(expiresInDays));
+  if (expires?.from !== undefined && expires.from !== null) query.set('expires_from', expires.from);
+  if (expires?.before !== undefined && expires.before !== null) query.set('expires_before', expires.before);
   if (starts !== '') query.set('starts', starts);
   for (const one of site) query.append('site', one);
   for (const one of tag) query.append('tag', one);
   if (q !== '') query.set('q', q);
   return query;
+}
+
+/** What the calendar is asked for: its days begin where the reader's do. */
+export function calendarRequest(filters: NodeFilters, by: 'day' | 'week', timeZone: string): string {
+  const { order, controller, site, tag } = filters;
+  const query = writeNodeFilters({ ...readNodeFilters(new URLSearchParams()), order, controller, site, tag });
+  query.set('by', by);
+  query.set('count', String(CALENDAR_LENGTH[by]));
+  query.set('time_zone', timeZone);
+  return `/v1/calendar?${query.toString()}`;
 }
 
 /** What the API is asked for. A relative time is cut to the minute, so that pages agree on it. */

@@ -49,6 +49,11 @@ describe('the filters of the page as the API takes them', () => {
     });
   });
 
+  it('are the times of a day of the calendar', () => {
+    const [from, before] = ['2026-12-23T23:00:00.000Z', '2026-12-24T23:00:00.000Z'];
+    expect(select(`expires_from=${from}&expires_before=${before}`)).toEqual({ expires_from: from, expires_before: before });
+  });
+
   it.each(['', 'order=3&order=4', 'controller=00000001&controller=00000002'])('are none of %s', (query) => {
     expect(select(query)).toBeUndefined();
   });

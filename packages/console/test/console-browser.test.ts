@@ -4,7 +4,6 @@
 import { allOf } from '@latchkey/registry';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import axe from 'axe-core';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
@@ -14,7 +13,7 @@ import { setDisabled } from '@latchkey/operations';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
-import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { type AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { openTokenStore } from '../../api/src/tokens/token-store.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
@@ -136,44 +135,24 @@ function letTimePass(ms: number): void {
   onTestFinished(() => void vi.restoreAllMocks());
 }
 
-/**
- * Chromium on Linux reads no codes, and there is no camera: jsQR reads what a canvas shows in place
- * of both.
- */
+/** There is no camera: what a canvas shows takes its place. Chromium on Linux reads no codes. */
 async function showToCamera(page: Page, text: string): Promise<void> {
   const { size, path } = drawQrCode(text);
-  await page.addInitScript({ path: createRequire(import.meta.url).resolve('jsqr/dist/jsQR.js') });
   await page.addInitScript(`
-    const draw = (side, paint) => {
-      const canvas = Object.assign(document.createElement('canvas'), { width: side, height: side });
-      const context = canvas.getContext('2d', { willReadFrequently: true });
-      paint(context);
-      return context;
-    };
     navigator.mediaDevices.getUserMedia = async () => {
       const side = ${8 * size};
-      const show = (context) => {
+      const canvas = Object.assign(document.createElement('canvas'), { width: side, height: side });
+      const context = canvas.getContext('2d');
+      const show = () => {
         context.fillStyle = '#fff';
         context.fillRect(0, 0, side, side);
         context.setTransform(8, 0, 0, 8, 0, 0);
         context.stroke(new Path2D('${path}'));
         context.setTransform(1, 0, 0, 1, 0, 0);
       };
-      const context = draw(side, show);
-      setInterval(() => show(context), 50);
-      return context.canvas.captureStream();
-    };
-    globalThis.BarcodeDetector = class {
-      static async getSupportedFormats() {
-        return ['qr_code'];
-      }
-      async detect(video) {
-        const { videoWidth: side } = video;
-        if (side === 0) return [];
-        const { data } = draw(side, (context) => context.drawImage(video, 0, 0)).getImageData(0, 0, side, side);
-        const found = jsQR(data, side, side);
-        return found === null ? [] : [{ rawValue: found.data }];
-      }
+      show();
+      setInterval(show, 50);
+      return canvas.captureStream();
     };`);
 }
 
@@ -300,6 +279,25 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     // A cursor of before a restart of the API.
     await page.goto(`${site.origin}/nodes?order=4&after=AAAA&from=101`);
     await page.getByText(`1 to 100 of ${SECOND_ORDER}`).waitFor();
+
+    // A day of the calendar leads to its nodes.
+    await page.goto(`${site.origin}/calendar`);
+    await page
+      .getByRole('row', { name: /expired earlier 2/ })
+      .getByRole('link')
+      .click();
+    await expect.poll(() => rows.count()).toBe(2);
+    expect(await queryOf(page)).toMatch(/^\?expires_before=/);
+    await page.goBack();
+    await page.locator('main select').selectOption('week');
+    await expect.poll(() => queryOf(page)).toBe('?by=week');
+    await page
+      .getByRole('link', { name: /week from Mon,/ })
+      .last()
+      .click();
+    await expect.poll(() => rows.count()).toBe(19);
+    await page.getByLabel('Expires').selectOption('');
+    await expect.poll(() => queryOf(page)).toBe('');
 
     await page.goto(`${site.origin}/audit?what=node%20moved`);
     await expect.poll(() => rows.count()).toBe(3);
@@ -522,12 +520,12 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const { registry } = fixture;
     const pages = page.getByRole('navigation', { name: 'Pages' });
     await expect.poll(() => pages.innerText()).toMatch(/^Nodes\s+Orders\s+Install$/);
-    await page.getByText('This browser reads no codes').waitFor();
     const key = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
     await showToCamera(page, `LATCHKEY:1/0005214E/00000001/${key.toUpperCase()}/192.0.2.1:5683`);
     const requests: Request[] = [];
     page.on('request', (request) => requests.push(request));
     await page.goto(`${site.origin}/install`);
+    expect(await page.evaluate('typeof BarcodeDetector')).toBe('undefined');
     await page.getByRole('button', { name: 'Scan a label' }).click();
     await page.locator('[data-cause="proof-missing"]').waitFor();
     expect(await queryOf(page)).toBe(`?id=${id(UNPROVEN)}`);
@@ -713,6 +711,58 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(messages).toEqual([]);
   });
 
+  it('takes the steps that docs/CONSOLE.md counts for three tasks', async () => {
+    const { page, site, fixture, messages } = await visit('/');
+    const manual = await readFile(new URL('../../../docs/CONSOLE.md', import.meta.url), 'utf8');
+    // In place of the dialog of the browser.
+    await page.addInitScript('globalThis.print = () => { globalThis.isPrinted = true; };');
+    await fixture.testServer(async (server) => {
+      for (let count = 0; count < 3; count++)
+        expect(await server.request(server.exchange(SILENT, newSecret(), { ts: Date.now() - 100_000 }), 'm2')).toBe('clock');
+    }, Date.now());
+    const screens = new Set<string>();
+    page.on('framenavigated', () => screens.add(new URL(page.url()).pathname));
+    const walk = async (title: string, from: string, steps: readonly (() => Promise<unknown>)[]): Promise<void> => {
+      const [, section = ''] = manual.split(new RegExp(`^### ${title}`, 'm'));
+      const [, stepCount, screenCount] = /^ (\d+) steps?, (\d+) screens?$/m.exec(section.split('\n')[0] ?? '') ?? [];
+      expect([title, (section.split(/^##/m)[0] ?? '').match(/^\d+\. /gm)?.length]).toEqual([title, steps.length]);
+      await page.goto(site.origin + from);
+      screens.clear();
+      screens.add(from);
+      for (const step of steps) await step();
+      expect([title, stepCount, screenCount]).toEqual([title, String(steps.length), String(screens.size)]);
+    };
+    const drawer = page.getByRole('dialog');
+
+    await walk('Why has a node not joined\\?', '/', [
+      async () => {
+        await page.keyboard.press('/');
+        await page.keyboard.type(id(UNPROVEN));
+        await page.keyboard.press('Enter');
+      },
+    ]);
+    await drawer.getByText('It was answered, and proved nothing').waitFor();
+    await drawer.getByRole('region', { name: 'What to do' }).waitFor();
+
+    await walk('Order 40 nodes for an installer, and print the labels:', '/orders', [
+      () => page.getByRole('link', { name: 'New order' }).click(),
+      () => page.getByLabel('Installer', { exact: true }).fill('Kim & Sons'),
+      () => page.getByLabel('Controller').selectOption('00000001'),
+      () => page.getByLabel('Nodes', { exact: true }).fill('40'),
+      () => page.getByRole('button', { name: 'Order 40 nodes' }).click(),
+      () => page.getByRole('button', { name: 'Print 40 labels' }).click(),
+    ]);
+    expect(await page.evaluate('isPrinted')).toBe(true);
+    expect(await page.locator('.labels svg').count()).toBe(40);
+
+    await walk("Which controller's clock is wrong, and how many joins has it cost\\?", '/', [
+      () => page.getByRole('listitem').filter({ hasText: 'Its clock is wrong' }).getByRole('link', { name: '00000001' }).click(),
+    ]);
+    await drawer.getByText('100 s behind').waitFor();
+    await drawer.getByText('3 joins were refused for it').waitFor();
+    expect(messages).toEqual([]);
+  });
+
   it('keeps what was typed in a form when somebody else is faster, and when the session ends', async () => {
     const { page, site, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
     await page.getByRole('button', { name: 'Edit…' }).click();
@@ -782,6 +832,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     };
     await check('/nodes?order=1&order=2', 'tbody tr', choose);
     await check('/exposure', 'tbody tr');
+    await check('/calendar', 'tbody tr');
     await check('/jobs', '.empty');
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');
@@ -820,6 +871,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');
     await check('/tokens', 'fieldset');
+    await check('/calendar', 'tbody tr');
     await check('/account', 'tbody tr');
     // Colours of the reader's own: what only colours say must be there in another way.
     await page.emulateMedia({ forcedColors: 'active' });

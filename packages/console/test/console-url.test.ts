@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   auditRequest,
+  calendarRequest,
   hasFilters,
   linkTokenOf,
   providerAnswerOf,
@@ -43,6 +44,18 @@ describe('filters of nodes', () => {
       '/v1/nodes?state=joined&expires_before=2026-12-06T10%3A01%3A00.000Z&limit=100&after=abc',
     );
   });
+});
+
+it('the calendar leads to the nodes of a day, under its own filters of place', () => {
+  const query = 'order=3&expires_from=2026-12-23T23%3A00%3A00.000Z&expires_before=2026-12-24T23%3A00%3A00.000Z&site=North';
+  const filters = readNodeFilters(new URLSearchParams(query));
+  expect(writeNodeFilters(filters).toString()).toBe(query);
+  expect(nodesRequest(filters, null, 100, 0)).toBe(`/v1/nodes?${query}&limit=100`);
+  expect(calendarRequest({ ...filters, q: 'hall', starts: '7a' }, 'week', 'Europe/Berlin')).toBe(
+    '/v1/calendar?order=3&site=North&by=week&count=104&time_zone=Europe%2FBerlin',
+  );
+  for (const text of ['tomorrow', '2026-13-01T00:00:00.000Z', '2026-12-01'])
+    expect(hasFilters(readNodeFilters(new URLSearchParams({ expires_from: text, expires_before: text })))).toBe(false);
 });
 
 it('filters of the audit log go through the URL, beside the node in the drawer', () => {

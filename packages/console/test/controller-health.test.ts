@@ -19,6 +19,7 @@ const WELL: ControllerView = {
   clock_skew_ms: null,
   clock_skewed_since: null,
   clock_skewed_at: null,
+  clock_skewed_requests: null,
   name: null,
   site: null,
   contact: null,

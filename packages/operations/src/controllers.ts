@@ -215,6 +215,7 @@ function viewController(controller: ControllerRecord, activity: ControllerActivi
     clock_skew_ms: clockSkew?.skew ?? null,
     clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),
     clock_skewed_at: clockSkew === undefined ? null : isoTime(clockSkew.at),
+    clock_skewed_requests: clockSkew?.count ?? null,
   };
   wipeKeys(controller);
   return view;

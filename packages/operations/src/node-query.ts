@@ -29,6 +29,7 @@ export interface NodeQuery extends DescriptionQuery {
   /** Of its order. */
   readonly installer?: string | undefined;
   readonly expiringBefore?: number | undefined;
+  readonly expiringFrom?: number | undefined;
   /** It still holds its initial key. */
   readonly neverJoined?: boolean | undefined;
   /** 1 to 8 hex digits. */
@@ -54,6 +55,7 @@ function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoin
     idRange: idPrefix === undefined ? undefined : idRange(idPrefix),
     installer: query.installer,
     expiringBefore: query.expiringBefore,
+    expiringFrom: query.expiringFrom,
     joinedSince: query.joinedSince,
     sites: query.sites,
     tags: query.tags,

@@ -46,6 +46,7 @@ function queryOf({ state, order, controller, installer, ...filter }: NodeFilter)
     controller: controller === undefined ? undefined : numberFromId(controller),
     installer,
     expiringBefore: filter.expires_before === undefined ? undefined : Date.parse(filter.expires_before),
+    expiringFrom: filter.expires_from === undefined ? undefined : Date.parse(filter.expires_from),
     neverJoined: filter.never_joined,
     idPrefix: filter.id_prefix,
     joinedSince: filter.joined_since === undefined ? undefined : Date.parse(filter.joined_since),

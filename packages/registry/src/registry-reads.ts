@@ -2,7 +2,7 @@
 
 import type { Secret } from '@latchkey/protocol';
 import { allOf, betweenPages } from './listing.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
 import {
   type ControllerActivity,
   type ControllerInfo,
@@ -123,6 +123,13 @@ export class RegistryReads extends RegistryCore {
   /** How many nodes match, by a property of theirs. */
   async nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     const counts = await this.storage.nodeCounts(filter, now, by);
+    this.opened.signal?.throwIfAborted();
+    return counts;
+  }
+
+  /** How many keys of nodes that match expire between two edges each, in ms since the epoch. */
+  async nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
+    const counts = await this.storage.nodeExpiries(filter, now, edges);
     this.opened.signal?.throwIfAborted();
     return counts;
   }

@@ -16,7 +16,7 @@ import type { KeyFeed } from './key-feed.js';
 import type { ActivityBatch } from './model/activity.js';
 import type { AssignmentTable } from './model/node-assignments.js';
 import type { MetadataName } from './model/metadata.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from './model/node-query.js';
 import type { RecentInitialKey } from './model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -189,6 +189,8 @@ export interface RegistryStorage {
   nodeList(query: NodeListQuery): Promise<NodeListPage>;
   /** How many match, by a property of theirs. */
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>>;
+  /** How many keys of those that match expire between two edges each. */
+  nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts>;
 
   /** At most `limit` rows from the key `from` on, as they are now. */
   nodePage(from: number, limit: number): Page<NodeRow> | Promise<Page<NodeRow>>;

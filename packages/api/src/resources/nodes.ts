@@ -27,6 +27,7 @@ import {
   textSchema,
 } from '@latchkey/operations/contract';
 import type { DescribedNode, NodeFilter, NodeSort } from '@latchkey/registry';
+import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
@@ -36,7 +37,10 @@ import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 import { nodeVersion } from '../versions.js';
 import { auditEntrySchema } from './audit.js';
+import { calendarEdges, isTimeZone } from './calendar-edges.js';
 
+/** Characters of the name of a time zone. */
+const MAX_ZONE = 64;
 /** Values of one filter. */
 const MAX_VALUES = 64;
 /** Entries of a node's life: the latest. */
@@ -63,20 +67,26 @@ const nodeSchema = z
   })
   .meta({ id: 'Node' });
 
-const filtersSchema = z.strictObject({
-  state: z.array(z.enum(NODE_STATES)).max(NODE_STATES.length).optional().describe('Repeat it for several states'),
+/** Where nodes are, and of which order. */
+const placeFilterFields = {
   order: z.array(orderNumberSchema).max(MAX_VALUES).optional().describe('Number of an order or import; repeat it for several'),
   controller: z.array(idSchema).max(MAX_VALUES).optional().describe('Controller that the node is assigned to'),
+  site: z.array(textSchema(TEXT_LIMITS.site)).max(MAX_VALUES).optional().describe('Its own, or that of its order'),
+  tag: z.array(textSchema(TEXT_LIMITS.tag)).max(MAX_VALUES).optional(),
+  installer: z.string().max(MAX_NAME).optional().describe('Installer of its order'),
+};
+
+const filtersSchema = z.strictObject({
+  state: z.array(z.enum(NODE_STATES)).max(NODE_STATES.length).optional().describe('Repeat it for several states'),
   never_joined: z.boolean().optional().describe('Whether the node still holds its initial key'),
   expires_before: timeSchema.optional(),
+  expires_from: timeSchema.optional().describe('Nodes whose key expires at this time or later'),
   starts: z
     .string()
     .regex(/^[0-9a-f]{1,8}$/, { error: 'expected 1 to 8 hex digits in lower case' })
     .optional()
     .describe('First digits of the ID'),
-  site: z.array(textSchema(TEXT_LIMITS.site)).max(MAX_VALUES).optional().describe('Its own, or that of its order'),
-  tag: z.array(textSchema(TEXT_LIMITS.tag)).max(MAX_VALUES).optional(),
-  installer: z.string().max(MAX_NAME).optional().describe('Installer of its order'),
+  ...placeFilterFields,
   joined_since: timeSchema.optional().describe('Nodes whose latest join or renewal came at this time or later'),
   after_id: idSchema.optional().describe('Nodes with a greater ID'),
   q: textSchema(TEXT_LIMITS.location).optional().describe('Text in its ID, name, site, location, tags or note'),
@@ -178,6 +188,7 @@ function filterOf({ visibleOrders }: RouteContext, filters: Filters): NodeFilter
     installer: filters.installer,
     hasJoined: neverJoined === undefined ? undefined : !neverJoined,
     expiringBefore: filters.expires_before === undefined ? undefined : Date.parse(filters.expires_before),
+    expiringFrom: filters.expires_from === undefined ? undefined : Date.parse(filters.expires_from),
     joinedSince: filters.joined_since === undefined ? undefined : Date.parse(filters.joined_since),
     idRange: [Math.max(first, after + 1), last],
     sites: filters.site,
@@ -185,6 +196,50 @@ function filterOf({ visibleOrders }: RouteContext, filters: Filters): NodeFilter
     search: filters.q,
   };
 }
+
+/** Counted from the index, as lists are. */
+const calendar = defineRoute({
+  name: 'calendar.show',
+  summary: 'Count keys by the day or week in which they expire',
+  description:
+    'The filters are those of `GET /v1/nodes`, which lists the nodes of a day with `expires_from` and `expires_before`.',
+  scope: 'read',
+  isLimitable: true,
+  path: '/v1/calendar',
+  input: z.strictObject({
+    by: z.enum(['day', 'week']).default('day').describe('A week begins on Monday'),
+    count: z.int().min(1).max(366).default(120).describe('Days or weeks, the current one first'),
+    time_zone: z
+      .string()
+      .max(MAX_ZONE)
+      .refine(isTimeZone, { error: 'expected a time zone such as Europe/Berlin' })
+      .default('UTC')
+      .describe('Where the days begin'),
+    ...placeFilterFields,
+  }),
+  output: z
+    .object({
+      at: timeSchema,
+      overdue: z.int().describe('Keys that expired before the first day'),
+      items: z.array(
+        z.object({ from: timeSchema, before: timeSchema, nodes: z.int().describe('Nodes whose key expires in that time') }),
+      ),
+      later: z.int().describe('Keys that expire after the last day'),
+    })
+    .meta({ id: 'Calendar' }),
+  async run(context, { by, count, time_zone: timeZone, ...filters }) {
+    const { registry, now, signal } = context;
+    const edges = calendarEdges(now, timeZone, by, count);
+    const all = [-Number.MAX_SAFE_INTEGER, ...edges, Number.MAX_SAFE_INTEGER];
+    const counts = await registry.until(signal).nodeExpiries(filterOf(context, filters), now, all);
+    const items = edges.slice(1).map((before, at) => ({
+      from: isoTime(edges[at] ?? before),
+      before: isoTime(before),
+      nodes: counts[at + 1] ?? 0,
+    }));
+    return { at: isoTime(now), overdue: counts[0] ?? 0, items, later: counts.at(-1) ?? 0 };
+  },
+});
 
 const show = defineRoute({
   name: 'nodes.show',
@@ -306,4 +361,4 @@ const remove = defineRoute({
   run: (context, { id }) => call(nodesRemove, operationContext(context), { select: { ids: [id] } }),
 });
 
-export const nodeRoutes: readonly Route[] = [list, show, life, change, remove, listExported];
+export const nodeRoutes: readonly Route[] = [list, calendar, show, life, change, remove, listExported];

@@ -254,6 +254,7 @@ function ControllerRows({ controller }: { readonly controller: ControllerDetails
       <>
         <Clock skew={controller.clock_skew_ms} />{' '}
         <Phrase of="controllers.since" values={{ time: <Time at={skewed} as="both" /> }} />
+        <span class="lines">{say('controllers.clock-refused', {}, controller.clock_skewed_requests ?? 0)}</span>
       </>,
     ]);
   rows.push(['node.added', <Time at={controller.added_at} as="both" />]);

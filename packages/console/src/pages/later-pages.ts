@@ -7,6 +7,7 @@ import { INSTALL_STRINGS } from '../strings/install.js';
 import type { LaterPage } from '../url-state.js';
 import { AccountPage } from './account.js';
 import { AuditPage } from './audit.js';
+import { CalendarPage } from './calendar.js';
 import { ExposurePage } from './exposure.js';
 import { InstallPage } from './install.js';
 import { JobsPage } from './jobs.js';
@@ -21,6 +22,7 @@ addStrings(INSTALL_STRINGS);
 export const LATER_PAGES: Readonly<Record<LaterPage, () => JSX.Element>> = {
   account: AccountPage,
   audit: AuditPage,
+  calendar: CalendarPage,
   exposure: ExposurePage,
   install: InstallPage,
   jobs: JobsPage,

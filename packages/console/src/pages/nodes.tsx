@@ -3,6 +3,7 @@
 import type { NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
+import { formatMinute } from '../format.js';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
 import { BulkBar, type Choice, chosenWith, NO_CHOICE } from '../parts/bulk-bar.js';
@@ -15,10 +16,12 @@ import { SavedFiltersMenu } from '../parts/saved-filters-menu.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
 import type { StringKey } from '../strings/index.js';
 import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
 import {
+  type ExpiryRange,
   hasFilters,
   NODE_STATES,
   type NodeFilters,
@@ -37,6 +40,8 @@ interface NodePage {
 }
 
 const PAGE_LENGTH = 100;
+/** Of the choice between two times. */
+const RANGE = 'range';
 const EXPIRES_WITHIN_DAYS = [1, 7, 30, 90] as const;
 
 export function NodesPage(): JSX.Element {
@@ -108,7 +113,7 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
     for (const one of tag.split(',')) query.append('tag', one);
     for (const one of order.split(/[\s,]+/)) query.append('order', one);
     for (const one of controller.toLowerCase().split(/[\s,]+/)) query.append('controller', one.padStart(8, '0'));
-    const { state: _, expiresInDays: __, neverJoined: ___, ...read } = readNodeFilters(query);
+    const { state: _, expiresInDays: __, expires: ___, neverJoined: ____, ...read } = readNodeFilters(query);
     return { ...filters, ...read, controller: controller.trim() === '' ? [] : read.controller };
   };
   const toggle = (state: (typeof NODE_STATES)[number]): void => {
@@ -142,12 +147,14 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
       <label>
         <span>{say('nodes.expires')}</span>
         <select
-          value={String(filters.expiresInDays ?? '')}
-          onChange={({ currentTarget: { value } }) =>
-            onChange({ ...typed(), expiresInDays: value === '' ? undefined : Number(value) })
-          }
+          value={filters.expires === undefined ? String(filters.expiresInDays ?? '') : RANGE}
+          onChange={({ currentTarget: { value } }) => {
+            if (value !== RANGE)
+              onChange({ ...typed(), expires: undefined, expiresInDays: value === '' ? undefined : Number(value) });
+          }}
         >
           <option value="">{say('nodes.expires-any')}</option>
+          {filters.expires !== undefined && <RangeOption range={filters.expires} />}
           {daysWith(filters.expiresInDays).map((days) => (
             <option key={days} value={String(days)}>
               {say('nodes.expires-in', {}, days)}
@@ -158,6 +165,18 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
       <button type="submit">{say('nodes.apply')}</button>
       {hasFilters(filters) && <a href="/nodes">{say('nodes.clear')}</a>}
     </form>
+  );
+}
+
+/** Of the calendar: another choice takes it away. */
+function RangeOption({ range: { from, before } }: { readonly range: ExpiryRange }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const text = (time: string | null): string => (time === null ? '…' : formatMinute(Date.parse(time), locale));
+  return (
+    <option value={RANGE} selected>
+      {say('nodes.expires-between', { from: text(from), before: text(before) })}
+    </option>
   );
 }
 

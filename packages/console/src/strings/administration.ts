@@ -139,6 +139,24 @@ export const ADMINISTRATION_STRINGS = {
     'Stimmt die ID, die Zeile aus ihrem Manifest importieren. Auf dem Server:',
   ],
 
+  'calendar.about': [
+    'Nodes renew keys by themselves. Those of a day that has passed did not: look there first.',
+    'Knoten erneuern Schlüssel selbst. Die eines vergangenen Tages taten es nicht: dort zuerst nachsehen.',
+  ],
+  'calendar.caption': ['Keys that expire, in order of time', 'Ablaufende Schlüssel, nach Zeit'],
+  'calendar.by': ['By', 'Nach'],
+  'calendar.by-day': ['Day', 'Tag'],
+  'calendar.by-week': ['Week', 'Woche'],
+  'calendar.when': ['When', 'Wann'],
+  'calendar.week-of': ['week from {day}', 'Woche ab {day}'],
+  'calendar.overdue': ['expired earlier', 'früher abgelaufen'],
+  'calendar.later': ['later', 'später'],
+  'calendar.none': ['No key expires', 'Kein Schlüssel läuft ab'],
+  'calendar.none-advice': [
+    'Keys of nodes with a lifetime appear here once the nodes have joined.',
+    'Schlüssel von Knoten mit Lebensdauer erscheinen hier, sobald die Knoten beigetreten sind.',
+  ],
+
   'exposure.caption': ['Who could know initial keys, by order', 'Wer Initialschlüssel kennen könnte, nach Auftrag'],
   'exposure.about': [
     'Who was given initial keys, and which controllers could have what came of them.',

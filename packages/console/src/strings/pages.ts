@@ -56,6 +56,7 @@ export const PAGE_STRINGS = {
   'nodes.expires': ['Expires', 'Läuft ab'],
   'nodes.expires-any': ['at any time', 'irgendwann'],
   'nodes.expires-in': ['within {count} day|within {count} days', 'in {count} Tag|in {count} Tagen'],
+  'nodes.expires-between': ['{from} to {before}', '{from} bis {before}'],
   'nodes.clear': ['Clear filters', 'Filter löschen'],
   'nodes.apply': ['Apply', 'Anwenden'],
   'nodes.id': ['ID', 'ID'],
@@ -128,6 +129,10 @@ export const PAGE_STRINGS = {
   'controllers.behind': ['{seconds} s behind', '{seconds} s nach'],
   'controllers.ahead': ['{seconds} s ahead', '{seconds} s vor'],
   'controllers.since': ['since {time}', 'seit {time}'],
+  'controllers.clock-refused': [
+    '{count} join was refused for it|{count} joins were refused for it',
+    'deshalb wurde {count} Beitritt abgelehnt|deshalb wurden {count} Beitritte abgelehnt',
+  ],
   'controllers.mode': ['Mode', 'Betriebsart'],
   'controllers.pass-through': ['pass-through', 'Durchreiche'],
   'controllers.with-keys': ['gets keys', 'bekommt Schlüssel'],

@@ -17,6 +17,7 @@ export const SHELL_STRINGS = {
   'page.account': ['Sessions and password', 'Sitzungen und Passwort'],
   'page.install': ['Install', 'Einbau'],
   'page.jobs': ['Jobs', 'Arbeiten'],
+  'page.calendar': ['Keys that expire', 'Ablaufende Schlüssel'],
   'page.exposure': ['Exposure of keys', 'Wer Schlüssel kennt'],
 
   'why.label': ['Why has it not joined?', 'Warum ist er nicht beigetreten?'],

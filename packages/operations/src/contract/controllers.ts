@@ -49,6 +49,8 @@ export interface ControllerView extends ControllerDescriptionView {
   readonly clock_skew_ms: number | null;
   readonly clock_skewed_since: string | null;
   readonly clock_skewed_at: string | null;
+  /** Requests of joins that were refused for it since then. */
+  readonly clock_skewed_requests: number | null;
 }
 
 const controllerFields = z.object({
@@ -66,6 +68,7 @@ const controllerFields = z.object({
   clock_skew_ms: z.number().nullable(),
   clock_skewed_since: printedTimeSchema.nullable(),
   clock_skewed_at: printedTimeSchema.nullable(),
+  clock_skewed_requests: z.int().nullable(),
 });
 export const controllerSchema: z.ZodType<ControllerView> = controllerFields;
 

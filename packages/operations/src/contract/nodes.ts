@@ -75,6 +75,8 @@ export interface NodeFilter {
   /** The installer of their order. */
   readonly installer?: string | undefined;
   readonly expires_before?: string | undefined;
+  /** At this time or later. */
+  readonly expires_from?: string | undefined;
   /** Those that still hold their initial key. */
   readonly never_joined?: boolean | undefined;
   /** The first hex digits of their IDs. */
@@ -98,6 +100,7 @@ const filterFields = {
   controller: idSchema.optional(),
   installer: z.string().optional(),
   expires_before: timeSchema.optional(),
+  expires_from: timeSchema.optional(),
   never_joined: z.boolean().optional(),
   id_prefix: z
     .string()

@@ -10,7 +10,7 @@ import { countEntries, scanTable } from '@latchkey/lmdb';
 import { parseId } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import { type AuditAction, hashOfEntry, parseEntry } from '../audit-chain.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { NodeDescription } from '../model/rows.js';
 import { NodeIndex } from '../node-index/node-index.js';
 import { readSavedIndex, writeSavedIndex } from './saved-node-index.js';
@@ -49,6 +49,10 @@ export class LmdbNodeIndex {
 
   async counts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     return (await this.#current()).counts(filter, now, by);
+  }
+
+  async expiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
+    return (await this.#current()).expiries(filter, now, edges);
   }
 
   /** Takes in what was written since; where nobody has listed yet there is nothing to do. */

@@ -20,7 +20,7 @@ import {
   seenByActivity,
 } from '../model/activity.js';
 import { type AssignmentTable, entriesByNode } from '../model/node-assignments.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -185,6 +185,10 @@ export class LmdbStorage implements RegistryStorage {
 
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     return this.#nodeIndex.counts(filter, now, by);
+  }
+
+  nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
+    return this.#nodeIndex.expiries(filter, now, edges);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {

@@ -21,7 +21,7 @@ import {
   seenByActivity,
 } from '../model/activity.js';
 import type { AssignmentTable } from '../model/node-assignments.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow, RetiredInitialKeyId } from '../model/rows.js';
 import type { RegistryContents } from '../contents.js';
@@ -41,7 +41,7 @@ import {
 import { readContents } from './contents.js';
 import { MemoryFeedSource } from './memory-feed-source.js';
 import { MemorySnapshot } from './memory-snapshot.js';
-import { countNodes, listNodes } from './node-list.js';
+import { countExpiries, countNodes, listNodes } from './node-list.js';
 import { MemoryState, pageOf, retiredPageOf, type Step, stepsOf } from './memory-state.js';
 
 /** Runs an action later: the simulated world's events, or a timer. */
@@ -258,6 +258,11 @@ export class MemoryStorage implements RegistryStorage {
   async nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     this.#requireReachable();
     return countNodes(this.#database.state, filter, now, by);
+  }
+
+  async nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
+    this.#requireReachable();
+    return countExpiries(this.#database.state, filter, now, edges);
   }
 
   recentInitialKeyPage(from: number, limit: number): Page<readonly RecentInitialKey[]> {

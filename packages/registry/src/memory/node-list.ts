@@ -2,7 +2,9 @@
 
 import { expiryOf, formatId } from '@latchkey/protocol';
 import {
+  type ExpiryCounts,
   foldText,
+  intervalOf,
   isAfterCursor,
   type NodeCounts,
   type NodeFilter,
@@ -61,6 +63,15 @@ export function countNodes<G extends keyof NodeGroups>(
   return counts;
 }
 
+export function countExpiries(state: MemoryState, filter: NodeFilter, now: number, edges: readonly number[]): ExpiryCounts {
+  const counts = Array.from({ length: edges.length - 1 }, () => 0);
+  for (const { node } of matching(state, filter, now)) {
+    const interval = intervalOf(expiryOf(node) ?? Infinity, edges);
+    if (interval !== -1) counts[interval] = (counts[interval] ?? 0) + 1;
+  }
+  return counts;
+}
+
 function* matching(state: MemoryState, filter: NodeFilter, now: number): Generator<ListedNode> {
   for (const [idI, row] of [...state.nodes].toSorted(([a], [b]) => a - b)) {
     const order = state.orders.get(row.order);
@@ -79,6 +90,7 @@ function isMatch(one: ListedNode, filter: NodeFilter, now: number): boolean {
   if (filter.installer !== undefined && installer !== filter.installer) return false;
   if (hasJoined !== undefined && node.initial === hasJoined) return false;
   if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
+  if (filter.expiringFrom !== undefined && (expiryOf(node) ?? -Infinity) < filter.expiringFrom) return false;
   if (joinedSince !== undefined && (node.committedAt ?? -Infinity) < joinedSince) return false;
   if (states?.includes(nodeState(node, now)) === false) return false;
   const site = siteOf(one);

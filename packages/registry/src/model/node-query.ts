@@ -15,6 +15,8 @@ export interface NodeFilter {
   /** Whether it traded its initial key in. */
   readonly hasJoined?: boolean | undefined;
   readonly expiringBefore?: number | undefined;
+  /** Its key expires then or later. */
+  readonly expiringFrom?: number | undefined;
   /** Its latest join or renewal came then or later. */
   readonly joinedSince?: number | undefined;
   /** IDs between these two, themselves included. */
@@ -80,6 +82,23 @@ export interface NodeTally {
 
 /** Groups without nodes are left out. */
 export type NodeCounts<G extends keyof NodeGroups> = ReadonlyMap<NodeGroups[G], Readonly<NodeTally>>;
+
+/**
+ * How many keys expire in each interval from one edge up to the next, which is not in it. The edges
+ * ascend, and have one more element than there are intervals.
+ */
+export type ExpiryCounts = readonly number[];
+
+/** Returns the interval between edges that has the value, or -1 if none has it. */
+export function intervalOf(value: number, edges: readonly number[]): number {
+  let [low, high] = [0, edges.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((edges[middle] ?? 0) <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low === edges.length ? -1 : low - 1;
+}
 
 /** Text as a search compares it. */
 export function foldText(text: string): string {

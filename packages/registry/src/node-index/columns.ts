@@ -214,3 +214,12 @@ export function compacted(rows: NodeColumns): NodeColumns {
   for (let at = 0; at < rows.length; at++) if (rows.isAlive(at)) result.push(rows.get(at));
   return result;
 }
+
+/** Its index in `NODE_STATES`: as `nodeState`. */
+export function stateOf(flags: number, expiry: number, due: number, now: number): number {
+  if ((flags & DISABLED) !== 0) return 4;
+  if ((flags & COMMITTED) === 0) return 0;
+  // A key is due for renewal before it expires.
+  if (now <= due) return 1;
+  return now > expiry ? 3 : 2;
+}

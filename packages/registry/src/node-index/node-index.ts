@@ -6,7 +6,9 @@
 
 import { expiryOf } from '@latchkey/protocol';
 import {
+  type ExpiryCounts,
   foldText,
+  intervalOf,
   isAfterCursor,
   type NodeCounts,
   type NodeCursor,
@@ -30,10 +32,11 @@ import {
   NodeColumns,
   type NodeFields,
   type SavedColumns,
+  stateOf,
 } from './columns.js';
 import { Dictionary } from './dictionary.js';
 import { digitsOf, hasDigits } from './id-digits.js';
-import { type SavedTexts, TEXT_SEPARATOR, TextStore } from './text-store.js';
+import { searchedText, type SavedTexts, TextStore } from './text-store.js';
 
 /** In place of a record: the texts had no room for it. */
 const NOT_KEPT = 0xffff_ffff;
@@ -214,6 +217,17 @@ export class NodeIndex {
     return counts;
   }
 
+  expiries(filter: NodeFilter, now: number, edges: readonly number[]): ExpiryCounts {
+    const selected = this.#select(filter, now);
+    const { expiry } = this.#rows;
+    const counts = new Uint32Array(edges.length - 1);
+    for (let i = 0; i < selected.length; i++) {
+      const interval = intervalOf(expiry[placeOf(selected, i)] ?? Infinity, edges);
+      if (interval !== -1) counts[interval] = (counts[interval] ?? 0) + 1;
+    }
+    return [...counts];
+  }
+
   #order(number: number): IndexedOrder | undefined {
     const known = this.#orders.find({ number } as IndexedOrder);
     return known === undefined ? undefined : this.#orders.value(known);
@@ -283,7 +297,7 @@ export class NodeIndex {
       return { places: undefined, start, length: Math.min(rows.length - start, most) };
     }
     const { ids, orders, controllers, flags, expiry, renewalDue: due, committedAt, sites, tags } = rows;
-    const { states, hasJoined, expiringBefore, joinedSince = -Infinity, idRange = [0, 0xffff_ffff] } = filter;
+    const { states, hasJoined, expiringBefore, expiringFrom, joinedSince = -Infinity, idRange = [0, 0xffff_ffff] } = filter;
     const isOrder = this.#orders.select((order) => isOrderMatch(order, filter));
     const isController = filter.controllers && this.#controllers.select((idC) => filter.controllers?.includes(idC) === true);
     const isSite = filter.sites && this.#sites.select((site) => filter.sites?.includes(site) === true);
@@ -306,6 +320,8 @@ export class NodeIndex {
       if (initial !== undefined && (flag & INITIAL) !== initial) continue;
       if (isState !== undefined && isState[stateOf(flag, expiry[at] ?? 0, due[at] ?? 0, now)] === 0) continue;
       if (expiringBefore !== undefined && (expiry[at] ?? 0) >= expiringBefore) continue;
+      // Infinity stands for none.
+      if (expiringFrom !== undefined && !((expiry[at] ?? 0) >= expiringFrom && expiry[at] !== Infinity)) continue;
       if ((committedAt[at] ?? 0) < joinedSince) continue;
       if (isTagged !== undefined && isTagged[tags[at] ?? 0] === 0) continue;
       if (isSite !== undefined) {
@@ -470,21 +486,6 @@ function isOrderMatch({ number, isPublished, installer }: IndexedOrder, filter: 
 
 function placeOf({ places, start }: Selection, i: number): number {
   return places === undefined ? start + i : (places[i] ?? 0);
-}
-
-/** Its index in `NODE_STATES`: as `nodeState`. */
-function stateOf(flags: number, expiry: number, due: number, now: number): number {
-  if ((flags & DISABLED) !== 0) return 4;
-  if ((flags & COMMITTED) === 0) return 0;
-  // A key is due for renewal before it expires.
-  if (now <= due) return 1;
-  return now > expiry ? 3 : 2;
-}
-
-/** What a search looks through besides ID, site and tags. */
-function searchedText({ name, location, note }: Partial<NodeDescription> = {}): string {
-  const texts = [name, location, note].filter((text) => text !== undefined);
-  return foldText(texts.join(TEXT_SEPARATOR));
 }
 
 function compareNumbers(a: number, b: number): number {

@@ -3,8 +3,11 @@
  * record is never changed: another text of the same node is another record.
  */
 
+import { foldText } from '../model/node-query.js';
+import type { NodeDescription } from '../model/rows.js';
+
 /** Between two texts, and at the end of a record. */
-export const TEXT_SEPARATOR = '\0';
+const TEXT_SEPARATOR = '\0';
 
 /** Octets that are kept. At the bound a text is read from the store when a search comes to it. */
 const MAX_OCTETS = 256 * 1024 * 1024;
@@ -100,4 +103,10 @@ export class TextStore {
     starts.set(this.#starts);
     this.#starts = starts;
   }
+}
+
+/** What a search looks through besides ID, site and tags. */
+export function searchedText({ name, location, note }: Partial<NodeDescription> = {}): string {
+  const texts = [name, location, note].filter((text) => text !== undefined);
+  return foldText(texts.join(TEXT_SEPARATOR));
 }

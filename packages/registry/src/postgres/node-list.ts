@@ -1,6 +1,7 @@
 /** Lists and counts of nodes as SQL. The columns of `latchkey.nodes` are those of `NODES`. */
 
 import {
+  type ExpiryCounts,
   foldText,
   type NodeCounts,
   type NodeFilter,
@@ -82,6 +83,22 @@ export async function countNodes<G extends keyof NodeGroups>(
   );
 }
 
+export async function countExpiries(
+  engine: Engine,
+  filter: NodeFilter,
+  now: number,
+  edges: readonly number[],
+): Promise<ExpiryCounts> {
+  const conditions = conditionsOf(filter, now);
+  const interval = `width_bucket((${EXPIRY})::double precision, ${conditions.parameter(edges)}::double precision[])`;
+  const text = `SELECT ${interval} AS interval, count(*)::bigint AS nodes ${conditions.source} GROUP BY 1`;
+  const counts = Array.from({ length: edges.length - 1 }, () => 0);
+  for (const { interval: number, nodes } of await ask(engine, { text, values: conditions.values }))
+    // 0 is before the first edge, and the number of edges is from the last one on.
+    if (number !== null && Number(number) > 0 && Number(number) < edges.length) counts[Number(number) - 1] = nodes as number;
+  return counts;
+}
+
 /** One row more than the page, to know whether there are more. */
 function pageStatement({ filter, now, after, limit }: NodeListQuery, { by, descending = false }: NodeSort): Statement {
   const conditions = conditionsOf(filter, now);
@@ -127,6 +144,7 @@ function conditionsOf(filter: NodeFilter, now: number): Conditions {
   if (installer !== undefined) conditions.add('o.installer = ?', installer);
   if (hasJoined !== undefined) conditions.add(hasJoined ? 'NOT n.initial' : 'n.initial');
   if (expiringBefore !== undefined) conditions.add(`(${EXPIRY}) < ?::double precision`, expiringBefore);
+  if (filter.expiringFrom !== undefined) conditions.add(`(${EXPIRY}) >= ?::double precision`, filter.expiringFrom);
   if (joinedSince !== undefined) conditions.add('n.committed_at >= ?::double precision', joinedSince);
   if (states !== undefined) conditions.add(`(${stateSql(conditions, now)}) = ANY(?::text[])`, states);
   conditions.needsDescriptions = sites !== undefined || tags !== undefined || search !== undefined;

@@ -15,7 +15,7 @@ import {
   mergeNodeActivity,
   seenByActivity,
 } from '../model/activity.js';
-import type { NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
+import type { ExpiryCounts, NodeCounts, NodeFilter, NodeGroups, NodeListPage, NodeListQuery } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type {
   ControllerActivity,
@@ -37,7 +37,7 @@ import { BEGIN_SNAPSHOT, readContents } from './contents.js';
 import { COMMIT, type Engine } from './engine.js';
 import type { Heartbeat, WriteUnderLock } from './heartbeat.js';
 import { PostgresKeyFeed } from './key-feed.js';
-import { countNodes, listNodes } from './node-list.js';
+import { countExpiries, countNodes, listNodes } from './node-list.js';
 import { asUnavailable, Reader } from './reader.js';
 import { fetching, KeySet } from './snapshot.js';
 import {
@@ -230,6 +230,10 @@ export class PostgresStorage implements RegistryStorage {
 
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     return countNodes(this.#engine, filter, now, by);
+  }
+
+  nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
+    return countExpiries(this.#engine, filter, now, edges);
   }
 
   async recentInitialKeyPage(from: number, limit: number): Promise<Page<readonly RecentInitialKey[]>> {

@@ -157,6 +157,7 @@ const filters: fc.Arbitrary<NodeFilter> = fc
     installer: optional(fc.constantFrom('Kim', 'Bo', 'Nobody')),
     hasJoined: optional(fc.boolean()),
     expiringBefore: optional(fc.constantFrom(NOW, NOW + 20_000)),
+    expiringFrom: optional(fc.constantFrom(NOW - 20_000, NOW)),
     joinedSince: optional(fc.constantFrom(NOW - 9_000, NOW - 100_000)),
     idRange: optional(fc.constantFrom([0x100, 0x1fff_ffff] as const, [0x8000_0000, 0xffff_ffff] as const, [2, 2] as const)),
     sites: optional(fc.subarray(SITES, { minLength: 1 })),
@@ -214,6 +215,7 @@ function matches(node: Walked, filter: NodeFilter): boolean {
     installer: () => filter.installer === node.order.installer,
     hasJoined: () => filter.hasJoined !== node.row.initial,
     expiringBefore: () => node.expiry !== undefined && node.expiry < (filter.expiringBefore ?? 0),
+    expiringFrom: () => node.expiry !== undefined && node.expiry >= (filter.expiringFrom ?? 0),
     joinedSince: () => node.row.committed !== undefined && node.row.committed.at >= (filter.joinedSince ?? 0),
     idRange: () => node.idI >= (filter.idRange?.[0] ?? 0) && node.idI <= (filter.idRange?.[1] ?? 0),
     sites: () => node.site !== undefined && filter.sites?.includes(node.site) === true,
@@ -286,6 +288,11 @@ export function nodeListContract(open: () => Promise<{ storage: RegistryStorage;
             }
             expect(new Map(counts as ReadonlyMap<unknown, unknown>)).toEqual(wanted);
           }
+          // The edges are where keys expire, too.
+          const expiries = matching.flatMap(({ expiry }) => expiry ?? []);
+          const edges = [...new Set([...expiries, NOW - 5_000, NOW, NOW + 5_000])].toSorted((a, b) => a - b).slice(0, 6);
+          const wanted = edges.slice(1).map((edge, at) => expiries.filter((one) => one >= (edges[at] ?? 0) && one < edge).length);
+          expect(await storage.nodeExpiries(filter, NOW, edges)).toEqual(wanted);
         }),
         { numRuns: 60 },
       );
