@@ -8,10 +8,12 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import { airSuite } from './message-size/suite.js';
+import { commandsSuite } from './commands/suite.js';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
 import { deliverySuite } from './delivery/suite.js';
 import { writeDocuments } from './document.js';
 import { enginesSuite } from './engines/suite.js';
+import { feedSuite } from './feed/suite.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, assertOnDisk } from './machine.js';
@@ -30,13 +32,18 @@ const SUITES: Readonly<Record<string, Suite>> = {
   footprint: footprintSuite,
   joins: joinsSuite,
   registry: registrySuite,
+  commands: commandsSuite,
   delivery: deliverySuite,
   engines: enginesSuite,
+  feed: feedSuite,
   peers: peersSuite,
 };
-/** Want what is not in every machine, or take long: by name, or with --peers. */
-const OTHER_SUITES: ReadonlySet<string> = new Set(['delivery', 'engines', 'peers']);
-const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !OTHER_SUITES.has(name));
+/**
+ * `peers` is measured with --peers, or by name, for it takes what is not in every machine. The
+ * others are measured by name only.
+ */
+const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'feed', 'peers']);
+const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !BY_NAME.has(name));
 
 interface BenchOptions {
   readonly quick?: true;
@@ -138,7 +145,9 @@ const command = program(
   'What Latchkey costs, as ratios to what was measured in the same run',
   new URL('../package.json', import.meta.url),
 )
-  .addArgument(new Argument('[suites...]', 'what to measure, all unless named').choices(Object.keys(SUITES)))
+  .addArgument(
+    new Argument('[suites...]', `what to measure (default: ${DEFAULT_SUITES.join(', ')})`).choices(Object.keys(SUITES)),
+  )
   .option('--quick', `${QUICK_ROUNDS} rounds instead of ${ROUNDS}, and less of everything: some two minutes in all`)
   .option('--long', 'ten minutes of joins to look at memory, instead of twenty seconds')
   .option('--peers', 'libcoap and hostapd, too, where they are installed')

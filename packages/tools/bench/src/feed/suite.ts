@@ -1,0 +1,108 @@
+/**
+ * `bench feed`: how soon a controller gives out what the registry says again, after it, its state
+ * folder, its auth-server or the registry was lost.
+ */
+
+import { ratioMetric, type RatioMetric } from '../ratio.js';
+import type { SuiteResult, SuiteRun } from '../suite.js';
+import { type Changes, LABEL, Plant } from './plant.js';
+import { WatchedKeys } from './watched-keys.js';
+
+const SIZES = { quick: { nodes: 1_000, rounds: 1 }, full: { nodes: 10_000, rounds: 2 }, long: { nodes: 10_000, rounds: 5 } };
+/** What the design asks for, in ms. */
+const MAX_MS = 15_000;
+/** Nodes in an answer, and answers a second. */
+const ENTRIES = 12;
+const ANSWERS_PER_SECOND = 100;
+
+interface Scenario {
+  readonly what: string;
+  /** Nodes that the controller is told of. */
+  readonly told: number;
+  /** Returns with the auth-server there, and the controller started. */
+  readonly run: (plant: Plant) => Promise<void>;
+}
+
+export async function feedSuite({ depth, report }: SuiteRun): Promise<SuiteResult> {
+  const { nodes, rounds } = SIZES[depth];
+  const scenarios = scenariosOf(nodes);
+  const measured = new Map<string, number[]>(scenarios.map(({ what }) => [what, []]));
+  for (let round = 0; round < rounds; round++) {
+    report(`${nodes} nodes join`);
+    const plant = await Plant.create(nodes);
+    const watched = new WatchedKeys(plant.socket, LABEL);
+    try {
+      await plant.startAuthServer();
+      await plant.startController();
+      await watched.become(await plant.expected());
+      for (const { what, run } of scenarios) {
+        report(what);
+        await run(plant);
+        const since = performance.now();
+        await watched.become(await plant.expected());
+        measured.get(what)?.push(performance.now() - since);
+      }
+    } finally {
+      watched.close();
+      await plant.killController();
+      await plant.killAuthServer();
+      await plant.remove();
+    }
+  }
+  const figures = scenarios.map(({ what, told }): RatioMetric => {
+    const values = measured.get(what) ?? [];
+    const answers = Math.ceil(told / ENTRIES);
+    const alone = (1_000 * answers) / ANSWERS_PER_SECOND;
+    const baseline = { name: `${answers} answers, 100 a second`, values: values.map(() => alone) };
+    return ratioMetric(what, 'ms', { name: `all of ${nodes} nodes right`, values }, baseline, { bound: MAX_MS });
+  });
+  return {
+    figures,
+    remarks: ['Counted from when both daemons listen, with what the registry says read in between.'],
+  };
+}
+
+function scenariosOf(nodes: number): readonly Scenario[] {
+  const changes: Changes = { renewed: nodes / 10, revoked: nodes / 100 };
+  const told = changes.renewed + 4 * changes.revoked;
+  let backup = '';
+  return [
+    {
+      what: 'the controller is killed, and nodes change before it is back',
+      told,
+      async run(plant) {
+        await plant.killController();
+        await plant.change(changes);
+        await plant.startController();
+      },
+    },
+    {
+      what: 'the controller is killed, and its state folder is lost',
+      told: nodes,
+      async run(plant) {
+        await plant.killController();
+        await plant.loseState();
+        await plant.startController();
+      },
+    },
+    {
+      what: 'the auth-server is killed, and nodes change before it is back',
+      told,
+      async run(plant) {
+        backup = await plant.backup();
+        await plant.killAuthServer();
+        await plant.change(changes);
+        await plant.startAuthServer();
+      },
+    },
+    {
+      what: 'the registry is restored from a backup from before these changes',
+      told: nodes,
+      async run(plant) {
+        await plant.killAuthServer();
+        await plant.restore(backup);
+        await plant.startAuthServer();
+      },
+    },
+  ];
+}
