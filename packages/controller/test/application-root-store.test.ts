@@ -229,7 +229,7 @@ describe('a store of keys that is damaged', () => {
     const octets = await readFile(file);
     await expect(openApplicationRootStore(path)).rejects.toMatchObject({
       name: 'DamagedStore',
-      advice: expect.stringContaining('Start the controller') as string,
+      advice: expect.stringContaining('Start the daemon') as string,
     });
     const applicationRoots = await ApplicationRootStore.openOrReplace(path, Secret.from(MASTER.expose()), log.log);
     expect(applicationRoots.get(0xffff_ffff)).toBeUndefined();
