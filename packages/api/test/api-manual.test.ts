@@ -21,11 +21,11 @@ async function run(script: string): Promise<{ readonly code: number | null; read
 }
 
 describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
-  it('has seven examples, and each gives what it says', async () => {
+  it('has eight examples, and each gives what it says', async () => {
     const fixture = await AdminFixture.open();
     await fixture.order(Object.fromEntries(Array.from({ length: 250 }, (_, i) => [0xa1b2 + i, newSecret()])));
     const api = await LocalApi.start(fixture.registry.folder);
-    expect(examples.length).toBe(7);
+    expect(examples.length).toBe(8);
     const headBefore = fixture.headSeq;
     const outputs: string[] = [];
     for (const example of examples) {
@@ -34,7 +34,7 @@ describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
       expect([example, code]).toEqual([example, 0]);
       outputs.push(lines.join('\n'));
     }
-    const [summary = '', page = '', pages = '', diagnosis = '', audit = '', change = '', job = ''] = outputs;
+    const [summary = '', page = '', pages = '', diagnosis = '', audit = '', calendar = '', change = '', job = ''] = outputs;
     expect(JSON.parse(summary)).toMatchObject({ nodes: { total: 250, by_state: { enrolled: 250 } } });
     expect(JSON.parse(page)).toMatchObject({ total: 250, items: [{ id: '0000a1b2' }, { id: '0000a1b3' }] });
     const ids = pages
@@ -45,6 +45,12 @@ describe.skipIf(!HAS_CURL)('docs/API.md (needs curl)', () => {
     expect(JSON.parse(diagnosis)).toMatchObject({ id: '0000a1b2' });
     expect(audit).toContain(`"head":"${headBefore}:`);
     expect(audit).toContain('"what":"order created"');
+    // No node has joined, so that no key expires.
+    const [days = '', none = ''] = calendar.split(/(?=\{"items")/);
+    // No node has joined, so no key expires.
+    const { items } = JSON.parse(days) as { readonly items: readonly { readonly nodes: number }[] };
+    expect(items.map(({ nodes }) => nodes)).toEqual(Array.from({ length: 30 }, () => 0));
+    expect(JSON.parse(none)).toMatchObject({ total: 0 });
     expect(JSON.parse(change)).toEqual({ changed: 1, unchanged: 0 });
     expect(fixture.entriesAfter(headBefore)[0]).toMatchObject({ what: 'node disabled', node: '0000a1b2' });
     expect(JSON.parse(job)).toMatchObject({ kind: 'nodes.change-many', total: 250 });
