@@ -111,8 +111,9 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    // Most tests wait for processes and disks: more of them than cores.
-    maxWorkers: 4,
+    // Most tests wait for processes and disks: with four workers two cores were idle a third of the
+    // time.
+    maxWorkers: 6,
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 300_000,
     hookTimeout: 300_000,
