@@ -11,6 +11,7 @@ import { addController, moveNodes, removeNodes, resetNode, setDisabled } from '@
 import { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, type Secret } from '@latchkey/protocol';
 import { allOf, backup, Registry, restore, rotateMasterKey } from '@latchkey/registry';
 import { readClock } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
 import { lockFolder } from '@latchkey/runtime/files';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import {
@@ -66,8 +67,13 @@ interface Follower {
   stop(): Promise<void>;
 }
 
-async function follow(registry: Registry, path: string): Promise<Follower> {
+async function follow(
+  registry: Registry,
+  path: string,
+  prepare: (store: ApplicationRootStore) => void = () => undefined,
+): Promise<Follower> {
   const store = await ApplicationRootStore.open(path, registry.keyring);
+  prepare(store);
   const keys = new RegistryKeys({ registry, store, clock: readClock, log: new CapturedLog().log });
   registry.beforeAdoption = () => store.followMasterKey();
   keys.start();
@@ -105,6 +111,31 @@ it('gives out the keys of all nodes that have joined, and former ones after a re
   await again.store.completed();
   expect(givenOut(again, 7)).toEqual(both);
   await expect.poll(() => again.store.get(7)?.verified, DEADLINE).toBe(true);
+});
+
+it('begins again where the disk does not take the first of several pages', async () => {
+  const { registry, keys } = await registryOf(1);
+  await addNodes(
+    registry,
+    Array.from({ length: 300 }, (_, i) => newNode(i + 10)),
+  );
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  onTestFinished(() => void process.off('unhandledRejection', note));
+  let failures = 0;
+  const follower = await follow(registry, join(await tempFolder(), 'roots'), (store) => {
+    const applyPage = store.applyPage.bind(store);
+    store.applyPage = (...page) => {
+      if (failures > 0) return applyPage(...page);
+      failures += 1;
+      return Promise.reject(new Failure('the disk is full'));
+    };
+  });
+  await follower.store.completed();
+  expect(failures).toBe(1);
+  expect(unhandled).toEqual([]);
+  expect(givenOut(follower, 1)).toEqual(['current', keyIdOf(keys.get(1), 1)]);
 });
 
 it('gives out no key of a node that was revoked, also while it did not run', async () => {

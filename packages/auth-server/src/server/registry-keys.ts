@@ -131,9 +131,17 @@ export class RegistryKeys {
     this.#log.info('reading the keys of all nodes for the key sockets');
     const { signal } = this.#stopped;
     const unwritten: Promise<void>[] = [];
+    // All of them: a page that comes late must not undo what the next round writes.
+    const allWritten = async (): Promise<void> => {
+      for (const outcome of await Promise.allSettled(unwritten.splice(0)))
+        if (outcome.status === 'rejected') throw outcome.reason;
+    };
     const apply = async (ids: readonly number[]): Promise<void> => {
-      unwritten.push(this.#apply(ids, FIRST_CURSOR));
-      if (unwritten.length >= MAX_UNWRITTEN_PAGES) await Promise.all(unwritten.splice(0));
+      const written = this.#apply(ids, FIRST_CURSOR);
+      // It may fail before anybody waits for it: a rejection without a handler ends the process.
+      written.catch(() => undefined);
+      unwritten.push(written);
+      if (unwritten.length >= MAX_UNWRITTEN_PAGES) await allWritten();
     };
     try {
       for await (const page of this.#registry.nodePages()) {
@@ -145,7 +153,7 @@ export class RegistryKeys {
         await apply(ids);
       }
     } finally {
-      await Promise.all(unwritten);
+      await allWritten();
     }
     await this.#apply([], cursorOf(head));
   }
