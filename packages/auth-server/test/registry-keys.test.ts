@@ -159,6 +159,33 @@ it('gives out no key of a node that was revoked, also while it did not run', asy
     .toEqual([4, 1].map((idI) => ['current', keyIdOf(keys.get(idI), idI)]));
 });
 
+it('gives out no key of a node that was revoked by an entry that is pruned while it follows the log', async () => {
+  const { registry, keys } = await registryOf(1);
+  const path = join(await tempFolder(), 'roots');
+  const first = await follow(registry, path);
+  await expect.poll(() => givenOut(first, 1), DEADLINE).toEqual(['current', keyIdOf(keys.get(1), 1)]);
+  await first.stop();
+  const record300 = (): Promise<unknown> =>
+    Promise.all(Array.from({ length: 300 }, () => registry.record({ what: 'keys fetched' })));
+  await record300();
+  await setDisabled(registry, [1], true);
+  await record300();
+  const head = await registry.audit.readHead();
+  const { audit } = registry;
+  const entryPages = audit.entryPages.bind(audit);
+  // The first page, up to an entry before the revocation, has been read by then.
+  audit.entryPages = async function* (from) {
+    let isPruned = false;
+    for await (const page of entryPages(from)) {
+      yield page;
+      if (!isPruned) await registry.pruneAudit(head!.seq - 10, 'elsewhere');
+      isPruned = true;
+    }
+  };
+  const again = await follow(registry, path);
+  await expect.poll(() => givenOut(again, 1), DEADLINE).toEqual(['disabled']);
+});
+
 it('gives out what a restored registry has, though its log goes on with other entries', async () => {
   const { registry, keys } = await registryOf(2);
   const file = join(await tempFolder(), 'registry.lkb');

@@ -113,14 +113,20 @@ export class RegistryKeys {
 
   async #readChanges(from: Head, to: Head): Promise<void> {
     const { audit } = this.#registry;
-    for await (const page of audit.entryPages(from.seq + 1)) {
+    let next = from.seq + 1;
+    for await (const page of audit.entryPages(next)) {
+      if (this.#stopped.signal.aborted) return;
       const last = page.at(-1);
-      const reached = last && (await audit.readHeadAt(last.seq));
-      if (reached === undefined || this.#stopped.signal.aborted) return;
+      if (last === undefined || page[0]?.seq !== next || last.seq - next + 1 !== page.length) break;
+      const reached = await audit.readHeadAt(last.seq);
+      if (reached === undefined) break;
+      next = reached.seq + 1;
       const ids = page.flatMap(({ node, what }) => (node === undefined || ABOUT_NO_KEY.has(what) ? [] : [parseInt(node, 16)]));
       await this.#apply([...new Set(ids)], cursorOf(reached));
       if (reached.seq >= to.seq) return;
     }
+    // Entries are not there any more: they were pruned meanwhile, and may have named any node.
+    await this.#readAll(to);
   }
 
   /**
