@@ -159,6 +159,31 @@ it('gives out no key of a node that was revoked, also while it did not run', asy
     .toEqual([4, 1].map((idI) => ['current', keyIdOf(keys.get(idI), idI)]));
 });
 
+it('catches up with a long log in few writes, and gives out what the last of its entries left', async () => {
+  const { registry, keys } = await registryOf(1);
+  const path = join(await tempFolder(), 'roots');
+  const first = await follow(registry, path);
+  await expect.poll(() => givenOut(first, 1), DEADLINE).toEqual(['current', keyIdOf(keys.get(1), 1)]);
+  await first.stop();
+  const head = await registry.audit.readHead();
+  await setDisabled(registry, [1], true);
+  await Promise.all(Array.from({ length: 4_200 }, () => registry.record({ what: 'keys fetched' })));
+  await setDisabled(registry, [1], false);
+  await Promise.all(Array.from({ length: 100 }, () => registry.record({ what: 'keys fetched' })));
+  await setDisabled(registry, [1], true);
+  const cursors: number[] = [];
+  const again = await follow(registry, path, (store) => {
+    const applyPage = store.applyPage.bind(store);
+    store.applyPage = (page, progress) => {
+      cursors.push(Number(progress.cursor >> 256n) - head!.seq);
+      return applyPage(page, progress);
+    };
+  });
+  await expect.poll(() => again.store.get(1)?.verified, DEADLINE).toBe(true);
+  expect(givenOut(again, 1)).toEqual(['disabled']);
+  expect(cursors).toEqual([4_096, 4_303]);
+});
+
 it('gives out no key of a node that was revoked by an entry that is pruned while it follows the log', async () => {
   const { registry, keys } = await registryOf(1);
   const path = join(await tempFolder(), 'roots');

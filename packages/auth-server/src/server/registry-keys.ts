@@ -4,7 +4,7 @@
  * the registry does not.
  */
 
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as yieldToOthers, setTimeout as pause } from 'node:timers/promises';
 import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { feedEntryOf, FIRST_CURSOR, type KeyFeedEntry } from '@latchkey/protocol';
 import type { AuditAction, Head, Registry } from '@latchkey/registry';
@@ -20,6 +20,8 @@ const VERIFIED_FOR_MS = 60_000;
 const NODES_PER_READ = 256;
 /** Pages on their way to the disk. At the bound it waits for the disk. */
 const MAX_UNWRITTEN_PAGES = 16;
+/** Entries of the audit log whose nodes are written together: each write waits for a sync. */
+const MAX_ENTRIES_PER_WRITE = 4_096;
 const HASH_BITS = 256n;
 const HASH_DIGITS = 64;
 
@@ -113,17 +115,22 @@ export class RegistryKeys {
 
   async #readChanges(from: Head, to: Head): Promise<void> {
     const { audit } = this.#registry;
-    let next = from.seq + 1;
+    const ids = new Set<number>();
+    let [written, next] = [from.seq, from.seq + 1];
     for await (const page of audit.entryPages(next)) {
       if (this.#stopped.signal.aborted) return;
       const last = page.at(-1);
       if (last === undefined || page[0]?.seq !== next || last.seq - next + 1 !== page.length) break;
+      next = last.seq + 1;
+      for (const { node, what } of page) if (node !== undefined && !ABOUT_NO_KEY.has(what)) ids.add(parseInt(node, 16));
+      if (last.seq < to.seq && last.seq - written < MAX_ENTRIES_PER_WRITE) continue;
       const reached = await audit.readHeadAt(last.seq);
       if (reached === undefined) break;
-      next = reached.seq + 1;
-      const ids = page.flatMap(({ node, what }) => (node === undefined || ABOUT_NO_KEY.has(what) ? [] : [parseInt(node, 16)]));
-      await this.#apply([...new Set(ids)], cursorOf(reached));
+      // One after the other: a later write must not be overtaken by one that read a node earlier.
+      await this.#apply([...ids], cursorOf(reached));
       if (reached.seq >= to.seq) return;
+      written = reached.seq;
+      ids.clear();
     }
     // Entries are not there any more: they were pruned meanwhile, and may have named any node.
     await this.#readAll(to);
@@ -167,15 +174,27 @@ export class RegistryKeys {
   /** Writes what the registry says of these nodes now, and how far that is. */
   async #apply(ids: readonly number[], cursor: bigint): Promise<void> {
     const { wallMs } = this.#clock();
-    const found = ids.length === 0 ? [] : await this.#registry.describedNodes(ids);
-    const nodes = new Map(found.map(({ node }) => [node.idI, node]));
-    const entries = ids.map((idI): KeyFeedEntry => {
+    const entries: KeyFeedEntry[] = [];
+    try {
+      for (const part of chunks(ids, NODES_PER_READ)) {
+        if (entries.length > 0) await yieldToOthers();
+        entries.push(...(await this.#entriesOf(part, wallMs)));
+      }
+    } catch (error) {
+      for (const { applicationRoot } of entries) applicationRoot?.wipe();
+      throw error;
+    }
+    await this.#store.applyPage({ entries, retains: undefined }, { cursor, confirmedAt: wallMs });
+  }
+
+  async #entriesOf(ids: readonly number[], wallMs: number): Promise<KeyFeedEntry[]> {
+    const nodes = new Map((await this.#registry.describedNodes(ids)).map(({ node }) => [node.idI, node]));
+    return ids.map((idI) => {
       const node = nodes.get(idI);
       const entry = feedEntryOf(idI, node, node?.controller ?? 0, node?.committed?.tid ?? 0n, wallMs);
       node?.key.wipe();
       return entry;
     });
-    await this.#store.applyPage({ entries, retains: undefined }, { cursor, confirmedAt: wallMs });
   }
 }
 
