@@ -89,7 +89,7 @@ export async function copyToFolder(folder: string, { postgres, master, actor }: 
     const { takeOutOfDatabase } = await import('./postgres/whole-registry.js');
     let copied: Omit<Copied, 'former'> | undefined;
     const name = `database ${postgres.database}`;
-    const former = await takeOutOfDatabase(postgres, async (contents) => {
+    const former = await takeOutOfDatabase(postgres, folder, async (contents) => {
       copied = await verified(name, contents, master, (checked) => fillStagedStore(folder, checked, actor));
     });
     try {

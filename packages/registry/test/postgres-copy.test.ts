@@ -87,6 +87,29 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     expect(await cluster.primary.sql(`SELECT count(*) FROM ${back.former}.nodes`, postgres.database)).toEqual(['2']);
   });
 
+  it('that lost entries stays in its database, whoever knows of it', async () => {
+    const postgres = await newDatabase('lossy');
+    const options = (): CopyOptions => ({ postgres, master: Secret.from(MASTER), actor: ACTOR });
+    const copyBack = async (folder: string): Promise<void> => {
+      await expect(copyToFolder(folder, options())).rejects.toThrow('the database has lost entries that were acknowledged: ');
+      expect(await readdir(folder)).not.toContain('registry');
+      const there = await cluster.primary.sql("SELECT to_regclass('latchkey.registry') IS NOT NULL", postgres.database);
+      expect(there).toEqual(['t']);
+    };
+    await copyToDatabase((await newRegistry()).folder, options());
+    const serve = { name: 'auth-1', version: '0.1.0' };
+    const folder = await tempFolder();
+    await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log, serve })).close();
+
+    // This machine has seen what is gone.
+    await cluster.primary.sql('DELETE FROM latchkey.audit WHERE seq = (SELECT max(seq) FROM latchkey.audit)', postgres.database);
+    await copyBack(folder);
+
+    // Another one has.
+    await cluster.primary.sql("UPDATE latchkey.registry SET lost = 'entry 9'", postgres.database);
+    await copyBack(await tempFolder());
+  });
+
   it('is backed up from either engine and restored into either, while nodes join', async () => {
     const postgres = await newDatabase('restored');
     const [folder, files] = [await tempFolder(), await tempFolder()];

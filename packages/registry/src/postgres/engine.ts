@@ -5,13 +5,14 @@
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
-import { formatHead, type Head, headOf } from '../audit-chain.js';
+import { formatHead, headOf } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
 import { formatHost, type SqlResult, type Statement } from './connection.js';
 import { DatabaseClock } from './database-clock.js';
 import { DatabaseMetrics } from './database-metrics.js';
 import type { LastSeen } from './last-seen.js';
+import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
 import type { Metadata } from './row-caches.js';
 import { checkSchema, READ_TIMEOUT_MS, Session } from './session.js';
 import { fetching, KeySet, type Rows } from './snapshot.js';
@@ -25,8 +26,6 @@ export const BARRIER: Statement = {
 export const BEGIN_READ: Statement = { name: 'begin read', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ' };
 export const COMMIT: Statement = { name: 'commit', text: 'COMMIT' };
 
-/** A plain SELECT of one entry's hash. */
-const FETCH_HASH = 'SELECT hash FROM latchkey.audit WHERE seq = $1';
 const MARK_LOST = 'UPDATE latchkey.registry SET lost = $1 WHERE lost IS NULL';
 
 export class Engine {
@@ -160,37 +159,18 @@ export class Engine {
   async #check(session: Session): Promise<void> {
     const { seen } = this.lastSeen;
     const { place } = session;
-    if (seen !== undefined && seen.system !== place.system) {
-      throw new UsageFailure(
-        `${formatHost(place.host)} is of another PostgreSQL cluster than the one that this server saw before`,
-        {
-          advice: 'If it was restored or upgraded, and nobody serves from the one before:',
-          run: [['latchkey-auth-server', 'registry', 'accept']],
-        },
-      );
-    }
+    refuseOtherCluster(seen, place.system, formatHost(place.host));
     const { statements, take } = fetching(new KeySet(), session.caches);
     const sentAt = performance.now();
-    const work = session.reader.run(
-      BEGIN_READ,
-      BARRIER,
-      { text: FETCH_HASH, values: [seen?.head?.seq ?? 0] },
-      ...statements,
-      COMMIT,
-    );
+    const work = session.reader.run(BEGIN_READ, BARRIER, fetchSeenEntry(seen), ...statements, COMMIT);
     const [, barrier, hash, ...results] = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
     const rows = take(results);
     const { registry } = rows;
     checkSchema(registry.schema, this.config.database);
-    if (seen !== undefined && registry.id !== seen.registry) {
-      throw new UsageFailure(`database ${this.config.database} holds another registry than the one that this server saw before`, {
-        advice: 'Check the name of the database, and --data.',
-      });
-    }
+    refuseOtherRegistry(seen, registry.id, this.config.database);
     if (registry.lost !== undefined) throw lost(registry.lost);
-    const missing =
-      seen?.head !== undefined && seen.epoch === registry.epoch && describeMissing(seen.head, rows, hash?.rows[0]?.['hash']);
-    if (typeof missing === 'string') {
+    const missing = describeLoss(seen, rows, hash?.rows[0]?.['hash']);
+    if (missing !== undefined) {
       await session.within(READ_TIMEOUT_MS, 'a write', session.writer.run({ text: MARK_LOST, values: [missing] }));
       throw lost(missing);
     }
@@ -203,23 +183,6 @@ export class Engine {
   observeClock(sentAt: number, barrier: SqlResult | undefined): void {
     if (barrier !== undefined) this.clock.observe(sentAt, barrier.at, barrier.rows[0]?.['now'] as number);
   }
-}
-
-/** What the database lacks of what was seen; `undefined`: nothing, as far as can be told. */
-function describeMissing(head: Head, { registry: { start }, head: last }: Rows, hash: unknown): string | undefined {
-  const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
-  // It was pruned.
-  if (head.seq < start.seq) return undefined;
-  if (found === undefined) return `it ends at entry ${last.seq}, and a server has seen ${formatHead(head)}`;
-  if (Buffer.from(found).toString('hex') === head.hash) return undefined;
-  return `its entry ${head.seq} is another than the one that a server has seen, ${formatHead(head)}`;
-}
-
-function lost(what: string): Unavailable {
-  return new Unavailable(`the database has lost entries that were acknowledged: ${what}`, {
-    advice:
-      'Nothing is answered from it. If a standby or backup has these entries, serve from that. Else let the registry go on without them, and see whom that locks out: latchkey-auth-server registry accept',
-  });
 }
 
 export function unavailable(why: string): Unavailable {

@@ -12,9 +12,13 @@ import { drawVersion, INSERT_ENTRIES, entryValues, PUT_FORMER, PUT_METADATA } fr
 import type { PostgresConfig } from './config.js';
 import type { Connection, SqlResult } from './connection.js';
 import { readContents } from './contents.js';
-import { LastSeen } from './last-seen.js';
+import { LastSeen, type Seen } from './last-seen.js';
+import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
 import { PUT_CONTROLLER_ACTIVITY, PUT_NODE_ACTIVITY } from './postgres-storage.js';
+import { RowCaches } from './row-caches.js';
 import { BEGIN, commit, makeSchema, readDatabaseTime, withPrimary } from './schema.js';
+import { checkSchema } from './session.js';
+import { fetching, KeySet } from './snapshot.js';
 import {
   CONTROLLERS,
   encodeRecentKeys,
@@ -101,21 +105,26 @@ export async function restoreDatabase(
 
 /**
  * Takes the registry out of a database that nobody serves from: what is there stays in another
- * schema, whose name it gives.
+ * schema, whose name it gives. One that lost entries is refused: in a folder nothing shows the loss.
  *
+ * @param folder of this machine, which says what it has seen of the registry
  * @param take is done before that; if it fails, nothing is changed
  */
 export async function takeOutOfDatabase(
   config: PostgresConfig,
+  folder: string,
   take: (contents: RegistryContents) => Promise<void>,
 ): Promise<string> {
+  const { seen } = await LastSeen.read(folder);
   return withPrimary(
     config,
-    async (connection, { made }) => {
+    async (connection, { made, system }) => {
       if (made !== true)
         throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+      refuseOtherCluster(seen, String(system), `database ${config.database}`);
       await connection.run({ text: 'BEGIN ISOLATION LEVEL REPEATABLE READ' });
       const { schema } = await putAside(connection, config, 'copied', async () => {
+        await refuseLoss(connection, config, seen);
         await take(await readContents(connection, () => Promise.resolve()));
       });
       await commit(connection);
@@ -123,6 +132,18 @@ export async function takeOutOfDatabase(
     },
     TIMEOUT_MS,
   );
+}
+
+/** As a server that starts on it would. */
+async function refuseLoss(connection: Connection, { database }: PostgresConfig, seen: Seen | undefined): Promise<void> {
+  const { statements, take } = fetching(new KeySet(), new RowCaches());
+  const [hash, ...results] = await connection.run(fetchSeenEntry(seen), ...statements);
+  const rows = take(results);
+  const { registry } = rows;
+  checkSchema(registry.schema, database);
+  refuseOtherRegistry(seen, registry.id, database);
+  const missing = registry.lost ?? describeLoss(seen, rows, hash?.rows[0]?.['hash']);
+  if (missing !== undefined) throw lost(missing);
 }
 
 interface PutAside {

@@ -1,0 +1,59 @@
+/**
+ * Whether a database is the one that this machine saw before, with each entry that was acknowledged
+ * to it.
+ */
+
+import { UsageFailure } from '@latchkey/runtime/failure';
+import { formatHead } from '../audit-chain.js';
+import { Unavailable } from '../storage.js';
+import type { Statement } from './connection.js';
+import type { Seen } from './last-seen.js';
+import type { Rows } from './snapshot.js';
+
+/** Fetches what `describeLoss` compares. A plain SELECT of one entry's hash. */
+export function fetchSeenEntry(seen: Seen | undefined): Statement {
+  return { text: 'SELECT hash FROM latchkey.audit WHERE seq = $1', values: [seen?.head?.seq ?? 0] };
+}
+
+/**
+ * @param where names the database, or its host
+ * @throws UsageFailure if it is in another cluster than was seen
+ */
+export function refuseOtherCluster(seen: Seen | undefined, system: string, where: string): void {
+  if (seen === undefined || seen.system === system) return;
+  throw new UsageFailure(`${where} is of another PostgreSQL cluster than the one that this server saw before`, {
+    advice: 'If it was restored or upgraded, and nobody serves from the one before:',
+    run: [['latchkey-auth-server', 'registry', 'accept']],
+  });
+}
+
+/** @throws UsageFailure if it is another registry than was seen */
+export function refuseOtherRegistry(seen: Seen | undefined, id: string, database: string): void {
+  if (seen === undefined || seen.registry === id) return;
+  throw new UsageFailure(`database ${database} holds another registry than the one that this server saw before`, {
+    advice: 'Check the name of the database, and --data.',
+  });
+}
+
+/** What the database lacks of what was seen; `undefined`: nothing, as far as can be told. */
+export function describeLoss(
+  seen: Seen | undefined,
+  { registry: { start, epoch }, head: last }: Rows,
+  hash: unknown,
+): string | undefined {
+  if (seen?.head === undefined || seen.epoch !== epoch) return undefined;
+  const { head } = seen;
+  const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
+  // It was pruned.
+  if (head.seq < start.seq) return undefined;
+  if (found === undefined) return `it ends at entry ${last.seq}, and a server has seen ${formatHead(head)}`;
+  if (Buffer.from(found).toString('hex') === head.hash) return undefined;
+  return `its entry ${head.seq} is another than the one that a server has seen, ${formatHead(head)}`;
+}
+
+export function lost(what: string): Unavailable {
+  return new Unavailable(`the database has lost entries that were acknowledged: ${what}`, {
+    advice:
+      'Nothing is answered from it. If a standby or backup has these entries, serve from that. Else let the registry go on without them, and see whom that locks out: latchkey-auth-server registry accept',
+  });
+}
