@@ -13,6 +13,7 @@ import { readContents } from './lmdb/contents.js';
 import { fillStagedStore, putStagedStoreInPlace, removeStagedStore } from './lmdb/staged-store.js';
 import { STORE_FOLDER, Tables } from './lmdb/tables.js';
 import type { PostgresConfig } from './postgres/config.js';
+import type { LastSeen, Seen } from './postgres/last-seen.js';
 import { requireRegistry } from './registry-failures.js';
 import { InDoubt } from './storage.js';
 
@@ -44,9 +45,11 @@ export async function copyToDatabase(folder: string, { postgres, master, actor }
   const store = `${STORE_FOLDER}-copied-${isoTime(Date.now()).replaceAll(':', '')}`;
   const former = join(folder, store);
   try {
+    const lastSeen = await readLastSeen(folder);
     await move(join(folder, STORE_FOLDER), former);
+    let copied: CopiedStore;
     try {
-      return { ...(await copyStore(folder, store, { postgres, master, actor })), former };
+      copied = await copyStore(folder, store, { postgres, master, actor });
     } catch (error) {
       // Two of them would go on from here.
       if (error instanceof InDoubt)
@@ -56,21 +59,27 @@ export async function copyToDatabase(folder: string, { postgres, master, actor }
       await move(former, join(folder, STORE_FOLDER));
       throw error;
     }
+    const { seen, nodes, head } = copied;
+    await keepUp(lastSeen, `database ${postgres.database}`, () => lastSeen.replace(seen));
+    return { nodes, head, former };
   } finally {
     await lock.release();
   }
 }
 
-async function copyStore(
-  folder: string,
-  store: string,
-  { postgres, master, actor }: CopyOptions,
-): Promise<Omit<Copied, 'former'>> {
+interface CopiedStore extends Omit<Copied, 'former'> {
+  readonly seen: Seen;
+}
+
+async function copyStore(folder: string, store: string, { postgres, master, actor }: CopyOptions): Promise<CopiedStore> {
   const tables = await Tables.open(folder, actor, { store });
   try {
     await tables.upgrade();
     const { fillDatabase } = await import('./postgres/whole-registry.js');
-    return await verified(folder, readContents(tables), master, (contents) => fillDatabase(postgres, contents));
+    const { taken, ...copied } = await verified(folder, readContents(tables), master, (contents) =>
+      fillDatabase(postgres, contents),
+    );
+    return { ...copied, seen: taken };
   } finally {
     await tables.close();
   }
@@ -86,11 +95,13 @@ export async function copyToFolder(folder: string, { postgres, master, actor }: 
   try {
     if (await exists(join(folder, STORE_FOLDER)))
       throw new UsageFailure(`${folder} holds a registry already`, { advice: 'Nothing was changed. Choose another folder.' });
+    const lastSeen = await readLastSeen(folder);
     const { takeOutOfDatabase } = await import('./postgres/whole-registry.js');
     let copied: Omit<Copied, 'former'> | undefined;
     const name = `database ${postgres.database}`;
     const former = await takeOutOfDatabase(postgres, folder, async (contents) => {
-      copied = await verified(name, contents, master, (checked) => fillStagedStore(folder, checked, actor));
+      const { nodes, head } = await verified(name, contents, master, (checked) => fillStagedStore(folder, checked, actor));
+      copied = { nodes, head };
     });
     try {
       await putStagedStoreInPlace(folder);
@@ -99,6 +110,7 @@ export async function copyToFolder(folder: string, { postgres, master, actor }: 
         advice: `To go on with the database: ALTER SCHEMA ${former} RENAME TO latchkey`,
       });
     }
+    await keepUp(lastSeen, folder, () => lastSeen.forget());
     return { nodes: 0, head: 'none', ...copied, former };
   } finally {
     await removeStagedStore(folder);
@@ -106,23 +118,41 @@ export async function copyToFolder(folder: string, { postgres, master, actor }: 
   }
 }
 
-async function verified(
+async function verified<T>(
   name: string,
   contents: RegistryContents,
   master: Secret,
-  take: (contents: VerifiedContents) => Promise<void>,
-): Promise<Omit<Copied, 'former'>> {
+  take: (contents: VerifiedContents) => Promise<T>,
+): Promise<Omit<Copied, 'former'> & { readonly taken: T }> {
   try {
     const checked = await verifiedContents(contents, master, { name, advice: ADVICE });
+    let taken: T;
     try {
-      await take(checked);
+      taken = await take(checked);
     } finally {
       await checked.close();
     }
     const head = headOf(checked.head);
-    return { nodes: checked.nodes(), head: head === undefined ? 'none' : formatHead(head) };
+    return { nodes: checked.nodes(), head: head === undefined ? 'none' : formatHead(head), taken };
   } finally {
     await contents.close();
+  }
+}
+
+/** What this machine has seen of a registry in a database. */
+async function readLastSeen(folder: string): Promise<LastSeen> {
+  const { LastSeen } = await import('./postgres/last-seen.js');
+  return LastSeen.read(folder);
+}
+
+/** The registry is in its new place by then, and stays there. */
+async function keepUp({ path }: LastSeen, where: string, change: () => Promise<void>): Promise<void> {
+  try {
+    await change();
+  } catch (error) {
+    throw new Failure(`the registry is in ${where}; ${systemFailure(`cannot change ${path}`, error).message}`, {
+      advice: `Remove ${path}: it tells of another registry.`,
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 // Proves that a registry that is copied or restored from one engine into the other is the same one,
 // and that nobody goes on with the one that it came from.
 
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
@@ -75,16 +75,23 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     // Not under a server that runs.
     const another = await tempFolder();
     const serve = { name: 'auth-1', version: '0.1.0' };
-    const serving = await openPostgresStorage(postgres, { folder: await tempFolder(), log: new CapturedLog().log, serve });
+    const serving = await openPostgresStorage(postgres, { folder: another, log: new CapturedLog().log, serve });
     await expect(copyToFolder(another, options())).rejects.toThrow('auth-server auth-1 serves from database copied');
     await serving.close();
-    expect(await readdir(another)).toEqual(['lock']);
+    expect(await readdir(another)).toEqual(['lock', 'postgres.json']);
 
     const back = await copyToFolder(another, options());
     expect(back).toMatchObject({ nodes: 2, head, former: expect.stringMatching(/^latchkey_copied_\d{17}$/) as string });
     expectSame(await contentsInFolder(another), before);
     await expect(contentsIn(postgres)).rejects.toThrow('holds no registry');
     expect(await cluster.primary.sql(`SELECT count(*) FROM ${back.former}.nodes`, postgres.database)).toEqual(['2']);
+
+    // There and back again: it is another registry to what this machine had seen.
+    expect(await readdir(another)).not.toContain('postgres.json');
+    await copyToDatabase(another, options());
+    const [id] = await cluster.primary.sql('SELECT id FROM latchkey.registry', postgres.database);
+    expect(JSON.parse(await readFile(join(another, 'postgres.json'), 'utf8'))).toMatchObject({ registry: id, head });
+    await (await openPostgresStorage(postgres, { folder: another, log: new CapturedLog().log })).close();
   });
 
   it('that lost entries stays in its database, whoever knows of it', async () => {

@@ -3,9 +3,10 @@
  * the latest entry of the audit log. A database without that entry has lost what was acknowledged.
  */
 
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { ensurePrivateFolder, exists, readPrivateFile, replaceFile } from '@latchkey/runtime/files';
+import { ensurePrivateFolder, exists, readPrivateFile, replaceFile, syncFolderOf } from '@latchkey/runtime/files';
 import type { SharedMonotonic } from './database-clock.js';
 import { formatHead, type Head, parseHead } from '../audit-chain.js';
 
@@ -29,7 +30,7 @@ interface Kept {
 }
 
 export class LastSeen {
-  readonly #path: string;
+  readonly path: string;
   /** As it was when this process started. */
   readonly clockBefore: SharedMonotonic | undefined;
   #seen: Seen | undefined;
@@ -37,7 +38,7 @@ export class LastSeen {
   #savedAhead: number | undefined;
 
   private constructor(path: string, { seen, clock }: Kept) {
-    this.#path = path;
+    this.path = path;
     this.#seen = seen;
     this.#saved = seen;
     this.clockBefore = clock;
@@ -69,7 +70,7 @@ export class LastSeen {
     const isClockKept = clock === undefined || Math.abs(clock.ahead - (this.#savedAhead ?? Infinity)) < CLOCK_KEPT_MS;
     if (seen === undefined || (seen === this.#saved && isClockKept)) return;
     const { head, ...rest } = seen;
-    await replaceFile(this.#path, `${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
+    await replaceFile(this.path, `${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
     this.#saved = seen;
     this.#savedAhead = clock?.ahead;
   }
@@ -78,6 +79,14 @@ export class LastSeen {
   async replace(seen: Seen): Promise<void> {
     this.#seen = seen;
     await this.save();
+  }
+
+  /** Once the registry is not in a database any more. */
+  async forget(): Promise<void> {
+    await rm(this.path, { force: true });
+    await syncFolderOf(this.path);
+    this.#seen = undefined;
+    this.#saved = undefined;
   }
 }
 

@@ -47,19 +47,22 @@ const LOCK_ALL = [
 const SERVING = `SELECT name FROM latchkey.servers WHERE seen_at > extract(epoch FROM clock_timestamp()) * 1000 - ${HEARD_MS} LIMIT 1`;
 
 /**
- * Puts a registry into a database that has none.
+ * Puts a registry into a database that has none, and gives how it is known there.
  *
  * @throws UsageFailure if the database holds one; then, and if it fails, nothing is changed
  */
-export async function fillDatabase(config: PostgresConfig, contents: RegistryContents): Promise<void> {
-  await withPrimary(
+export async function fillDatabase(config: PostgresConfig, contents: RegistryContents): Promise<Seen> {
+  return withPrimary(
     config,
-    async (connection, { made }) => {
+    async (connection, { made, system }) => {
       if (made === true) throw occupied(config, 'Choose another database.');
       await connection.run(BEGIN);
       await makeSchema(connection);
       await fill(connection, contents);
+      const [named] = await connection.run({ text: 'SELECT id, epoch FROM latchkey.registry' });
       await commit(connection);
+      const { id, epoch } = identityIn(named);
+      return { registry: id, system: String(system), epoch, head: headOf(contents.head) };
     },
     TIMEOUT_MS,
   );
