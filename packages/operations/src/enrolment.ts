@@ -63,6 +63,17 @@ export interface Enrolment {
   readonly progress?: Progressed;
 }
 
+/** Which state of a node was judged: another one has another entry, or another order. */
+export type JudgedNode = Pick<NodeRow, 'order' | 'entry'>;
+
+/** How a batch is written. */
+interface Writing {
+  readonly action?: Enrolment['action'] | undefined;
+  readonly progress?: Progressed | undefined;
+  /** Of a node that changes: it must still be so then. */
+  readonly judged?: (i: number) => JudgedNode | undefined;
+}
+
 /**
  * Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no
  * order: then it is `undefined`.
@@ -73,7 +84,7 @@ export async function enrol(
 ): Promise<number | undefined> {
   const transaction = await EnrolmentTransaction.begin(registry, terms);
   try {
-    await transaction.add(batch, action, progress);
+    await transaction.add(batch, { action, progress });
     return await transaction.commit(controllers);
   } finally {
     await transaction.close();
@@ -90,6 +101,8 @@ export class EnrolmentTransaction {
   readonly #lock: { release(): Promise<void> };
   /** Nodes that are there and change: with the last write. */
   readonly #changes: NodeBatch;
+  /** By ID. */
+  readonly #judged = new Map<number, JudgedNode>();
   /** That nodes are assigned to. */
   readonly #controllers = { added: new Set<number>(), changed: new Set<number>() };
   #rows: RowFactory | undefined;
@@ -117,7 +130,7 @@ export class EnrolmentTransaction {
   }
 
   /** `progress`: nodes written so far, of all parts. */
-  async add(batch: NodeBatch, action: (i: number) => ImportAction = () => 'add', progress?: Progressed): Promise<void> {
+  async add(batch: NodeBatch, { action = () => 'add', judged, progress }: Writing = {}): Promise<void> {
     const registry = this.#registry;
     for (const chunk of chunksOf(batch.indicesById(), (i) => action(i) === 'add')) {
       const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
@@ -141,6 +154,8 @@ export class EnrolmentTransaction {
       if (action(i) !== 'change') continue;
       this.#controllers.changed.add(batch.idC(i));
       batch.copyTo(i, this.#changes);
+      const state = judged?.(i);
+      if (state !== undefined) this.#judged.set(batch.idI(i), state);
     }
   }
 
@@ -158,8 +173,12 @@ export class EnrolmentTransaction {
       for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
       const at = registry.timeOfServers(found);
       const changes = new NodeChanges(found, at);
-      for (const i of batch.indicesById())
-        change(changes, found, batch.idI(i), { given: rows.create(batch, i), manufacturer: this.#row.manufacturer, at });
+      const { manufacturer } = this.#row;
+      for (const i of batch.indicesById()) {
+        const idI = batch.idI(i);
+        const before = requireAsJudged(found, idI, this.#judged.get(idI));
+        change(changes, found, idI, before, { given: rows.create(batch, i), manufacturer, at });
+      }
       if (number === undefined) return { result: undefined, ...changes.outcome };
       const entry = found.head.seq + changes.count + 1;
       for (const idC of added) changes.assign(idC, entry);
@@ -292,11 +311,28 @@ interface ImportedLine {
   readonly at: number;
 }
 
+/** Only what was shown may be done: the node as it is, if that is how it was judged. */
+function requireAsJudged(found: Snapshot, idI: number, judged: JudgedNode | undefined): NodeRow {
+  const row = found.node(idI)?.row;
+  if (row === undefined) throw changedMeanwhile(idI, 'was removed');
+  if (!row.initial) throw changedMeanwhile(idI, 'joined');
+  if (judged !== undefined && (row.order !== judged.order || row.entry !== judged.entry))
+    throw changedMeanwhile(idI, 'was changed');
+  return row;
+}
+
+function changedMeanwhile(idI: number, how: string): UsageFailure {
+  return new UsageFailure(`node ${formatId(idI)} ${how} meanwhile`, { advice: 'Nothing was changed. Try again.' });
+}
+
 /** A node that has not joined takes the line's key and controller. */
-function change(changes: NodeChanges, found: Snapshot, idI: number, { given, manufacturer, at }: ImportedLine): void {
-  const before = found.node(idI)?.row;
-  if (before?.initial !== true)
-    throw new UsageFailure(`node ${formatId(idI)} joined meanwhile`, { advice: 'Nothing was changed. Try again.' });
+function change(
+  changes: NodeChanges,
+  found: Snapshot,
+  idI: number,
+  before: NodeRow,
+  { given, manufacturer, at }: ImportedLine,
+): void {
   const { key, ik, controller, split, half } = given;
   const event = { what: 'node changed by import', controller } as const;
   if (Buffer.compare(ik, before.ik) === 0) {

@@ -152,7 +152,8 @@ async function write(
     const listAdditions = input.dry_run;
     const plan = await planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
     report.merge(plan);
-    if (mayGoOn(report, input)) await enrolling?.add(batch, (i) => plan.actionFor(i), progress);
+    const [action, judged] = [(i: number) => plan.actionFor(i), (i: number) => plan.judgedAs(i)];
+    if (mayGoOn(report, input)) await enrolling?.add(batch, { action, judged, progress });
     batch.wipe();
   }
 }

@@ -377,7 +377,7 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       const batch = new NodeBatch();
       batch.add(way === 'add' ? 9 : 1, C2, newSecret().expose(), 1);
       const enrolling = await EnrolmentTransaction.begin(registry, terms);
-      if (way !== 'move') await enrolling.add(batch, () => way);
+      if (way !== 'move') await enrolling.add(batch, { action: () => way });
       // The assignment is under way when nodes are counted.
       const assigning = way === 'move' ? moveNodes(registry, [1], C2) : enrolling.commit();
       await expect(removeController(registry, C2)).rejects.toThrow('1 node is assigned to controller 00000002');

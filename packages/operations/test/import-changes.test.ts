@@ -1,12 +1,15 @@
-// Proves that one import changes no more nodes than one transaction may hold up the server for.
+// Proves that one import changes no more nodes than one transaction may hold up the server for, and
+// none that is not as it was when the import was judged.
 
 import { randomBytes } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { NodeBatch } from '../src/node-batch.js';
 import { addController } from '../src/administration.js';
 import { enrol } from '../src/enrolment.js';
 import { planImport } from '../src/import/import-plan.js';
+import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { controller, ID_C, newRegistry } from '@latchkey/test-support/registry-fixtures';
+import { call, type Context, importsRun, nodesDisable, nodesMove, nodesRemove } from '../src/index.js';
 
 function batchOf(ids: readonly number[]): NodeBatch {
   const batch = new NodeBatch();
@@ -22,4 +25,44 @@ it('an import that would change too many nodes is refused from there on, and add
   const plan = await planImport(registry, batchOf([1, 2, 3, 4, 5, 6]), { maxChanges: 2 });
   expect(plan.counts).toEqual({ add: 3, change: 2, unchanged: 0, duplicate: 0, reject: 1 });
   expect(plan.problems).toMatchObject([{ line: 3, id: '00000003', reason: 'more than 2 nodes to change: import them in parts' }]);
+});
+
+const SECOND = { select: { ids: ['00000002'] } };
+type Change = (context: Context) => Promise<unknown>;
+
+describe('an import that was judged', () => {
+  it.each<[what: string, change: Change, how: string]>([
+    ['moved', (context) => call(nodesMove, context, { ...SECOND, to: '00000002' }), 'was changed'],
+    ['disabled', (context) => call(nodesDisable, context, SECOND), 'was changed'],
+    ['removed', (context) => call(nodesRemove, context, SECOND), 'was removed'],
+  ])('does nothing where a node was %s meanwhile', async (_, change, how) => {
+    const fixture = await AdminFixture.open('memory');
+    const { registry } = fixture;
+    await fixture.order({ 1: newSecret(), 2: newSecret() });
+    const lines = [1, 2, 3].map((id) => `0000000${id},00000001,192.0.2.1:5684,${newSecret().toHex()}\n`);
+    const octets = Buffer.from(`id,controller_id,controller,ik\n${lines.join('')}`);
+    const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+    const context = { registry, clock, actor: 'user ada' };
+    const first = await registry.node(1);
+    let meanwhile: unknown;
+    const importing = call(
+      importsRun,
+      {
+        ...context,
+        file: { name: 'the file', octets },
+        decrypt: {},
+        report: async ({ changed, added }) => {
+          expect([changed, added]).toEqual([2, 1]);
+          await change(context);
+          meanwhile = await registry.node(2);
+        },
+      },
+      { installer: 'Kim', lifetime_seconds: 60, shared_key: false, skip_bad: false, dry_run: false },
+    );
+    await expect(importing).rejects.toMatchObject({
+      message: `node 00000002 ${how} meanwhile`,
+      advice: 'Nothing was changed. Try again.',
+    });
+    expect([await registry.node(1), await registry.node(2), await registry.node(3)]).toEqual([first, meanwhile, undefined]);
+  });
 });

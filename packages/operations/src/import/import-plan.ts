@@ -3,7 +3,7 @@
 import { formatId, type Secret } from '@latchkey/protocol';
 import { changedDescription } from '../descriptions.js';
 import type { NodeBatch } from '../node-batch.js';
-import type { ImportAction } from '../enrolment.js';
+import type { ImportAction, JudgedNode } from '../enrolment.js';
 import { initialKeyIdentifier, type NodeRow, type OrderRow, type Registry, type Snapshot } from '@latchkey/registry';
 import { identityOf, type RepeatedKeys } from './import-keys.js';
 
@@ -75,6 +75,8 @@ export class ImportReport {
 
 export class ImportPlan extends ImportReport {
   readonly #actions: Uint8Array;
+  /** Of the nodes that change. */
+  readonly #judged = new Map<number, JudgedNode>();
 
   constructor(length: number) {
     super();
@@ -83,6 +85,15 @@ export class ImportPlan extends ImportReport {
 
   actionFor(i: number): ImportAction {
     return IMPORT_ACTIONS[this.#actions[i] ?? 0] ?? 'reject';
+  }
+
+  /** What the node of index `i` was when its change was decided. */
+  judgedAs(i: number): JudgedNode | undefined {
+    return this.#judged.get(i);
+  }
+
+  judge(i: number, { order, entry }: JudgedNode): void {
+    this.#judged.set(i, { order, entry });
   }
 
   decide(i: number, action: Exclude<ImportAction, 'reject'>): void {
@@ -122,10 +133,11 @@ export async function planImport(registry: Registry, batch: NodeBatch, options: 
     if (previousId === undefined || batch.idI(previousId) !== batch.idI(i)) {
       previousId = i;
       if (controllers.has(batch.idC(i))) plan.controllers.add(batch.idC(i));
-      const { verdict, reason, ...more } = compare.node(found, i, plan.counts.change);
+      const { verdict, reason, judged, ...more } = compare.node(found, i, plan.counts.change);
       if (verdict === 'reject') plan.reject(i, { line, id, reason });
       else plan.decide(i, verdict);
       if (verdict === 'change') plan.changes.push({ line, id, reason });
+      if (judged !== undefined) plan.judge(i, judged);
       if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
       if (more.move !== undefined) plan.move(more.move, 1);
       if (more.sharedKey === true) plan.sharedKeys += 1;
@@ -150,6 +162,8 @@ interface Decision {
   readonly verdict: Exclude<ImportAction, 'duplicate'>;
   /** Why the node is refused, or what changes; else empty. */
   readonly reason: string;
+  /** Set if the node changes: what it is now. */
+  readonly judged?: JudgedNode;
   /** Set if the node moves: `from FROM to TO`. */
   readonly move?: string;
   /** Set if the node is refused because another one has its key. */
@@ -227,7 +241,8 @@ function refuse(reason: string): Decision {
 function changeOf(row: NodeRow, idC: number, sameKey: boolean): Decision {
   const [from, to] = [formatId(row.controller), formatId(idC)];
   const changes = [...(sameKey ? [] : ['another key']), ...(from === to ? [] : [`controller ${from} -> ${to}`])];
-  return { verdict: 'change', reason: changes.join(', '), ...(from === to ? {} : { move: `from ${from} to ${to}` }) };
+  const move = from === to ? {} : { move: `from ${from} to ${to}` };
+  return { verdict: 'change', reason: changes.join(', '), judged: row, ...move };
 }
 
 function hasOtherTexts(found: Snapshot, batch: NodeBatch, i: number): boolean {
