@@ -4,9 +4,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest, encryptManifest, generateRecipient } from '@latchkey/provisioning';
+import { call, type ExportedLine, nodesExport } from '@latchkey/operations';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MAX_IMPORT_BODY } from '../src/large-bodies.js';
+import type { Problem } from '../src/problem.js';
+import { linesOf } from '../src/resources/node-exports.js';
 import { BrowserApi } from './browser-api.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
 
@@ -197,5 +200,22 @@ describe('an export', () => {
     ]);
     const none = { filter: { order: 77 }, recipients: [recipient] };
     expect((await api.change('POST', '/v1/node-exports', none, { 'idempotency-key': 'export-2' })).status).toBe(404);
+  });
+
+  it('refuses nodes that come while it is written, beyond those that a file has', async () => {
+    await fixture.order({ 1: newSecret(), 2: newSecret(), 3: newSecret() });
+    const written = async (most: number): Promise<number> => {
+      let count = 0;
+      const write = async (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => {
+        count = (await linesOf(pages, most)).length;
+      };
+      const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+      await call(nodesExport, { registry: fixture.registry, clock, actor: 'user ada', write }, {});
+      return count;
+    };
+    expect(await written(3)).toBe(3);
+    const refused: unknown = await written(2).catch((error: unknown) => error);
+    const detail = 'More than 2 nodes pass the filters, and a file has 2 at most.';
+    expect((refused as Problem).toJSON()).toMatchObject({ type: 'urn:latchkey:problem:refused', detail });
   });
 });

@@ -166,16 +166,24 @@ export const nodesExport: Operation<NodeFilter, NodeExport, ExportContext> = imp
   },
 );
 
-/** That keys leave the registry is in the audit log before they do. */
-export const nodesExportWithKeys: Operation<NodeFilter, NodeExport, ExportContext> = implement(
+/** `approve` is asked once the nodes are counted, before keys leave. */
+export type KeyExportContext = ExportContext & Approval<NodeExport>;
+
+/**
+ * That keys leave the registry is in the audit log before they do. The nodes are counted just then:
+ * while the walk waited for its turn, there may have come more.
+ */
+export const nodesExportWithKeys: Operation<NodeFilter, NodeExport, KeyExportContext> = implement(
   contract.nodesExportWithKeys,
-  async (context: ExportContext, filter) => {
-    const { registry, clock } = context;
-    const { nodes: count } = await countNodes(registry, queryOf(filter), clock().wallMs);
-    await registry.record({ what: 'nodes exported', count, note: 'with keys' });
-    await inTurn(context, () => context.write(exportedNodes(context, queryOf(filter))));
-    return { count };
-  },
+  (context: KeyExportContext, filter) =>
+    inTurn(context, async () => {
+      const { registry, clock } = context;
+      const { nodes: count } = await countNodes(registry, queryOf(filter), clock().wallMs);
+      await context.approve?.({ count });
+      await registry.record({ what: 'nodes exported', count, note: 'with keys' });
+      await context.write(exportedNodes(context, queryOf(filter)));
+      return { count };
+    }),
 );
 
 async function* exportedNodes({ registry, clock }: Context, query: NodeQuery): AsyncGenerator<readonly NodeAndKey[]> {

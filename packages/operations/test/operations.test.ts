@@ -206,6 +206,27 @@ describe('keys of nodes', () => {
     expect(seen).toEqual(['00000001 32', '00000002 32', '00000003 32']);
   });
 
+  it('are counted when it is their turn, and may still be refused then, before the log says so', async () => {
+    const seen: string[] = [];
+    const write = async (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => {
+      for await (const page of pages) for (const [{ id }] of page) seen.push(id);
+    };
+    let idI = 3;
+    const inTurn: Context['inTurn'] = async (walk) => {
+      await fixture.order({ [++idI]: newSecret() });
+      return walk();
+    };
+    const exporting = { ...context, write, inTurn };
+    const approve = async ({ count }: { count: number }): Promise<void> => {
+      if (count > 3) throw REFUSED;
+    };
+    await expect(call(nodesExportWithKeys, { ...exporting, approve }, {})).rejects.toBe(REFUSED);
+    expect([seen, fixture.entriesAfter(0).at(-1)]).toMatchObject([[], { what: 'order created' }]);
+    expect(await call(nodesExportWithKeys, exporting, {})).toEqual({ count: 5 });
+    expect(seen).toHaveLength(5);
+    expect(fixture.entriesAfter(0).at(-1)).toMatchObject({ what: 'nodes exported', count: 5, note: 'with keys' });
+  });
+
   it('are counted as they are written where they stay', async () => {
     const head = fixture.headSeq;
     const write = async (pages: AsyncIterable<unknown>): Promise<void> => void (await collected(pages));

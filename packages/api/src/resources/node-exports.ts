@@ -1,6 +1,7 @@
 /** Nodes with their keys, in a file for recipients. */
 
 import { call, type ExportedLine, nodesCount, nodesExportWithKeys } from '@latchkey/operations';
+import type { NodeExport } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
@@ -26,25 +27,42 @@ const create = defineRoute({
   isIdempotent: () => true,
   async run(context, { recipients, filter }) {
     const { nodes } = await call(nodesCount, operationContext(context), filter);
-    if (nodes > MAX_NODES)
-      throw new Problem('refused', {
-        detail: `${nodes} nodes pass the filters, and a file has ${MAX_NODES} at most.`,
-        advice: 'Name fewer with a filter, or export them on the machine:',
-        run: ['latchkey-auth-server export --with-keys --out ./nodes.jsonl'],
-      });
+    requireRoom(nodes);
     const job = { kind: nodesExportWithKeys.name, recipients, file: { name: 'nodes.jsonl.age' } };
     return startKeyJob(context, job, async ({ context: jobContext, begin, handOverText }) => {
       const id = await begin(1);
-      const lines: string[] = [];
-      const write = async (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => {
-        for await (const page of pages) for (const [node, key] of page) lines.push(lineOf({ ...node, secret_key: key?.toHex() }));
-      };
-      const done = await call(nodesExportWithKeys, { ...jobContext, write }, filter);
+      let lines: readonly string[] = [];
+      const write = async (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => void (lines = await linesOf(pages));
+      // Nodes may have come while the job waited for its turn.
+      const approve = async ({ count }: NodeExport): Promise<void> => requireRoom(count);
+      const done = await call(nodesExportWithKeys, { ...jobContext, write, approve }, filter);
       await handOverText(id, lines.join(''));
       return done;
     });
   },
 });
+
+function requireRoom(nodes: number): void {
+  if (nodes > MAX_NODES) throw tooMany(`${nodes}`, MAX_NODES);
+}
+
+function tooMany(nodes: string, most: number): Problem {
+  return new Problem('refused', {
+    detail: `${nodes} nodes pass the filters, and a file has ${most} at most.`,
+    advice: 'Name fewer with a filter, or export them on the machine:',
+    run: ['latchkey-auth-server export --with-keys --out ./nodes.jsonl'],
+  });
+}
+
+/** Nodes may come while they are written, too. */
+export async function linesOf(pages: AsyncIterable<readonly ExportedLine[]>, most: number = MAX_NODES): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const page of pages) {
+    if (lines.length + page.length > most) throw tooMany(`More than ${most}`, most);
+    for (const [node, key] of page) lines.push(lineOf({ ...node, secret_key: key?.toHex() }));
+  }
+  return lines;
+}
 
 function lineOf(node: object): string {
   return `${JSON.stringify(node)}\n`;
