@@ -34,11 +34,11 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[], env
 }
 
 function addRoute(server: FastifyInstance, route: Route, { registry, services }: RouteEnvironment): void {
-  const { method = 'GET', scope, isLimitable, path, maxBody } = route;
+  const { method = 'GET', scope, isLimitable, takesKeys, path, maxBody } = route;
   server.route({
     method,
     url: path,
-    config: { scope, isLimitable: isLimitable === true },
+    config: { scope, isLimitable: isLimitable === true, takesKeys: takesKeys === true },
     exposeHeadRoute: route.mediaType === undefined,
     ...(maxBody === undefined ? {} : { bodyLimit: maxBody, onRequest: takeTurn(services) }),
     async handler(request, reply) {

@@ -67,6 +67,8 @@ export interface Route {
    * refused.
    */
   readonly isLimitable?: true | undefined;
+  /** It takes initial keys. Callers whose own keys go to named recipients only are refused. */
+  readonly takesKeys?: true | undefined;
   /** As fastify writes it: `/v1/nodes/:id`. */
   readonly path: string;
   /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */

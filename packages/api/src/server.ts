@@ -41,6 +41,8 @@ declare module 'fastify' {
     scope?: Scope | 'own' | 'public';
     /** It shows only what its caller sees. Without it callers with limits are refused. */
     isLimitable?: boolean;
+    /** It takes initial keys, and none from a token. */
+    takesKeys?: boolean;
   }
 }
 
@@ -88,7 +90,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     checkRequest(request);
-    const { scope, isLimitable } = request.routeOptions.config;
+    const { scope, isLimitable, takesKeys } = request.routeOptions.config;
     if (scope === 'public') return;
     const principal = await authenticate(request);
     if (principal === undefined) {
@@ -102,6 +104,12 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     if (request.is404) return;
     if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
     if (principal.limits !== undefined && scope !== 'own' && isLimitable !== true) throw new Problem('forbidden');
+    // Whoever steals a token would know the keys that it brings, and it could bring them to any node.
+    if (principal.keyRecipients !== undefined && takesKeys === true)
+      throw new Problem('forbidden', {
+        detail: 'A token brings no keys in.',
+        advice: 'Import the file on the machine of the registry, with --data or over the unix socket.',
+      });
   });
   server.addHook('onResponse', async (request, reply) => {
     const { principal, method, routeOptions } = request;

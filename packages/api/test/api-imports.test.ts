@@ -137,7 +137,7 @@ describe('an import', () => {
     expect((await api.change('POST', '/v1/resets', { ids: ['x'.repeat(70_000)] })).status).toBe(413);
   });
 
-  it('is in a browser for who gave the password lately, and with a token for the scope keys', async () => {
+  it('is in a browser for who gave the password lately, and with a token never', async () => {
     const browser = await BrowserApi.start();
     browser.clock.aheadMs = -400_000;
     const session = await browser.signedIn('kay', 'key-officer');
@@ -150,6 +150,18 @@ describe('an import', () => {
       ['POST', '/v1/node-exports'],
     ] as const)
       expect([path, (await api.remote(path, text, {}, { method })).status]).toEqual([path, 403]);
+  });
+
+  it('is refused to a token, which would bring keys in that its thief knows', async () => {
+    await fixture.order({ 1: newSecret() });
+    const file = await sealed(csv({ '00000001': KEY }));
+    const { recipient } = await generateRecipient();
+    const { text } = await createToken(fixture.registry.folder, { scopes: ['keys', 'controllers'], recipients: [recipient] });
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ ...TERMS, file, dry_run: true });
+    const answer = await api.remote('/v1/imports', text, headers, { method: 'POST', body });
+    expect([answer.status, answer.body.detail]).toEqual([403, 'A token brings no keys in.']);
+    expect((await api.remote('/v1/imports/recipient', text)).status).toBe(403);
   });
 });
 

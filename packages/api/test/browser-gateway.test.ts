@@ -65,6 +65,19 @@ describe.skipIf(!HAS_OPENSSL)('the gateway with a browser (needs openssl)', () =
     expect((await send('/v1/me', { headers: session })).status).toBe(401);
   });
 
+  it('passes on a large body where files are sent', async () => {
+    const { api, send } = await start();
+    const token = await api.addUser('kay', 'key-officer');
+    const login = { method: 'POST', headers: { ...FROM_PAGE, ...json }, body: JSON.stringify({ token, password: PASSWORD }) };
+    const answer = await send('/v1/login/link', login);
+    const [cookie = ''] = answer.headers['set-cookie']?.[0]?.split(';') ?? [];
+    const session = { ...FROM_PAGE, ...json, cookie, 'x-latchkey-session': String(answer.body.secret) };
+    const terms = { installer: 'x', lifetime_seconds: 1, dry_run: true };
+    const body = JSON.stringify({ ...terms, file: 'x'.repeat(300_000) });
+    const { status, body: problem } = await send('/v1/imports', { method: 'POST', headers: session, body });
+    expect([status, problem.errors]).toMatchObject([400, [{ at: 'file' }]]);
+  });
+
   it('keeps the rules of each: no session with a token, no token in a browser, no other host', async () => {
     const { api, send } = await start();
     const { text } = await createToken(api.fixture.registry.folder);

@@ -103,7 +103,7 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
       ]);
   });
 
-  it('passes on a large body where files are sent, and nowhere else', async () => {
+  it('reads a large body to its end where files are sent, and nowhere else', async () => {
     const { folder, send } = await start();
     const { text } = await createToken(folder, { scopes: ['keys'] });
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${text}` };
@@ -114,11 +114,10 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
         body: JSON.stringify({ installer: 'x', lifetime_seconds: 1, dry_run: true, file }),
       });
     const large = 'x'.repeat(300_000);
-    expect((await post('/v1/imports', large)).body.errors).toMatchObject([{ at: 'file' }]);
+    expect((await post('/v1/imports', large)).body.detail).toBe('A token brings no keys in.');
     expect((await post('/v1/imports', large, { ...headers, authorization: 'Bearer x' })).status).toBe(401);
     const { text: other } = await createToken(folder);
     expect((await post('/v1/imports', large, { ...headers, authorization: `Bearer ${other}` })).status).toBe(403);
-    expect((await post('/v1/imports', large)).status).toBe(400);
     expect((await post('/v1/orders', 'x'.repeat(70_000))).status).toBe(413);
   });
 

@@ -75,7 +75,7 @@ export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 
         'Is it the token of this server, and has it expired? On the machine of the registry: latchkey-auth-server token list',
       );
     case 403:
-      return at(`The operation needs the scope \`${scope}\`. ${problem.advice ?? 'Ask an administrator for it.'}`);
+      return at(problem.advice ?? `The operation needs the scope \`${scope}\`. Ask an administrator for it.`);
     case 404:
       return new NotFound(message, given);
     case 400:

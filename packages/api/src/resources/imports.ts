@@ -28,8 +28,9 @@ const FILE = 'the file';
 const recipient = defineRoute({
   name: 'imports.recipient',
   summary: 'Show to whom a file of nodes is encrypted',
-  description: 'An age recipient, whose identity is in the memory of the API: another start has another one.',
+  description: 'An age recipient, whose identity is in the memory of the API: another start has another one. Tokens are refused.',
   scope: 'keys',
+  takesKeys: true,
   path: `${IMPORTS_PATH}/recipient`,
   input: z.strictObject({}),
   output: z.object({ recipient: z.string() }),
@@ -105,8 +106,9 @@ const run = defineRoute({
   name: importsRun.name,
   summary: 'Import nodes that were ordered elsewhere, all or none',
   description:
-    'With `dry_run` it answers with a preview. With `expect` of that preview it becomes a job, whose result has the number of the order. If the same file would do something else by then, it answers 409 with a new preview.',
+    'With `dry_run` it answers with a preview. With `expect` of that preview it becomes a job, whose result has the number of the order. If the same file would do something else by then, it answers 409 with a new preview. Tokens are refused.',
   scope: importsRun.scope,
+  takesKeys: true,
   path: IMPORTS_PATH,
   maxBody: MAX_IMPORT_BODY,
   input: inputSchema,
