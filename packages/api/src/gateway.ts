@@ -247,11 +247,12 @@ async function forward(
     timeout: ANSWER_TIMEOUT_MS,
   });
   upstream.on('response', (answer) => {
-    const pass = (): void => passOn(answer, outgoing, isBrowsers);
-    if (!isLarge || incoming.readableEnded) return pass();
-    // The API has refused the caller. A client may read no answer before it has sent everything.
-    incoming.unpipe(upstream);
-    incoming.once('end', pass).resume();
+    const headers = headersOf(answer, isBrowsers);
+    if (isLarge && !incoming.readableEnded && Number(answer.headers['content-length']) <= MAX_BODY)
+      return void answerAfterBody({ incoming, outgoing, upstream, answer, headers });
+    outgoing.writeHead(answer.statusCode ?? 502, headers);
+    answer.on('error', () => outgoing.destroy());
+    answer.pipe(outgoing);
   });
   upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
   upstream.on('error', (error) => {
@@ -261,8 +262,10 @@ async function forward(
     else sendProblem(outgoing, new Problem('unavailable', { retryAfter: RETRY_AFTER_S }));
   });
   endWithCaller(outgoing, upstream);
-  if (body === undefined) incoming.pipe(upstream);
-  else upstream.end(body);
+  if (body !== undefined) return void upstream.end(body);
+  // The API refuses a caller before it has anything of the body.
+  upstream.flushHeaders();
+  incoming.pipe(upstream);
 }
 
 /**
@@ -304,15 +307,39 @@ function maxBodyOf(method: string, path: string): number {
   return method === 'POST' || method === 'PATCH' ? MAX_BODY : 0;
 }
 
-function passOn(answer: IncomingMessage, outgoing: ServerResponse, isBrowsers: boolean): void {
+interface EarlyAnswer {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+  readonly upstream: ClientRequest;
+  readonly answer: IncomingMessage;
+  readonly headers: Readonly<Record<string, string | string[]>>;
+}
+
+/**
+ * The API has refused the caller. A client may read no answer before it has sent everything. The
+ * gateway keeps the answer until then, and frees the connection to the API for others.
+ */
+async function answerAfterBody({ incoming, outgoing, upstream, answer, headers }: EarlyAnswer): Promise<void> {
+  incoming.unpipe(upstream);
+  incoming.resume();
+  const body = await readBody(answer);
+  upstream.destroy();
+  const send = (): void => {
+    if (body === undefined) return sendProblem(outgoing, new Problem('unavailable', { retryAfter: RETRY_AFTER_S }));
+    outgoing.writeHead(answer.statusCode ?? 502, headers);
+    outgoing.end(body);
+  };
+  if (incoming.readableEnded) send();
+  else incoming.once('end', send);
+}
+
+function headersOf(answer: IncomingMessage, isBrowsers: boolean): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = { ...SECURITY_HEADERS, 'strict-transport-security': HSTS };
   for (const name of isBrowsers ? [...RESPONSE_HEADERS, ...BROWSER_RESPONSE_HEADERS] : RESPONSE_HEADERS) {
     const value = answer.headers[name];
     if (value !== undefined) headers[name] = value;
   }
-  outgoing.writeHead(answer.statusCode ?? 502, headers);
-  answer.on('error', () => outgoing.destroy());
-  answer.pipe(outgoing);
+  return headers;
 }
 
 function sendProblem(outgoing: ServerResponse, problem: Problem): void {

@@ -121,6 +121,26 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
     expect((await post('/v1/orders', 'x'.repeat(70_000))).status).toBe(413);
   });
 
+  it('has room for a large body while callers that were refused do not send theirs', async () => {
+    const { folder, tls, send } = await start();
+    let ended = 0;
+    const post = `POST /v1/imports HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer x\r\nContent-Length: 100000\r\n\r\n`;
+    for (let refused = 0; refused < 4; refused++) {
+      const socket = await open(tls);
+      // The gateway answers a request that does not come in time.
+      socket.once('data', () => ended++);
+      socket.write(post);
+    }
+    const { text } = await createToken(folder, { scopes: ['keys'] });
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${text}` };
+    const { status } = await send('/v1/imports', {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ file: 'x'.repeat(100_000) }),
+    });
+    expect([status, ended]).toEqual([403, 0]);
+  });
+
   it('brings a change with its body, and its precondition', async () => {
     const { folder, send } = await start();
     const { text } = await createToken(folder, { scopes: ['read', 'controllers'], name: 'ci', createdBy: 'user ada' });
