@@ -11,7 +11,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type Role, ROLES, scopesOf } from '../src/access.js';
 import { ROUTES } from '../src/routes.js';
 import { BrowserApi, BrowserSession, PASSWORD } from './browser-api.js';
-import { type Answer, ask } from './local-api.js';
+import { type Answer, ask, createToken } from './local-api.js';
 
 const MINUTE = 60_000;
 const REFUSED = [401, '{"type":"urn:latchkey:problem:not-authenticated","title":"The caller is not known","status":401}'];
@@ -471,6 +471,18 @@ describe('a token of a person', () => {
     expect(api.log.text).not.toContain(text.slice(11));
   });
 
+  it('gets the room of one that has expired', async () => {
+    const api = await BrowserApi.start();
+    const session = await api.signedIn('ada', 'viewer');
+    const owner = { name: 'ada', createdAt: api.users.find('ada')?.createdAt ?? 0 };
+    const { folder } = api.fixture.registry;
+    const valid = await createToken(folder, { owner });
+    for (let made = 1; made < 32; made++) await createToken(folder, { owner, expiresAt: Date.now() - 1 });
+    const { status, body } = await session.post('/v1/tokens', { name: 'x', scopes: ['read'] });
+    const { items } = (await session.get('/v1/tokens')).body;
+    expect([status, items.map(({ id }: { readonly id: string }) => id)]).toEqual([201, [valid.id, body.id]]);
+  });
+
   it('needs a fresh password, and is one of 32', async () => {
     const api = await BrowserApi.start();
     const session = await api.signedIn('ada', 'viewer');
@@ -479,8 +491,10 @@ describe('a token of a person', () => {
       api.clock.monotonicMs += MINUTE;
       expect(await statusOf(add())).toBe(201);
     }
+    const head = api.fixture.headSeq;
     const refused = await add();
     expect([refused.status, refused.body.detail]).toEqual([409, 'the user has 32 tokens already']);
+    expect(api.fixture.entriesAfter(head)).toEqual([]);
     vi.spyOn(Date, 'now').mockReturnValue(Date.now() + 6 * MINUTE);
     onTestFinished(() => void vi.restoreAllMocks());
     expect((await add()).body.type).toBe('urn:latchkey:problem:step-up-required');

@@ -77,7 +77,8 @@ export async function addToken(
   const createdAt = Date.now();
   const expiresAt = createdAt + 1_000 * lifetimeSeconds;
   const keysFor = recipients.length === 0 ? '' : `; keys for ${describeRecipients(recipients)}`;
-  // The log has it before it counts.
+  // The log has it before it counts, and no token that the store refuses.
+  await tokens.makeRoom(terms.owner, createdAt);
   await record({
     what: 'token created',
     note: `token ${id}: ${terms.scopes.join(', ')}; expires ${isoTime(expiresAt)}${describeLimits(terms.limits)}${keysFor}`,

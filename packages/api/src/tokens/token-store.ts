@@ -52,7 +52,12 @@ export interface ListedToken extends TokenRecord {
 }
 
 export interface TokenStore {
-  /** @throws UsageFailure if there are too many already */
+  /**
+   * Removes expired tokens if there is no room for another one.
+   * @throws UsageFailure if there is none then
+   */
+  makeRoom(owner: TokenOwner | undefined, now: number): Promise<void>;
+  /** Makes room first. */
   add(token: TokenRecord): Promise<void>;
   /** Sees what another process wrote before. */
   find(id: string): Promise<TokenRecord | undefined>;
@@ -91,25 +96,46 @@ class LmdbTokenStore implements TokenStore {
     this.#uses = uses;
   }
 
+  makeRoom(owner: TokenOwner | undefined, now: number): Promise<void> {
+    return this.#store.write(() => this.#makeRoom(owner, now));
+  }
+
   add(token: TokenRecord): Promise<void> {
     return this.#store.write(() => {
-      if (this.#tokens.getKeysCount() >= MAX_TOKENS)
-        throw new UsageFailure(`there are ${MAX_TOKENS} tokens already`, {
-          advice: 'Nothing was changed. Revoke those that are not used:',
-          run: [['latchkey-auth-server', 'token', 'list']],
-        });
-      const { owner } = token;
-      if (owner !== undefined && this.#countOf(owner) >= MAX_OF_OWNER)
-        throw new UsageFailure(`the user has ${MAX_OF_OWNER} tokens already`, {
-          advice: 'Nothing was changed. Revoke those that are not used.',
-        });
+      this.#makeRoom(token.owner, token.createdAt);
       this.#tokens.putSync(token.id, token);
     });
+  }
+
+  #makeRoom(owner: TokenOwner | undefined, now: number): void {
+    if (this.#whyFull(owner) === undefined) return;
+    const expired = [...this.#tokens.getRange()].filter(({ value }) => value.expiresAt <= now);
+    for (const { key } of expired) this.#remove(key);
+    const failure = this.#whyFull(owner);
+    if (failure !== undefined) throw failure;
+  }
+
+  #whyFull(owner: TokenOwner | undefined): UsageFailure | undefined {
+    if (this.#tokens.getKeysCount() >= MAX_TOKENS)
+      return new UsageFailure(`there are ${MAX_TOKENS} tokens already`, {
+        advice: 'Nothing was changed. Revoke those that are not used:',
+        run: [['latchkey-auth-server', 'token', 'list']],
+      });
+    if (owner !== undefined && this.#countOf(owner) >= MAX_OF_OWNER)
+      return new UsageFailure(`the user has ${MAX_OF_OWNER} tokens already`, {
+        advice: 'Nothing was changed. Revoke those that are not used.',
+      });
+    return undefined;
   }
 
   #countOf({ name, createdAt }: TokenOwner): number {
     const owners = [...this.#tokens.getRange()].map(({ value }) => value.owner);
     return owners.filter((owner) => owner?.name === name && owner.createdAt === createdAt).length;
+  }
+
+  #remove(id: string): boolean {
+    this.#uses.removeSync(id);
+    return this.#tokens.removeSync(id);
   }
 
   find(id: string): Promise<TokenRecord | undefined> {
@@ -124,10 +150,7 @@ class LmdbTokenStore implements TokenStore {
   }
 
   remove(id: string): Promise<boolean> {
-    return this.#store.write(() => {
-      this.#uses.removeSync(id);
-      return this.#tokens.removeSync(id);
-    });
+    return this.#store.write(() => this.#remove(id));
   }
 
   recordUse(id: string, use: TokenUse): Promise<void> {
