@@ -104,7 +104,8 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     if (request.is404) return;
     if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
     if (principal.limits !== undefined && scope !== 'own' && isLimitable !== true) throw new Problem('forbidden');
-    // Whoever steals a token would know the keys that it brings, and it could bring them to any node.
+    // Whoever steals a token would know the keys that it brings, and it could bring them to any
+    // node.
     if (principal.keyRecipients !== undefined && takesKeys === true)
       throw new Problem('forbidden', {
         detail: 'A token brings no keys in.',

@@ -108,7 +108,8 @@ export async function restoreDatabase(
 
 /**
  * Takes the registry out of a database that nobody serves from: what is there stays in another
- * schema, whose name it gives. One that lost entries is refused: in a folder nothing shows the loss.
+ * schema, whose name it gives. One that lost entries is refused: in a folder nothing shows the
+ * loss.
  *
  * @param folder of this machine, which says what it has seen of the registry
  * @param take is done before that; if it fails, nothing is changed
