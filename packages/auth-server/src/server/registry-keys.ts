@@ -94,7 +94,8 @@ export class RegistryKeys {
         if (!(error instanceof Failure)) throw error;
         this.#rateLimitedLog.warn('keys', { advice: error.advice }, `the key sockets are behind: ${error.message}`);
       }
-      await sleep(POLL_INTERVAL_MS, AbortSignal.any([this.#wake.signal, signal]));
+      // `stop` aborts this as well. A signal of both would be kept by `signal`, one a turn.
+      await sleep(POLL_INTERVAL_MS, this.#wake.signal);
       await sleep(GATHER_MS, signal);
     }
   }
