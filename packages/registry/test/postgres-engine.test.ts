@@ -26,6 +26,7 @@ import {
   type PostgresStorage,
   upgradePostgresSchema,
 } from '../src/postgres/index.js';
+import { Connection, readCredentials } from '../src/postgres/connection.js';
 import { Registry } from '../src/registry.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
 import { keyFeedContract } from './contract/key-feed-contract.js';
@@ -377,6 +378,30 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       });
       await expect(left).rejects.toThrow('has cleared away order 3 before it was finished');
       expect((await allOf(second.nodePages())).map(({ idI }) => idI)).toEqual([1, 2, 4]);
+    });
+  });
+
+  describe('the lock of orders', () => {
+    it('is not left to a machine that is gone, whose connections the database drops after 30 s', async () => {
+      const of = config();
+      const [host] = of.hosts;
+      if (host === undefined) throw new Error('no host');
+      const connection = await Connection.open(host, of, await readCredentials(of), {});
+      onTestFinished(() => connection.close());
+      const names = ['tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count'];
+      const found = await connection.run(...names.map((name) => ({ text: `SELECT current_setting('${name}') AS value` })));
+      expect(found.map(({ rows }) => rows[0]?.['value'])).toEqual(['15', '5', '3']);
+    });
+
+    it('leaves no connection behind if it cannot be asked for', async () => {
+      const storage = await open();
+      const may = 'EXECUTE ON FUNCTION pg_try_advisory_lock(bigint)';
+      await cluster.sql(`REVOKE ${may} FROM PUBLIC`);
+      onTestFinished(async () => void (await cluster.sql(`GRANT ${may} TO PUBLIC`)));
+      const COUNT =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'latchkey' AND query LIKE '%pg_try_advisory%'";
+      await expect(storage.lockEnrolment()).rejects.toThrow('permission denied for function pg_try_advisory_lock');
+      await expect.poll(() => cluster.sql(COUNT), { timeout: 60_000 }).toEqual(['0']);
     });
   });
 

@@ -10,6 +10,15 @@ import type { SqlRow } from './tables.js';
 
 /** Until a host has taken a connection, in ms. */
 const CONNECT_TIMEOUT_MS = 2_000;
+/**
+ * After 30 s the database drops a connection whose machine is gone, with the locks that it holds.
+ * Linux by itself would do so after two hours.
+ */
+const KEEPALIVE: Readonly<Record<string, string>> = {
+  tcp_keepalives_idle: '15',
+  tcp_keepalives_interval: '5',
+  tcp_keepalives_count: '3',
+};
 
 export interface Statement {
   /** Prepared under this name on each connection. */
@@ -138,7 +147,7 @@ export class Connection {
       types,
       client_encoding: 'UTF8',
       application_name: 'latchkey',
-      options: Object.entries(settings)
+      options: Object.entries({ ...('socketFolder' in host ? {} : KEEPALIVE), ...settings })
         .map(([name, value]) => `-c ${name}=${value}`)
         .join(' '),
       connectionTimeoutMillis: patience * CONNECT_TIMEOUT_MS,

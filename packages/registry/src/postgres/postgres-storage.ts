@@ -286,9 +286,14 @@ export class PostgresStorage implements RegistryStorage {
     try {
       const session = await this.#engine.session();
       const connection = await session.another();
-      const [taken] = await connection.run({ text: LOCK_ENROLMENT });
       const release = (): Promise<void> => connection.close();
-      if (taken?.rows[0]?.['taken'] === true) return { release };
+      try {
+        const [taken] = await connection.run({ text: LOCK_ENROLMENT });
+        if (taken?.rows[0]?.['taken'] === true) return { release };
+      } catch (error) {
+        connection.destroy();
+        throw error;
+      }
       await release();
     } catch (error) {
       throw asUnavailable(error);
