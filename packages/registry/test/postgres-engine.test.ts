@@ -344,6 +344,19 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect(other.fault()).toContain('this process has to start anew');
     });
 
+    it('is refused too if it lost that one was accepted', async () => {
+      const folder = await tempFolder();
+      const epoch = (number: number): Promise<unknown> => cluster.sql(`UPDATE latchkey.registry SET epoch = ${number}`);
+      await epoch(3);
+      await (await open({ folder, serve: SERVER })).close();
+      await epoch(2);
+      const found = 'lost entries that were acknowledged: it is in epoch 2, and a server has seen epoch 3';
+      await expect(open({ folder })).rejects.toThrow(found);
+      await acceptLoss(config(), { folder }, 'user ada');
+      expect(await cluster.sql('SELECT epoch FROM latchkey.registry')).toEqual(['4']);
+      await open({ folder });
+    });
+
     it('is not one whose entries were pruned', async () => {
       const folder = await tempFolder();
       const server = await open({ folder, serve: SERVER });

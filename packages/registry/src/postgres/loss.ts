@@ -41,8 +41,11 @@ export function describeLoss(
   { registry: { start, epoch }, head: last }: Rows,
   hash: unknown,
 ): string | undefined {
-  if (seen?.head === undefined || seen.epoch !== epoch) return undefined;
+  if (seen === undefined) return undefined;
   const { head } = seen;
+  if (seen.epoch > epoch) return `it is in epoch ${epoch}, and a server has seen epoch ${seen.epoch}`;
+  // Somebody has let it go on without what it had lost.
+  if (seen.epoch < epoch || head === undefined) return undefined;
   const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
   // It was pruned.
   if (head.seq < start.seq) return undefined;

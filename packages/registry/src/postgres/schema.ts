@@ -108,6 +108,8 @@ export async function acceptLoss(
       });
     }
     const found = headOf(rows.head);
+    // Greater than any that a server has seen, also where what is lost is the latest one.
+    const epoch = Math.max(registry.epoch, seen?.epoch ?? 0) + 1;
     const wallMs = at?.rows[0]?.['now'] as number;
     const history = (rows.metadata('clock history') as ClockHistory | undefined) ?? EMPTY_HISTORY;
     const changes = new Changes(rows);
@@ -126,11 +128,12 @@ export async function acceptLoss(
       { text: "DELETE FROM latchkey.metadata WHERE name = 'transaction key'" },
       { text: 'DELETE FROM latchkey.key_feed_walks' },
       {
-        text: 'UPDATE latchkey.registry SET epoch = epoch + 1, lost = NULL, key_feed_incarnation = latchkey.draw_incarnation()',
+        text: 'UPDATE latchkey.registry SET epoch = $1, lost = NULL, key_feed_incarnation = latchkey.draw_incarnation()',
+        values: [epoch],
       },
     );
     await commit(connection);
-    await lastSeen.replace({ registry: registry.id, system: String(system), epoch: registry.epoch + 1, head: headOf(rows.head) });
+    await lastSeen.replace({ registry: registry.id, system: String(system), epoch, head: headOf(rows.head) });
     return { seen: seen?.head, found };
   });
 }
