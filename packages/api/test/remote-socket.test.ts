@@ -144,7 +144,7 @@ describe('the store of tokens', () => {
         networks: [],
         createdBy: 'user ada',
         createdAt: 0,
-        expiresAt: 0,
+        expiresAt: 1,
         registryRestoredAt: null,
       });
     await Promise.all(Array.from({ length: 1_024 }, (_, i) => add(`token ${i}`)));
