@@ -99,6 +99,8 @@ export class KeyFeed {
   #serve(socket: Socket): void {
     socket.on('error', () => undefined);
     const lines = createInterface({ input: socket });
+    // It emits the errors of the socket again: `deliver` may have been killed.
+    lines.on('error', () => undefined);
     let subscriber: Subscriber | undefined;
     lines.on('line', (text) => {
       const line = JSON.parse(text) as { subscribe?: string[]; from?: number; ack?: number };
