@@ -265,6 +265,11 @@ export class KeyFeed {
         break;
       }
       const { page } = decision;
+      // One before it failed while this one was asked for. Its cursor would skip what that one had.
+      if (this.#hasWriteFailed()) {
+        for (const { applicationRoot } of page.entries) applicationRoot?.wipe();
+        break;
+      }
       const written = this.#write(page, now.wallMs).catch((error: unknown) => {
         if (!(error instanceof Failure)) throw error;
         this.#writeFailure ??= error;

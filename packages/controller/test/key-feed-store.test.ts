@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { AuthServer } from '@latchkey/auth-server';
 import { addController, enrol, moveNodes, NodeBatch, removeNodes, resetNode, setDisabled } from '@latchkey/operations';
-import { deriveApplicationRoot, deriveKeyId, Secret } from '@latchkey/protocol';
+import { deriveApplicationRoot, deriveKeyId, FIRST_CURSOR, Secret } from '@latchkey/protocol';
 import { backup, Registry, restore } from '@latchkey/registry';
 import type { ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
@@ -336,6 +336,32 @@ describe('a controller', () => {
     expect(await follow(feed)).toBe(false);
     expect(givenOut(store)).toBeUndefined();
     store.applyPage = applyPage;
+    expect(await feed.askNow()).toBe(true);
+    expect(givenOut(store)).toEqual(['current', keyIds[0]]);
+  });
+
+  it('writes no page after one that its disk did not take while the next was asked for', async () => {
+    let failFirst: (() => void) | undefined;
+    const { network, keyIds } = await joinedTwice({
+      authServer: (local) => ({
+        async request(request, accept) {
+          failFirst?.();
+          return local.request(request, accept);
+        },
+        close: () => local.close(),
+      }),
+    });
+    const store = await newApplicationRootStore();
+    const applyPage = store.applyPage.bind(store);
+    store.applyPage = () => {
+      store.applyPage = applyPage;
+      return new Promise((_, reject) => {
+        failFirst = () => reject(new Failure('the disk is full'));
+      });
+    };
+    const feed = stopped(network.newKeyFeed(store));
+    expect(await follow(feed)).toBe(false);
+    expect(store.feedProgress.cursor).toBe(FIRST_CURSOR);
     expect(await feed.askNow()).toBe(true);
     expect(givenOut(store)).toEqual(['current', keyIds[0]]);
   });
