@@ -14,6 +14,7 @@ import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
   type AuditEvent,
+  chunksOf,
   hadInitialKey,
   InDoubt,
   initialKeyIdentifier,
@@ -132,7 +133,8 @@ export class EnrolmentTransaction {
   /** `progress`: nodes written so far, of all parts. */
   async add(batch: NodeBatch, { action = () => 'add', judged, progress }: Writing = {}): Promise<void> {
     const registry = this.#registry;
-    for (const chunk of chunksOf(batch.indicesById(), (i) => action(i) === 'add')) {
+    const added = batch.indicesById().filter((i) => action(i) === 'add');
+    for (const chunk of chunksOf(added, NODES_PER_TRANSACTION)) {
       const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
       const rows = (this.#rows ??= new RowFactory(registry, order));
       const recentInitialKeys = chunk.map((i) => batch.idI(i));
@@ -203,19 +205,6 @@ export class EnrolmentTransaction {
     if (number === undefined) return;
     if (isSamePending(await registry.order(number), this.#row)) await registry.storage.unload(number);
   }
-}
-
-/** Those that are wanted, a transaction's worth at a time. */
-function* chunksOf(indices: Uint32Array, isWanted: (i: number) => boolean): Generator<number[]> {
-  let chunk: number[] = [];
-  for (const i of indices) {
-    if (!isWanted(i)) continue;
-    chunk.push(i);
-    if (chunk.length < NODES_PER_TRANSACTION) continue;
-    yield chunk;
-    chunk = [];
-  }
-  if (chunk.length > 0) yield chunk;
 }
 
 async function addOrder(registry: Registry, row: OrderRow): Promise<number> {

@@ -16,7 +16,7 @@ export { backup } from './backup/backup.js';
 export { restore } from './backup/restore.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
 export { type Copied, copyToDatabase, copyToFolder } from './copy.js';
-export { allOf } from './listing.js';
+export { allOf, chunksOf } from './listing.js';
 export { STORE_FOLDER } from './lmdb/tables.js';
 export { rotateMasterKey } from './master-key-rotation.js';
 export { NodeChanges } from './node-changes.js';

@@ -32,6 +32,18 @@ export async function* inPages<T>(rows: Listed<T>, limit: number, signal?: Abort
   if (page.length > 0) yield page;
 }
 
+/** Gathers what is at hand into arrays of `size` at most. */
+export function* chunksOf<T>(values: Iterable<T>, size: number): Generator<readonly T[]> {
+  let chunk: T[] = [];
+  for (const value of values) {
+    chunk.push(value);
+    if (chunk.length < size) continue;
+    yield chunk;
+    chunk = [];
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
 /** All rows of all pages: of a table that is small. */
 export async function allOf<T>(pages: AsyncIterable<readonly T[]>): Promise<T[]> {
   const rows: T[] = [];

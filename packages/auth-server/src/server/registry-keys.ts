@@ -7,7 +7,7 @@
 import { setImmediate as yieldToOthers, setTimeout as pause } from 'node:timers/promises';
 import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { feedEntryOf, FIRST_CURSOR, type KeyFeedEntry } from '@latchkey/protocol';
-import type { AuditAction, Head, Registry } from '@latchkey/registry';
+import { type AuditAction, chunksOf, type Head, type Registry } from '@latchkey/registry';
 import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 
@@ -162,7 +162,7 @@ export class RegistryKeys {
         if (signal.aborted) return;
         await apply(page.filter(({ initial }) => !initial).map(({ idI }) => idI));
       }
-      for (const ids of chunks(this.#store.ids(), NODES_PER_READ)) {
+      for (const ids of chunksOf(this.#store.ids(), NODES_PER_READ)) {
         if (signal.aborted) return;
         await apply(ids);
       }
@@ -177,7 +177,7 @@ export class RegistryKeys {
     const { wallMs } = this.#clock();
     const entries: KeyFeedEntry[] = [];
     try {
-      for (const part of chunks(ids, NODES_PER_READ)) {
+      for (const part of chunksOf(ids, NODES_PER_READ)) {
         if (entries.length > 0) await yieldToOthers();
         entries.push(...(await this.#entriesOf(part, wallMs)));
       }
@@ -212,17 +212,6 @@ function headOf(cursor: bigint): Head | undefined {
 
 function isSame(one: Head | undefined, other: Head): boolean {
   return one?.seq === other.seq && one.hash === other.hash;
-}
-
-function* chunks<T>(values: Iterable<T>, size: number): Generator<readonly T[]> {
-  let chunk: T[] = [];
-  for (const value of values) {
-    chunk.push(value);
-    if (chunk.length < size) continue;
-    yield chunk;
-    chunk = [];
-  }
-  if (chunk.length > 0) yield chunk;
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {
