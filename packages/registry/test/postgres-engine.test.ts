@@ -313,6 +313,9 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       const read = storage.read({ nodes: [2] }).catch((error: unknown) => error);
       await expect.poll(cancel, { interval: 20 }).toBeGreaterThan(0);
       expect(await read).toBeInstanceOf(Unavailable);
+      const upgrade = upgradePostgresSchema(config()).catch((error: unknown) => error);
+      await expect.poll(cancel, { interval: 20 }).toBeGreaterThan(0);
+      expect(await upgrade).toBeInstanceOf(InDoubt);
     });
   });
 

@@ -13,9 +13,10 @@ import { Connection, ConnectionFailure, formatHost, readCredentials } from './co
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
-import { checkSchema, GENERAL_TIMEOUT_MS, SETTINGS } from './session.js';
+import { checkSchema, GENERAL_TIMEOUT_MS, SETTINGS, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
+import { standbyNamesFault } from './standby-names.js';
 import type { SqlRow } from './tables.js';
 import { InDoubt } from '../storage.js';
 
@@ -35,7 +36,7 @@ export async function createPostgresSchema(config: PostgresConfig): Promise<void
     }
     await connection.run(BEGIN);
     await makeSchema(connection);
-    await commit(connection);
+    await commit(connection, config);
   });
 }
 
@@ -63,7 +64,7 @@ export async function upgradePostgresSchema(config: PostgresConfig): Promise<{ r
     if (from < NEWEST_SCHEMA) await refuseOldServers(connection);
     for (const text of MIGRATIONS.slice(from)) await connection.run({ text });
     await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
-    await commit(connection);
+    await commit(connection, config);
     return { from, to: NEWEST_SCHEMA };
   });
 }
@@ -132,7 +133,7 @@ export async function acceptLoss(
         values: [epoch],
       },
     );
-    await commit(connection);
+    await commit(connection, config);
     await lastSeen.replace({ registry: registry.id, system: String(system), epoch, head: headOf(rows.head) });
     return { seen: seen?.head, found };
   });
@@ -156,16 +157,29 @@ async function refuseOldServers(connection: Connection): Promise<void> {
   });
 }
 
-/** @throws InDoubt if it may have happened */
-export async function commit(connection: Connection): Promise<void> {
-  const [result] = await connection.run(COMMIT).catch((error: unknown) => {
+/**
+ * @param advice what to look at where it may have happened
+ * @throws InDoubt if it may have happened, or a standby may lack it
+ */
+export async function commit(
+  connection: Connection,
+  { durability, hosts }: PostgresConfig,
+  advice: string = 'It may have happened. Look whether it did before you try again.',
+): Promise<void> {
+  const { notices } = connection;
+  const [result, names] = await connection.run(COMMIT, STANDBY_NAMES).catch((error: unknown) => {
     if (!(error instanceof ConnectionFailure)) throw error;
-    throw new InDoubt(`it is not known whether the database took it: ${error.message}`, {
-      advice: 'It may have happened. Look whether it did before you try again.',
-    });
+    throw new InDoubt(`it is not known whether the database took it: ${error.message}`, { advice });
   });
   if (result?.command !== 'COMMIT')
     throw new Failure('the database rolled it back', { advice: 'Nothing was changed. Try again.' });
+  const fault =
+    connection.notices > notices
+      ? 'the wait for the standby was cancelled'
+      : durability === 'storage'
+        ? undefined
+        : standbyNamesFault(String(names?.rows[0]?.['names']), hosts.length);
+  if (fault !== undefined) throw new InDoubt(`the database took it, and a standby may lack it: ${fault}`, { advice });
 }
 
 /** Works on the first host that takes writes. */
@@ -181,7 +195,6 @@ export async function withPrimary<T>(
     try {
       connection = await Connection.open(host, config, credentials, {
         ...SETTINGS,
-        client_min_messages: 'error',
         idle_in_transaction_session_timeout: '60s',
         statement_timeout: '0',
         synchronous_commit: 'on',

@@ -60,7 +60,7 @@ export async function fillDatabase(config: PostgresConfig, contents: RegistryCon
       await makeSchema(connection);
       await fill(connection, contents);
       const [named] = await connection.run({ text: 'SELECT id, epoch FROM latchkey.registry' });
-      await commit(connection);
+      await commit(connection, config);
       const { id, epoch } = identityIn(named);
       return { registry: id, system: String(system), epoch, head: headOf(contents.head) };
     },
@@ -97,7 +97,7 @@ export async function restoreDatabase(
         text: 'UPDATE latchkey.registry SET id = coalesce($1::uuid, id), epoch = coalesce($2::integer + 1, epoch) RETURNING id, epoch',
         values: [before?.id ?? null, before?.epoch ?? null],
       });
-      await commit(connection);
+      await commit(connection, config);
       const { id, epoch } = identityIn(named);
       await lastSeen.replace({ registry: id, system: String(system), epoch, head: headOf(restored.head) });
       return before?.schema;
@@ -131,7 +131,11 @@ export async function takeOutOfDatabase(
         await refuseLoss(connection, config, seen);
         await take(await readContents(connection, () => Promise.resolve()));
       });
-      await commit(connection);
+      await commit(
+        connection,
+        config,
+        `If schema ${schema} is in the database, the registry is there only. To go on with it: ALTER SCHEMA ${schema} RENAME TO latchkey`,
+      );
       return schema;
     },
     TIMEOUT_MS,
