@@ -1,11 +1,27 @@
 /** Whom keys are encrypted to: age recipients. */
 
+import { createHash } from 'node:crypto';
+
 /** Of one request, and of one token. */
 export const MAX_RECIPIENTS = 8;
-/** Characters of a recipient in the audit log: nobody makes another one with the same. */
-const RECIPIENT_IN_LOG = 28;
+/** Characters of a recipient in the audit log. */
+const BEGINNING = 28;
+/** Of an X25519 recipient, in characters. Others are longer. */
+const X25519_LENGTH = 62;
+/** Hex digits of SHA-256, of a recipient that is longer. */
+const HASH_DIGITS = 32;
 
 /** For the audit log. */
 export function describeRecipients(recipients: readonly string[]): string {
-  return recipients.map((recipient) => recipient.slice(0, RECIPIENT_IN_LOG)).join(', ');
+  return recipients.map(describe).join(', ');
+}
+
+/**
+ * Nobody makes another X25519 recipient that begins the same. The beginning of a post-quantum one
+ * is a few numbers of its key, for which others can be found.
+ */
+function describe(recipient: string): string {
+  const beginning = recipient.slice(0, BEGINNING);
+  if (recipient.length <= X25519_LENGTH) return beginning;
+  return `${beginning} sha256:${createHash('sha256').update(recipient).digest('hex').slice(0, HASH_DIGITS)}`;
 }
