@@ -333,8 +333,10 @@ export class Registry extends RegistryReads {
     if (row.reissuedAt !== stored.row.reissuedAt) return CONFLICT;
     // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its
     // mode.
-    const { passThrough, switchedAt } = this.#modeOf(found.controller(row.controller)?.row);
-    if ((passThrough === undefined) !== (node.passThrough === undefined) || switchedAt !== node.switchedAt) return CONFLICT;
+    const controller = found.controller(row.controller)?.row;
+    const isPassThrough = controller?.passThrough === true;
+    const switchedAt = later(controller?.switchedAt, this.restoredAt);
+    if (isPassThrough !== (node.passThrough !== undefined) || switchedAt !== node.switchedAt) return CONFLICT;
     // A row of another version may hold the same key all the same, under another master key.
     const isUnchanged = stored.key === node.key && current?.version === stored.version;
     if (!isUnchanged && !holdsKey(this.keyring, idI, row, node.key)) return CONFLICT;
@@ -350,7 +352,7 @@ export class Registry extends RegistryReads {
     if (row.initial) {
       if (row.half !== undefined) delete updated.half;
       updated.joinedAt = now;
-      if (passThrough === undefined) updated.seenBy = addSeenBy(row, idC);
+      if (!isPassThrough) updated.seenBy = addSeenBy(row, idC);
     }
     const event: AttributedEvent = {
       what: row.initial ? 'node joined' : 'node renewed',

@@ -5,8 +5,21 @@ import { allOf } from '@latchkey/registry';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { AuthServer } from '@latchkey/auth-server';
-import { collected, CapturedLog } from '@latchkey/test-support/fixtures';
-import { copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
+import { collected, CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import {
+  addNodes,
+  commitTo,
+  controller,
+  copyOf,
+  Exchange,
+  ID_C,
+  MASTER,
+  newNode,
+  newSecret,
+  TERMS,
+  WALL,
+} from '@latchkey/test-support/registry-fixtures';
+import { addController, setController } from '@latchkey/operations';
 import { KEY_KIND } from '@latchkey/keyring';
 import type { M13, Secret } from '@latchkey/protocol';
 import { InDoubt, Unavailable } from '../../src/storage.js';
@@ -71,6 +84,18 @@ describe('memory', () => {
     database.restored();
     expect(await ask(3n, cursor)).toEqual(START_OVER);
   });
+});
+
+it('a commit loses its comparison where the first pass-through controller of the registry came meanwhile', async () => {
+  const database = new MemoryDatabase({ after: (_, action) => action() });
+  const [storage, other] = [new MemoryStorage(database), new MemoryStorage(database)];
+  const folder = await tempFolder();
+  const registry = await Registry.createOn(storage, folder, () => Promise.resolve(copyOf(MASTER)), 'test');
+  await addController(registry, controller());
+  await addNodes(registry, [newNode(7)]);
+  const judged = await registry.node(7);
+  await setController(await Registry.openOn(other, folder, copyOf(MASTER), 'test'), ID_C, { passThrough: true });
+  expect(await commitTo(registry, judged, newSecret())).toBe('conflict');
 });
 
 describe('a fault', () => {
