@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -92,8 +93,9 @@ describe.each(SECTIONS)('$title (skipped unless installed)', (section) => {
     for (const { info, text } of section.blocks) {
       const [kind, path = ''] = info.split(' ');
       // The service user of the package is not played here.
-      if (kind === 'conf')
-        await world.file(path.slice(1), [`${here(text)}${path.endsWith('mosquitto.conf') ? 'user root' : ''}`]);
+      if (kind !== 'conf') continue;
+      await mkdir(dirname(world.path(path.slice(1))), { recursive: true });
+      await world.file(path.slice(1), [`${here(text)}${path.endsWith('mosquitto.conf') ? 'user root' : ''}`]);
     }
     const {
       owner: _,

@@ -125,10 +125,29 @@ function hasOurSessionKeys(output: string, key: string): boolean {
   return Object.entries(ours).every(([name, octets]) => said(name) === Buffer.from(octets).toString('hex'));
 }
 
-/** TLS-PSK in front of a service without TLS: here it echoes a line. */
+/** Holds the listening socket of a program, as a systemd socket unit does. */
+const SOCKET_UNIT = `
+use Socket;
+use POSIX ();
+# The sockets that this program opens stay open in the one that it becomes.
+BEGIN { $^F = 255 }
+socket(my $socket, PF_INET, SOCK_STREAM, 0) or die $!;
+setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1) or die $!;
+bind($socket, sockaddr_in(shift, INADDR_LOOPBACK)) or die $!;
+listen($socket, 128) or die $!;
+POSIX::dup2(fileno($socket), 3);
+@ENV{'LISTEN_FDS', 'LISTEN_PID'} = (1, $$);
+exec @ARGV;
+`;
+
+/**
+ * TLS-PSK in front of a service without TLS: here it echoes a line. stunnel closes a listening
+ * socket of its own when it reloads, which resets the connections that wait in its queue. So it
+ * gets one, as docs/INTEGRATION.md says.
+ */
 const stunnel: Peer = {
   name: 'stunnel',
-  programs: ['stunnel', 'openssl'],
+  programs: ['stunnel', 'openssl', 'perl'],
   label: 'tls-psk',
   format: 'stunnel',
   async start(world, file) {
@@ -145,8 +164,8 @@ const stunnel: Peer = {
       'sslVersionMax = TLSv1.2',
       `PSKsecrets = ${file}`,
     ]);
-    const server = world.start('stunnel', [config]);
-    await listens(port);
+    const server = world.start('perl', ['-e', SOCKET_UNIT, String(port), 'stunnel', config]);
+    await server.said(/Configuration successful/);
     return {
       reload: hup(server),
       handshake: (node) => opensslHandshake(world, port, node, server),
