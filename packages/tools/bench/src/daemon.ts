@@ -20,7 +20,7 @@ type DaemonName = Exclude<Program, 'node-agent'>;
 
 export class Daemon {
   readonly name: string;
-  /** HOST:PORT. */
+  /** HOST:PORT, or unix:PATH. */
   readonly address: string;
   readonly #child: Child;
 
@@ -33,11 +33,13 @@ export class Daemon {
   /**
    * Starts it as it gets installed; resolves once it listens. With a profiler in it, it runs as it
    * was built: the name of a file tells which room it is in.
+   *
+   * @param ready the message of its log that says where it listens
    */
   static async start(
     program: DaemonName,
     args: readonly string[],
-    { profiled = false }: { readonly profiled?: boolean } = {},
+    { profiled = false, ready = 'listening' }: { readonly profiled?: boolean; readonly ready?: string } = {},
   ): Promise<Daemon> {
     const run = profiled ? ['--import', PROFILER, built(program)] : [await install(program)];
     const stdio = ['ignore', 'pipe', 'pipe', ...(profiled ? (['ipc'] as const) : [])] as const;
@@ -50,9 +52,9 @@ export class Daemon {
     const lines = createInterface({ input: child.stdout });
     const listening = new Promise<string>((resolve, reject) => {
       lines.on('line', (line) => {
-        const { msg, address } = JSON.parse(line) as { msg?: string; address?: string };
+        const { msg, api, address = api } = JSON.parse(line) as { msg?: string; api?: string; address?: string };
         words += `${line}\n`;
-        if (msg === 'listening' && address !== undefined) resolve(address);
+        if (msg === ready && address !== undefined) resolve(address);
       });
       child.once('close', () => reject(new Error(`${program} ${args.join(' ')} ended:\n${words}`)));
     });

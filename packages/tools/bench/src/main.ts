@@ -19,6 +19,7 @@ import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, assertOnDisk } from './machine.js';
 import { peersSuite } from './reference-servers/suite.js';
 import { registrySuite } from './registry/suite.js';
+import { readersSuite } from './readers/suite.js';
 import { footprintSuite } from './footprint/suite.js';
 import { describeRun, formatSuite, type Report, type SuiteReport } from './report.js';
 import type { Depth, Suite } from './suite.js';
@@ -37,12 +38,13 @@ const SUITES: Readonly<Record<string, Suite>> = {
   engines: enginesSuite,
   feed: feedSuite,
   peers: peersSuite,
+  readers: readersSuite,
 };
 /**
  * `peers` is measured with --peers, or by name, for it takes what is not in every machine. The
  * others are measured by name only.
  */
-const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'feed', 'peers']);
+const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'feed', 'peers', 'readers']);
 const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !BY_NAME.has(name));
 
 interface BenchOptions {

@@ -138,7 +138,7 @@ it('the tables of a document are replaced between their marks, and nothing else 
   expect(filled).not.toContain('old');
   expect(() => fillTables('nothing', reportOf())).toThrow('no place for joins');
   const real = await readFile(new URL('../../../../docs/PERFORMANCE-TABLES.md', import.meta.url), 'utf8');
-  for (const suite of ['air', 'footprint', 'joins', 'peers', 'registry', 'where'])
+  for (const suite of ['air', 'footprint', 'joins', 'peers', 'readers', 'registry', 'where'])
     expect(real).toContain(`<!-- bench ${suite} -->\n`);
 });
 
@@ -152,5 +152,5 @@ it('a target stands in the page with what was reached, and fails no run', async 
   expect(fillTargets('no marks', reportOf(of(9, {})))).toBe('no marks');
   expect(() => fillTargets('nothing', reportOf(reached))).toThrow('no place for joins targets');
   const real = await readFile(new URL('../../../../docs/PERFORMANCE.md', import.meta.url), 'utf8');
-  for (const suite of ['joins', 'peers']) expect(real).toContain(`<!-- bench ${suite} targets -->\n`);
+  for (const suite of ['joins', 'peers', 'readers']) expect(real).toContain(`<!-- bench ${suite} targets -->\n`);
 });
