@@ -1,7 +1,6 @@
 /** One command as one file of JavaScript, with a few more that are loaded when they are needed. */
 
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Failure } from '@latchkey/runtime/failure';
 import { type OutputOptions, rolldown, type RolldownOutput } from 'rolldown';
 import { bundleConsole } from './console-bundle.js';
@@ -22,12 +21,9 @@ export interface Bundle {
 
 /**
  * Instead of what npm packages bring along for other platforms: `readable-stream` is a copy of
- * Node.js's own streams, and pino starts a worker only for transports, which nothing here has.
+ * Node.js's own streams.
  */
-const ALIASES: Readonly<Record<string, string>> = {
-  'readable-stream': 'node:stream',
-  'thread-stream': fileURLToPath(new URL('thread-stream-stub.js', import.meta.url)),
-};
+const ALIASES: Readonly<Record<string, string>> = { 'readable-stream': 'node:stream' };
 
 /**
  * CommonJS: it starts sooner than ES modules, and `#!` lines need no package.json to say what they

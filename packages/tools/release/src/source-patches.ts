@@ -31,6 +31,18 @@ const SOURCE_PATCHES: readonly SourcePatch[] = [
     pattern: /const \{ isMainThread \} = require\('worker_threads'\)/,
     replacement: 'const isMainThread = true',
   },
+  // No log goes through a worker or to several streams.
+  {
+    file: '/pino/lib/tools.js',
+    pattern: /const transport = require\('\.\/transport'\)\n/,
+    replacement: '',
+  },
+  {
+    file: '/pino/pino.js',
+    pattern:
+      /module\.exports\.transport = require\('\.\/lib\/transport'\)\nmodule\.exports\.multistream = require\('\.\/lib\/multistream'\)\n/,
+    replacement: '',
+  },
 ];
 
 /** For a bundler: the module, changed; `undefined` for one that stays as it is. */
