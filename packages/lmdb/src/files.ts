@@ -8,6 +8,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fstatSync,
   fsyncSync,
   openSync,
@@ -27,22 +28,26 @@ export const STORE_FILE = 'data.mdb';
 export const LOCK_FILE = 'lock.mdb';
 /** What LMDB makes of it for its default of 126 reads at once. */
 const LOCK_LENGTH = 8_272;
+const PRIVATE_FILE = 0o600;
 
 /**
  * Call while no other process opens the store or writes to it. Throws an error of the system if a
- * file cannot be had.
+ * file cannot be had, or is a link: root has stores in folders of daemons, and a daemon that was
+ * taken over would choose what root writes to.
  */
 export function prepareFiles(folder: string): void {
   prepareLock(join(folder, LOCK_FILE));
   const path = join(folder, STORE_FILE);
   if (!existsSync(path)) makeStore(path);
+  withFile(path, constants.O_RDONLY, (fd) => fchmodSync(fd, PRIVATE_FILE));
 }
 
 /** After a crash the store is there whole, or not at all. */
 function makeStore(path: string): void {
   const aside = join(dirname(path), `.${STORE_FILE}.new`);
   try {
-    withFile(aside, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC, (fd) => {
+    rmSync(aside, { force: true });
+    withFile(aside, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, (fd) => {
       writeFileSync(fd, emptyStore());
       fsyncSync(fd);
     });
@@ -56,6 +61,7 @@ function makeStore(path: string): void {
 
 function prepareLock(path: string): void {
   withFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND, (fd) => {
+    fchmodSync(fd, PRIVATE_FILE);
     const { size } = fstatSync(fd);
     const inUse = isLocked(fd);
     // Written, so that the disk has room for it: LMDB would only set the length.
@@ -87,7 +93,7 @@ function beginsWithMagic(fd: number): boolean {
 }
 
 function withFile(path: string, flags: number, use: (fd: number) => void): void {
-  const fd = openSync(path, flags, 0o600);
+  const fd = openSync(path, flags | constants.O_NOFOLLOW, PRIVATE_FILE);
   try {
     use(fd);
   } finally {

@@ -10,11 +10,11 @@
  * (musl, rarer processors), one process has the store at a time.
  */
 
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, systemCode } from '@latchkey/runtime/failure';
-import { chownToFolderOwner, lockWithSocket, nativeLocks, type SocketLock } from '@latchkey/runtime/files';
+import { chownToFolderOwner, lockWithSocket, nativeLocks, openLockFile, type SocketLock } from '@latchkey/runtime/files';
 
 const FILE_NAME = 'open.lock';
 /** Octets of it that are locked. */
@@ -57,7 +57,7 @@ export class StoreOpenLock {
    */
   static async open(folder: string): Promise<StoreOpenLock> {
     const path = join(folder, FILE_NAME);
-    const file = await open(path, 'a+', 0o600);
+    const file = await openLockFile(path);
     await chownToFolderOwner(path);
     if (nativeLocks() !== undefined) return new StoreOpenLock(folder, file, undefined);
     const socket = await lockWithSocket(file);

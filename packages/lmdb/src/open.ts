@@ -1,7 +1,7 @@
 /** LMDB, opened the one way that is safe here, with errors a person can act on. */
 
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { access, chmod, constants, statfs } from 'node:fs/promises';
+import { access, constants, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { checkPrivateFile, exists, chownToFolderOwner, ensurePrivateFolder } from '@latchkey/runtime/files';
@@ -71,17 +71,13 @@ export async function openStore<V, K extends Key>(
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
     silenceLmdb();
-    // LMDB makes its files with the mode the umask leaves: inside a folder nobody else enters, and
-    // closed before a key is in them.
+    // A folder that nobody else enters before there is a file in it.
     await ensurePrivateFolder(path);
     const openLock = await StoreOpenLock.open(path);
     let inPlace: InPlace | undefined;
     try {
       await openLock.exclusive(() => prepareFiles(path));
-      for (const created of [file, join(path, LOCK_FILE)]) {
-        await chmod(created, 0o600);
-        await chownToFolderOwner(created);
-      }
+      for (const created of [file, join(path, LOCK_FILE)]) await chownToFolderOwner(created);
       inPlace = await InPlace.watch(file);
       const store = await openChecked<V, K>(openLock, { ...options, ...SAFE_OPTIONS, path }, damaged);
       return behind(openLock, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);

@@ -1,7 +1,7 @@
 // Proves that files which LMDB could not use are refused in words, in a process of its own: lmdb
 // would end it without one.
 
-import { chmod, chown, mkdir, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { nativeLocks } from '@latchkey/runtime/files';
@@ -32,6 +32,32 @@ async function newStore(): Promise<{ readonly path: string; readonly lock: strin
   await (await openStore(path)).close();
   return { path, lock: join(path, LOCK_FILE) };
 }
+
+// Root opens the stores of daemons.
+describe.each([STORE_FILE, LOCK_FILE, 'open.lock'])('%s of a store', (name) => {
+  it('is no link to a file of somebody else, which stays as it is', async () => {
+    const { path } = await newStore();
+    const other = join(await tempFolder(), 'other');
+    await writeFile(other, 'theirs', { mode: 0o644 });
+    // Its owner only may read what openStore() checks first.
+    if (name === STORE_FILE) await chmod(other, 0o600);
+    const { mode } = await stat(other);
+    await rm(join(path, name));
+    await symlink(other, join(path, name));
+    await expect(openStore(path)).rejects.toThrow(`cannot open the store ${path}: it is a symbolic link`);
+    expect([await readFile(other, 'utf8'), (await stat(other)).mode]).toEqual(['theirs', mode]);
+  });
+
+  it('that is to be made is no link either', async () => {
+    const path = join(await tempFolder(), 'store');
+    const other = join(await tempFolder(), 'other');
+    await mkdir(path, { mode: 0o700 });
+    await writeFile(other, 'theirs');
+    await symlink(other, join(path, `.${STORE_FILE}.new`));
+    await (await openStore(path)).close();
+    expect(await readFile(other, 'utf8')).toBe('theirs');
+  });
+});
 
 describe('the lock file of a store', () => {
   it('that is a folder is named', async () => {

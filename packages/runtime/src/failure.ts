@@ -65,6 +65,7 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
   EDQUOT: ['the disk quota is used up', 'Free some space; nothing was lost.'],
   ENOENT: ['no such file or folder', 'Check the path.'],
   ENOTDIR: ['part of the path is not a folder', 'Check the path.'],
+  ELOOP: ['it is a symbolic link', 'Remove it: a link is not followed there.'],
   EISDIR: ['it is a folder, not a file', 'Check the path.'],
   EEXIST: ['it exists already', 'Choose another name, or move it away.'],
   EIO: ['the device reports an input/output error', 'Check the disk.'],

@@ -3,7 +3,7 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { lockFolder, readFolderLock, assertSamePidNamespace } from '../src/files/lock.js';
@@ -55,6 +55,17 @@ describe('a folder lock', () => {
     const locks = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     expect(locks).toHaveLength(1);
     await locks[0]?.release();
+  });
+
+  // Root has locks in the folders of daemons.
+  it('is no link to a file of somebody else, which stays as it is', async () => {
+    const folder = await tempFolder();
+    const other = join(await tempFolder(), 'other');
+    await writeFile(other, 'theirs\n');
+    await symlink(other, join(folder, 'lock'));
+    await expect(lockFolder(folder, 'root')).rejects.toThrow(`cannot lock the folder ${folder}: it is a symbolic link`);
+    await expect(readFolderLock(folder)).rejects.toThrow('it is a symbolic link');
+    expect(await readFile(other, 'utf8')).toBe('theirs\n');
   });
 
   it('can be looked at: who holds it, or held it last', async () => {

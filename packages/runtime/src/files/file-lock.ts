@@ -3,9 +3,10 @@
  * ends.
  */
 
-import type { FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { systemCode } from '../failure.js';
+import { Failure, systemCode } from '../failure.js';
 import { lockWithSocket } from './socket-lock.js';
 
 /**
@@ -24,6 +25,19 @@ export interface NativeLocks {
 export interface FileLock {
   /** Closes the file with it. */
   release(): Promise<void>;
+}
+
+const LOCK_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW;
+
+/**
+ * Opens a file for locks, by default one that may still have to be made. Follows no link: root has
+ * locks in folders of daemons, and a daemon that was taken over would choose what root writes to.
+ */
+export async function openLockFile(path: string, { create = true }: { readonly create?: boolean } = {}): Promise<FileHandle> {
+  const file = await open(path, create ? LOCK_FLAGS | constants.O_CREAT : LOCK_FLAGS, 0o600);
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new Failure(`${path} is not a file`, { advice: 'Remove it.' });
 }
 
 /** The lock on an open file, which closes with it; `undefined` where another has it. */

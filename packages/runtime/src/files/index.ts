@@ -1,7 +1,7 @@
 /** Private durable files, keys in files, and locks of folders. */
 
 export { isBlankKey, NO_KEY } from './blank-key.js';
-export { type FileLock, nativeLocks } from './file-lock.js';
+export { type FileLock, nativeLocks, openLockFile } from './file-lock.js';
 export {
   checkPrivateFile,
   chownToFolderOwner,

@@ -3,11 +3,11 @@
  * however it ends.
  */
 
-import { type FileHandle, open, readFile, readlink } from 'node:fs/promises';
+import { type FileHandle, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, systemCode, systemFailure } from '../failure.js';
-import { type FileLock, lockFile } from './file-lock.js';
+import { type FileLock, lockFile, openLockFile } from './file-lock.js';
 import { chownToFolderOwner } from './files.js';
 
 const LOCK_FILE = 'lock';
@@ -28,7 +28,7 @@ export async function lockFolder(folder: string, holder: string): Promise<FileLo
   const path = join(folder, LOCK_FILE);
   let file: FileHandle;
   try {
-    file = await open(path, 'a+', 0o600);
+    file = await openLockFile(path);
     await chownToFolderOwner(path);
   } catch (error) {
     throw systemFailure(`cannot lock the folder ${folder}`, error);
@@ -74,7 +74,7 @@ export async function readFolderLock(folder: string): Promise<FolderLockState> {
   const path = join(folder, LOCK_FILE);
   let file: FileHandle;
   try {
-    file = await open(path, 'r+');
+    file = await openLockFile(path, { create: false });
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return { locked: false, holder: undefined };
     throw systemFailure(`cannot look at the lock of the folder ${folder}`, error);
@@ -99,12 +99,18 @@ export async function readFolderLock(folder: string): Promise<FolderLockState> {
  * @throws Failure that says who holds it, and where to run instead
  */
 export async function assertSamePidNamespace(folder: string): Promise<void> {
-  const [holder, namespace] = (await readFile(join(folder, LOCK_FILE), 'utf8').catch(() => '')).split('\n');
-  if (!namespace?.startsWith('pid:') || namespace === (await pidNamespace())) return;
-  const file = await open(join(folder, LOCK_FILE), 'r+');
-  const lock = await lockFile(file).catch(() => undefined);
-  if (lock !== undefined) return lock.release();
-  await file.close();
+  const file = await openLockFile(join(folder, LOCK_FILE), { create: false }).catch(() => undefined);
+  if (file === undefined) return;
+  let holder: string | undefined;
+  try {
+    const [first, namespace] = (await file.readFile('utf8')).split('\n');
+    if (!namespace?.startsWith('pid:') || namespace === (await pidNamespace())) return;
+    const lock = await lockFile(file).catch(() => undefined);
+    if (lock !== undefined) return await lock.release();
+    holder = first;
+  } finally {
+    await file.close();
+  }
   throw new Failure(`the folder ${folder} is in use by ${holder}, in another container`, {
     advice: 'Run this in that container, or in one that shares its PID namespace.',
   });
