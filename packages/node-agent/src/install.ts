@@ -1,7 +1,8 @@
 /** What `install` does: puts ID, controller and initial key into the state folder. */
 
 import { deriveInitialKey, formatId, installNode, type NodeState, type Secret } from '@latchkey/protocol';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { InvalidContent } from '@latchkey/runtime/config';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { differentDeviceKey, eraseDeviceKey, readDeviceKey, readDeviceKeyFile, storeDeviceKey } from './device-key.js';
@@ -123,14 +124,20 @@ async function keepOrErase({ state, keepDeviceKey }: InstallOptions, deviceKey: 
 
 /**
  * Returns what is installed in the folder. Returns `undefined` if nothing is, or, with a warning,
- * if it cannot be read.
+ * if it is damaged. What may be read another time is not given up: a mode, a failing disk and a
+ * file of another version say nothing of the candidates in it.
  */
 async function readPrevious(folder: string, idI: number): Promise<StoredNode | undefined> {
   if (!(await NodeFile.isInstalled(folder))) return undefined;
   try {
     return (await NodeFile.open(folder)).record;
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
+    if (!(error instanceof InvalidContent)) throw error;
+    if (error.fields.includes('version'))
+      throw new UsageFailure(error.message, {
+        advice: 'Nothing was changed. Install with that version, or remove the file: the keys in it are lost then.',
+        cause: error,
+      });
     const id = formatId(idI);
     process.stderr.write(
       `Warning: the keys that were installed here cannot be read, and are lost: ${error.message}\n` +

@@ -6,7 +6,7 @@
 import type { Document } from 'yaml';
 import * as z from 'zod/mini';
 import { errorMap } from './zod-error-map.js';
-import { UsageFailure } from '../failure.js';
+import { type Advice, UsageFailure } from '../failure.js';
 import { readPlainFile, readPrivateFile } from '../files/files.js';
 
 /** A line of YAML that says nothing. */
@@ -76,6 +76,17 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
   return field === '' ? issue.message : `${field}: ${issue.message}`;
 }
 
+/** What could be read is not what it was to be. */
+export class InvalidContent extends UsageFailure {
+  /** Paths of the fields that are wrong; none where it is not JSON. */
+  readonly fields: readonly string[];
+
+  constructor(message: string, fields: readonly string[], options?: Advice) {
+    super(message, options);
+    this.fields = fields;
+  }
+}
+
 /**
  * Reads a private file (mode 0600) as JSON of the given schema.
  *
@@ -88,17 +99,19 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
   try {
     json = JSON.parse(text);
   } catch {
-    throw new UsageFailure(`${path}: not JSON`, { advice });
+    throw new InvalidContent(`${path}: not JSON`, [], { advice });
   }
   return parseOrFail(schema, json, path);
 }
 
 /**
- * The problems of `value` under `schema`, thrown as a UsageFailure that names `where`; else the
+ * The problems of `value` under `schema`, thrown as an InvalidContent that names `where`; else the
  * parsed value.
  */
 export function parseOrFail<S extends z.core.$ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = z.safeParse(schema, value, { error: errorMap });
   if (result.success) return result.data;
-  throw new UsageFailure(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
+  const { issues } = result.error;
+  const fields = issues.map(({ path }) => path.map(String).join('.'));
+  throw new InvalidContent(`${where}: ${issues.map(describeIssue).join('; ')}`, fields);
 }

@@ -2,7 +2,7 @@
 // candidate goes that the network may have committed, or may still commit.
 
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatId } from '@latchkey/protocol';
@@ -110,7 +110,23 @@ describe('a node that is installed again', () => {
     expect(await readFile(pathOf(state), 'utf8')).not.toContain(psk);
   });
 
-  it('over a file that cannot be read says what that means, and is installed', async () => {
+  it.each([
+    ['that others can read', (path: string) => chmod(path, 0o644), 'others can read it\nRun: chmod 600 '],
+    [
+      'of another version',
+      async (path: string) => writeFile(path, (await readFile(path, 'utf8')).replace('"version":1', '"version":2')),
+      'was written by another version of Latchkey\nNothing was changed. ',
+    ],
+  ])('over a file %s is not, and loses none of its candidates', async (_, spoil, says) => {
+    const { id, state, order } = await unconfirmed();
+    await spoil(pathOf(state));
+    const before = await readFile(pathOf(state), 'utf8');
+    const again = await installAgain(state, id, order);
+    expect(again).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(says) as string });
+    expect(await readFile(pathOf(state), 'utf8')).toBe(before);
+  });
+
+  it('over a file that is damaged says what that means, and is installed', async () => {
     const { id, state, order } = await unconfirmed();
     await writeFile(pathOf(state), '{');
     const again = await installAgain(state, id, order);
