@@ -142,6 +142,7 @@ export class NodeAgent {
 
   stop(): void {
     this.#stopping.abort();
+    this.#wake.abort();
   }
 
   /** Makes the next attempt at once. */
@@ -316,9 +317,9 @@ export class NodeAgent {
   }
 
   async #sleep(ms: number): Promise<void> {
-    if (this.#isAsked) return;
+    if (this.#isAsked || this.#isStopped()) return;
+    // `stop` aborts this one too: a signal made from `#stopping` would be kept by it, one a sleep.
     this.#wake = new AbortController();
-    const signal = AbortSignal.any([this.#stopping.signal, this.#wake.signal]);
-    await pause(ms, undefined, { signal }).catch(() => undefined);
+    await pause(ms, undefined, { signal: this.#wake.signal }).catch(() => undefined);
   }
 }

@@ -4,7 +4,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Renewal } from '@latchkey/protocol';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { lookUpBy, type Received } from '@latchkey/test-support/fixtures';
 import { NodeAgent } from '../src/node-agent.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
@@ -423,6 +423,53 @@ describe('a node that is asked to join now', () => {
     await running;
   });
 });
+
+describe('a node that sleeps', () => {
+  it('leaves nothing of a sleep on a signal that outlives it', async () => {
+    const signals = recordSignals();
+    // The record sees what this test is about.
+    // oxlint-disable-next-line eslint/no-restricted-properties
+    AbortSignal.any([new AbortController().signal]);
+    expect(signals.map(referrers)).toEqual([1]);
+
+    lookUpBy(() => Promise.reject(new Error('no name server')));
+    const { agent, log } = await install(newRecord({ endpoints: [{ host: 'unknown.example', port: 5683 }] }));
+    const running = agent.run();
+    // Each attempt fails at once, and the sleep after it is ended.
+    for (let failed = 1; failed <= 10; failed += 1) {
+      await log.until(({ failures }) => failures === failed);
+      agent.joinNow();
+    }
+    agent.stop();
+    await running;
+    expect(Math.max(...signals.slice(1).map(referrers))).toBeLessThan(2);
+  });
+});
+
+/** Returns the signals of all controllers that are made until the test ends. */
+function recordSignals(): AbortSignal[] {
+  const signals: AbortSignal[] = [];
+  vi.stubGlobal(
+    'AbortController',
+    class extends AbortController {
+      constructor() {
+        super();
+        signals.push(this.signal);
+      }
+    },
+  );
+  onTestFinished(() => void vi.unstubAllGlobals());
+  return signals;
+}
+
+/**
+ * Returns how many listeners and signals a signal refers to. Node.js counts only its listeners for
+ * others: signals made of it stay in a set of its own after they are gone.
+ */
+function referrers(signal: AbortSignal): number {
+  const fields = Object.getOwnPropertySymbols(signal).map((name): unknown => Reflect.get(signal, name));
+  return fields.reduce<number>((sum, field) => sum + ((field as { readonly size?: number } | undefined)?.size ?? 0), 0);
+}
 
 describe('the expiry of a key', () => {
   it('is told to on_key_change once, with the reason', async () => {
