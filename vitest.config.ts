@@ -51,10 +51,7 @@ export const STORAGE: readonly string[] = [
   'waiting',
 ];
 
-/**
- * Tests with real processes, or with seconds of network time, in addition to all tests of the
- * testbed.
- */
+/** Tests with real processes, or with seconds of network time, outside the testbed. */
 export const SYSTEM: readonly string[] = [
   'api-manual',
   'api-process',
@@ -147,9 +144,13 @@ export default defineConfig({
       },
       {
         extends: true,
+        test: { name: 'system', setupFiles, include: named(SYSTEM), exclude: [NODE_MODULES, TESTBED] },
+      },
+      {
+        extends: true,
         test: {
-          name: 'system',
-          include: [TESTBED, ...named(SYSTEM)],
+          name: 'testbed',
+          include: [TESTBED],
           exclude: [NODE_MODULES],
           setupFiles,
           globalSetup: 'packages/tools/testbed/test/installed.ts',

@@ -36,7 +36,7 @@ it('each test file is in one project, and each name in a list is that of a file'
   const paths = files.map(({ file }) => file);
   expect(paths.toSorted()).toEqual(testFiles(join(ROOT, 'packages')).toSorted());
   expect(new Set(files.map(({ projectName }) => projectName))).toEqual(
-    new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system']),
+    new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system', 'testbed']),
   );
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
   const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM];
