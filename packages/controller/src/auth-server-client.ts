@@ -179,9 +179,9 @@ export class CoapAuthServerClient implements AuthServerClient {
 
 /** Combined mode: the same server rules in the same process, no wire between. */
 export class InProcessAuthServerClient implements AuthServerClient {
-  readonly #server: AuthServer;
+  readonly #server: Pick<AuthServer, 'answer'>;
 
-  constructor(server: AuthServer) {
+  constructor(server: Pick<AuthServer, 'answer'>) {
     this.#server = server;
   }
 

@@ -24,7 +24,7 @@ import {
   type Transaction,
   TYPE,
 } from '@latchkey/protocol';
-import { RateLimitedLog, type Clock, BoxedMap, type Log } from '@latchkey/runtime/daemon';
+import { RateLimitedLog, type Clock, BoxedMap, type Log, PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { formatEndpoint, formatNid } from '@latchkey/runtime/net';
 import type { PostResponse, PostRequest } from '@latchkey/coap';
@@ -51,21 +51,29 @@ const EXPIRY_INTERVAL_MS = 5_000;
 const OVERLOADED_HINT =
   'the auth-server commits nothing now: it is at its bounds, its clock was set back, the node was just given an initial key again, or this controller was just switched to or from pass-through; its log says which';
 
+/** The protocol's decisions, as the controller asks for them. */
+export type ControllerRespondent = Pick<
+  Respondent,
+  'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire' | 'takeRelays' | 'endRelay' | 'takeSettled' | 'rekey'
+>;
+
 export interface ControllerOptions {
-  readonly respondent: Respondent;
+  readonly respondent: ControllerRespondent;
   readonly authServer: AuthServerClient;
-  readonly applicationRoots: ApplicationRootStore;
+  readonly applicationRoots: Pick<ApplicationRootStore, 'put' | 'flushed'>;
   /** Judges whether the key of a join counts. */
   readonly keyFeed: Pick<KeyFeed, 'joined'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** Left out: that of this process. */
+  readonly time?: ProcessTime;
 }
 
 export class Controller {
   readonly metrics: ControllerMetrics = new ControllerMetrics();
-  readonly #respondent: Respondent;
+  readonly #respondent: ControllerRespondent;
   readonly #authServer: AuthServerClient;
-  readonly #applicationRoots: ApplicationRootStore;
+  readonly #applicationRoots: ControllerOptions['applicationRoots'];
   readonly #keyFeed: Pick<KeyFeed, 'joined'>;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -77,20 +85,17 @@ export class Controller {
    * how many there are.
    */
   readonly #waiting = new Map<PendingProof, WaitingRequester>();
-  readonly #expiryTimer: NodeJS.Timeout;
+  readonly #stopped = new AbortController();
 
-  constructor({ respondent, authServer, applicationRoots, keyFeed, clock, log }: ControllerOptions) {
+  constructor({ respondent, authServer, applicationRoots, keyFeed, clock, log, time = PROCESS_TIME }: ControllerOptions) {
     this.#respondent = respondent;
     this.#authServer = authServer;
     this.#applicationRoots = applicationRoots;
     this.#keyFeed = keyFeed;
     this.#clock = clock;
     this.#log = log;
-    this.#rateLimitedLog = new RateLimitedLog(log);
-    this.#expiryTimer = setInterval(() => {
-      respondent.expire(clock().monotonicMs);
-      this.#relayProofs();
-    }, EXPIRY_INTERVAL_MS);
+    this.#rateLimitedLog = new RateLimitedLog(log, time);
+    void this.#expireTransactions(time.pause);
   }
 
   /** Answers M1 with M4 and M5 with M6. */
@@ -124,6 +129,16 @@ export class Controller {
   /** Another SK_cs, from a credential that was read anew. */
   rekey(skCs: Secret): void {
     this.#respondent.rekey(skCs);
+  }
+
+  async #expireTransactions(pause: ProcessTime['pause']): Promise<void> {
+    const { signal } = this.#stopped;
+    for (;;) {
+      await pause(EXPIRY_INTERVAL_MS, signal);
+      if (signal.aborted) return;
+      this.#respondent.expire(this.#clock().monotonicMs);
+      this.#relayProofs();
+    }
   }
 
   #decide(payload: Uint8Array, source: PostRequest['source']): M5Decision {
@@ -278,7 +293,7 @@ export class Controller {
 
   /** Waits for what is being stored. */
   async stop(): Promise<void> {
-    clearInterval(this.#expiryTimer);
+    this.#stopped.abort();
     await this.#applicationRoots.flushed();
     await this.#authServer.close();
   }

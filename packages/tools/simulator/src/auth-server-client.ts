@@ -1,22 +1,14 @@
 /**
- * The way from a controller to whoever answers M2 and M7. Mirrors `auth-server-client.ts` of
+ * The way from a controller to the auth-servers. Mirrors `CoapAuthServerClient` of
  * packages/controller, but for its pools of sockets: no rule depends on them.
  */
 
+import type { AcceptAnswer, AuthServerClient } from '@latchkey/controller/auth-server-client';
 import type { LinkDecision } from '@latchkey/protocol';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { SimulatedClient, type ExchangeOutcome } from './exchange.js';
 import type { SimulatedNetwork } from './network.js';
 import type { Process } from './process.js';
-import type { SimulatedServer } from './server.js';
-
-/** Judges what came back, with the Max-Age it came under; `ignored` is no answer. */
-export type AcceptAnswer = (octets: Uint8Array, maxAge?: number) => LinkDecision;
-
-export interface AuthServerClient {
-  /** Tells the first decision that is an answer, or `undefined`: nobody gave one in time. */
-  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void;
-}
 
 /** As in link.ts, all in ms. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -31,7 +23,7 @@ interface Peer {
 }
 
 /** Relays over CoAP, to the first server of the list that answers. */
-export class CoapAuthServerClient implements AuthServerClient {
+export class SimulatedAuthServerClient implements AuthServerClient {
   readonly #process: Process;
   readonly #peers: readonly Peer[];
 
@@ -43,8 +35,13 @@ export class CoapAuthServerClient implements AuthServerClient {
     }));
   }
 
-  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
-    this.#round(request, accept, this.#process.monotonicMs + REQUEST_TIMEOUT_MS, done);
+  request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
+    return new Promise((resolve) => {
+      this.#round(request, accept, this.#process.monotonicMs + REQUEST_TIMEOUT_MS, (decision) => {
+        this.#process.simulation.unsettled();
+        resolve(decision);
+      });
+    });
   }
 
   #round(request: Uint8Array, accept: AcceptAnswer, end: number, done: (decision: LinkDecision | undefined) => void): void {
@@ -89,23 +86,8 @@ export class CoapAuthServerClient implements AuthServerClient {
     });
   }
 
-  close(): void {
+  close(): Promise<void> {
     for (const { client } of this.#peers) client.close();
-  }
-}
-
-/** Combined mode: the same server rules in the same process, no wire between. */
-export class InProcessAuthServerClient implements AuthServerClient {
-  readonly #server: SimulatedServer;
-
-  constructor(server: SimulatedServer) {
-    this.#server = server;
-  }
-
-  request(request: Uint8Array, accept: AcceptAnswer, done: (decision: LinkDecision | undefined) => void): void {
-    this.#server.answer(request, ({ payload, maxAge }) => {
-      const decision = payload && accept(payload, maxAge);
-      done(decision?.kind === 'ignored' ? undefined : decision);
-    });
+    return Promise.resolve();
   }
 }

@@ -4,6 +4,7 @@
  * no more steps, and the next run starts from the disk.
  */
 
+import type { ProcessTime } from '@latchkey/runtime/daemon';
 import { hashText } from '@latchkey/test-support/seeded-random';
 import type { Simulation } from './simulation.js';
 
@@ -101,6 +102,23 @@ export class Process {
     const run = this.#run;
     const suspendedMs = this.#suspendedMs;
     this.simulation.events.schedule(ms, () => this.#runStep(run, step, action, suspendedMs));
+  }
+
+  /** This process's time, as the daemons take it: each pause ends with a step so called. */
+  time(step: string): ProcessTime {
+    return {
+      now: () => this.monotonicMs,
+      pause: (ms, signal) =>
+        new Promise((resolve) => {
+          const end = (): void => {
+            signal.removeEventListener('abort', end);
+            this.simulation.unsettled();
+            resolve();
+          };
+          signal.addEventListener('abort', end);
+          this.schedule(ms, step, end);
+        }),
+    };
   }
 
   /** Hands in something from outside, now or as soon as the machine is awake. */

@@ -1,3 +1,4 @@
+import type { ControllerRespondent } from '@latchkey/controller/controller';
 import {
   beginAttempt,
   installNode,
@@ -11,11 +12,8 @@ import {
   type ServerRole,
 } from '@latchkey/protocol';
 
-/** The respondent as its shell drives it. */
-export type RespondentRole = Pick<
-  Respondent,
-  'pendingCount' | 'receiveM1' | 'receiveM5' | 'receiveLinkAnswer' | 'expire' | 'takeRelays' | 'endRelay' | 'takeSettled'
->;
+/** The respondent as a controller drives it, and how many transactions are open. */
+export type RespondentRole = ControllerRespondent & Pick<Respondent, 'pendingCount'>;
 
 /** The roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {

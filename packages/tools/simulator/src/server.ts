@@ -20,7 +20,7 @@ import {
   type ServerRole,
 } from '@latchkey/protocol';
 import type { Registry } from '@latchkey/registry';
-import { type Log, newLog, type ProcessTime } from '@latchkey/runtime/daemon';
+import { type Log, newLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Datagram } from './network.js';
@@ -128,10 +128,7 @@ export class SimulatedServer {
   /** As `startEmbedded` does. A process that is killed meanwhile waits for ever. */
   async #serve(): Promise<void> {
     const clock = (): Clocks => this.clocks();
-    const time: ProcessTime = {
-      now: () => this.process.monotonicMs,
-      pause: (ms) => new Promise((resolve) => this.#schedule(ms, 'writes down what it has seen', resolve)),
-    };
+    const time = this.process.time('writes down what it has seen');
     const registry = await this.plan.registry.open(this.plan.name, this.newStorage(), clock, time);
     this.#registry = registry;
     this.prepare(registry);
@@ -170,18 +167,24 @@ export class SimulatedServer {
     const key = `${from} ${token}`;
     if (this.#inFlightRequests.has(key)) return;
     this.#inFlightRequests.add(key);
-    this.answer(payload, ({ code, maxAge, payload: octets = new Uint8Array(0) }) => {
+    this.context.simulation.run(async () => {
+      const { code, maxAge, payload: octets = new Uint8Array(0) } = await this.answer(payload);
       this.#inFlightRequests.delete(key);
       this.context.network.send({ from: to, to: from, kind: 'answer', token, code, payload: octets, maxAge });
     });
   }
 
-  /** Answers M2 with M3, M7 with M8, either with M9. */
-  answer(octets: Uint8Array, done: (answer: ServerAnswer) => void): void {
+  /**
+   * Answers M2 with M3, M7 with M8, either with M9. A process that is killed meanwhile never does.
+   */
+  answer(octets: Uint8Array): Promise<ServerAnswer> {
     const server = this.#server;
-    if (server === undefined) return;
-    this.context.simulation.run(async () => {
-      done(await server.answer(octets));
+    return new Promise((resolve) => {
+      if (server === undefined) return;
+      this.context.simulation.run(async () => {
+        const answer = await server.answer(octets);
+        if (this.#server === server) resolve(answer);
+      });
     });
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { applyJoin, applyPage, type NodeKeyTable } from '@latchkey/key-delivery/node-key-changes';
+import type { ControllerOptions } from '@latchkey/controller/controller';
 import type { KeyFeedStore } from '@latchkey/controller/key-feed';
 import { FIRST_CURSOR, isForgettable, type JoinResult, type KeyFeedPage } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
@@ -14,6 +15,7 @@ import type { Process } from './process.js';
 
 type NodeKeys = Parameters<NodeKeyTable['put']>[2];
 type FeedProgress = KeyFeedStore['feedProgress'];
+type ApplicationRoots = ControllerOptions['applicationRoots'];
 
 /** In ms. */
 const BATCH_DELAY_MS = 50;
@@ -29,7 +31,7 @@ interface Batch {
   readonly written: Promise<void>;
 }
 
-export class SimulatedKeyStore implements KeyFeedStore {
+export class SimulatedKeyStore implements KeyFeedStore, ApplicationRoots {
   readonly #process: Process;
   readonly #errorProbability: number;
   readonly #stream: number;
@@ -71,6 +73,10 @@ export class SimulatedKeyStore implements KeyFeedStore {
 
   applyPage(page: KeyFeedPage, progress: FeedProgress): Promise<void> {
     return this.#add({ kind: 'page', page, progress });
+  }
+
+  flushed(): Promise<void> {
+    return this.#batch?.written ?? Promise.resolve();
   }
 
   /** The application root that is given out as current. */

@@ -191,7 +191,8 @@ class World {
           crashModel: crashModels.controller,
           diskErrorProbability,
           networkOf: (host) => (sharedNetwork && host.startsWith('n') ? 'lan' : host),
-          KeyStore: this.#keyFeeds === undefined || idC === ROGUE_IDC ? undefined : rules.KeyStore,
+          KeyStore: rules.KeyStore,
+          followsKeyFeed: this.#keyFeeds !== undefined && idC !== ROGUE_IDC,
         },
         local,
       );

@@ -135,6 +135,8 @@ describe('imports', () => {
     expect(new Set(shells.flatMap(importsOf))).toEqual(
       new Set([
         '@latchkey/auth-server',
+        '@latchkey/controller/auth-server-client',
+        '@latchkey/controller/controller',
         '@latchkey/controller/key-feed',
         '@latchkey/key-delivery/node-key-changes',
         '@latchkey/keyring',

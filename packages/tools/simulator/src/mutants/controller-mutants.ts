@@ -1,5 +1,6 @@
 /** Controllers that break one rule of the profile each. */
 
+import { Controller, type ControllerOptions } from '@latchkey/controller/controller';
 import {
   ccmSeal,
   decodeLinkRequest,
@@ -24,9 +25,10 @@ import {
   type Secret,
   type Source,
   type Transaction,
+  tryDecode,
   TYPE,
 } from '@latchkey/protocol';
-import { type PostResponse, SimulatedController } from '../controller.js';
+import { SimulatedController } from '../controller.js';
 import type { SimulatedFile } from '../simulated-file.js';
 import type { RespondentRole } from '../roles.js';
 import { PROFILE, type Rules } from '../rules.js';
@@ -75,6 +77,10 @@ class InspectingRespondent implements RespondentRole {
 
   takeSettled(): ReturnType<Respondent['takeSettled']> {
     return this.real.takeSettled();
+  }
+
+  rekey(skCs: Secret): void {
+    this.real.rekey(skCs);
   }
 
   receiveM1(octets: Uint8Array, source: Source, now: Clocks): M1Decision {
@@ -212,13 +218,20 @@ function decodeTid(m5: Uint8Array): bigint {
 
 /** M6 goes out with M7. */
 class ConfirmsFirst extends SimulatedController {
-  protected override forwardOnce(message: Uint8Array, transaction: Transaction, done: (answer: PostResponse) => void): void {
-    const { respondent } = this;
-    const known = respondent instanceof InspectingRespondent ? respondent.known.get(transaction.tid) : undefined;
-    if (message[0] !== TYPE.M5 || known === undefined) return super.forwardOnce(message, transaction, done);
-    super.forwardOnce(message, transaction, () => undefined);
-    const { tid } = transaction;
-    done({ code: '2.04', payload: sealM6({ idC: this.idC, tid }, { lifetime: 0 }, known.psk, message) });
+  protected override newController(options: ControllerOptions): Controller {
+    const known = (tid: bigint | undefined): KnownTransaction | undefined =>
+      tid !== undefined && this.respondent instanceof InspectingRespondent ? this.respondent.known.get(tid) : undefined;
+    const { idC, context } = this;
+    return new (class extends Controller {
+      override answer(request: Parameters<Controller['answer']>[0]): ReturnType<Controller['answer']> {
+        const answer = super.answer(request);
+        const tid = tryDecode(decodeM5, request.payload)?.tid;
+        const transaction = known(tid);
+        if (!(answer instanceof Promise) || tid === undefined || transaction === undefined) return answer;
+        context.simulation.run(() => answer);
+        return { code: '2.04', payload: sealM6({ idC, tid }, { lifetime: 0 }, transaction.psk, request.payload) };
+      }
+    })(options);
   }
 }
 
@@ -273,7 +286,9 @@ function withTidAllocator(Tids: typeof TidAllocator): Rules {
 
 /** Every source counts as proven. */
 class AsksNoProof extends SimulatedController {
-  protected override sourceOf(...given: Parameters<SimulatedController['sourceOf']>): Source {
+  protected override sourceOf(
+    ...given: Parameters<SimulatedController['sourceOf']>
+  ): ReturnType<SimulatedController['sourceOf']> {
     return { ...super.sourceOf(...given), addressValidated: true };
   }
 }
