@@ -31,7 +31,7 @@ import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
 import { ROUTES } from './routes.js';
 import type { OidcConfig } from './oidc/config.js';
-import { OidcSignIn } from './oidc/oidc-sign-in.js';
+import { type OidcOptions, OidcSignIn } from './oidc/oidc-sign-in.js';
 import { OpaqueValues } from './opaque.js';
 import { RegistryAccess } from './registry-access.js';
 import { RegistryWalks } from './registry-walks.js';
@@ -149,7 +149,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       const { origin, console: folderOfConsole = consoleFolder } = browser;
       const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
       closers.unshift(() => sessions.close());
-      const oidc = config.oidc && (await openOidc(config.oidc, origin, log));
+      const oidc = config.oidc && (await openOidc(config.oidc, { origin, log, now }));
       const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
       const listener = { ...shared, origin, users, tokens, takesTokens: remoteConfig !== undefined, sessions, oidc, files };
       for (const endpoint of browser.listen) {
@@ -184,11 +184,11 @@ function daemonOf(servers: readonly FastifyInstance[], registry: RegistryAccess,
 
 const MAX_CLIENT_SECRET = 4_096;
 
-async function openOidc(config: OidcConfig, origin: string, log: Log): Promise<OidcSignIn> {
+async function openOidc(config: OidcConfig, options: Pick<OidcOptions, 'origin' | 'log' | 'now'>): Promise<OidcSignIn> {
   const { client_secret_file: path } = config;
   const clientSecret = (await readPrivateFile(path, MAX_CLIENT_SECRET)).trim();
   if (clientSecret === '') throw new UsageFailure(`${path} is empty`, { advice: 'Put the client secret of the provider there.' });
-  return new OidcSignIn({ config, clientSecret, origin, log });
+  return new OidcSignIn({ ...options, config, clientSecret });
 }
 
 async function serve(server: FastifyInstance, { socket, group }: SocketConfig): Promise<FastifyInstance> {

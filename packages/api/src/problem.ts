@@ -20,6 +20,7 @@ export type ProblemName =
   | 'not-authenticated'
   | 'step-up-refused'
   | 'step-up-required'
+  | 'provider-refused'
   | 'cross-site-request'
   | 'already-exists'
   | 'forbidden'
@@ -55,6 +56,7 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'recipient-not-allowed': { status: 403, title: 'The token hands keys to the recipients that it names only' },
   'forwarded-request': { status: 403, title: 'The socket takes no requests from browsers or proxies' },
   'step-up-required': { status: 403, title: 'The operation needs a password that was given in the last five minutes' },
+  'provider-refused': { status: 403, title: 'The sign-in at the provider does not count' },
   'cross-site-request': { status: 403, title: 'The request does not come from a page of the console' },
   'not-found': { status: 404, title: 'The resource does not exist' },
   'method-not-allowed': { status: 405, title: 'The resource does not have that method' },

@@ -1,11 +1,6 @@
-// Signing in with an OpenID provider: npm's oidc-provider, in a process of its own.
+// Signing in with an OpenID provider.
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import type { FastifyRequest } from 'fastify';
 import { expect, it, onTestFinished, vi } from 'vitest';
@@ -13,64 +8,18 @@ import type { Role } from '../src/access.js';
 import { type OidcPerson, OidcSignIn } from '../src/oidc/oidc-sign-in.js';
 import { Problem } from '../src/problem.js';
 import { Passwords } from '../src/users/password.js';
-import { Sessions } from '../src/users/sessions.js';
+import { hashOfSecret } from '../src/users/random-secret.js';
+import { SESSION_COOKIE, Sessions } from '../src/users/sessions.js';
 import { openUserStore, type UserStore } from '../src/users/user-store.js';
 import { type Answer } from './local-api.js';
+import { CLIENT_SECRET, startProvider } from './oidc-provider.js';
 import { BrowserApi, BrowserSession, FROM_PAGE, ORIGIN, PASSWORD } from './browser-api.js';
-
-const CLIENT_SECRET = 'a client secret of 32 characters';
-
-/**
- * Signs in whoever gives a name: `eve` is in no group. Ends its session on request. Its port is in
- * its first line.
- */
-const PROVIDER = `
-import { createServer } from 'node:http';
-import { Provider } from 'oidc-provider';
-const groups = { cy: ['plant-ops'], bo2: ['plant-admins'], ada: ['staff', 'plant-ops', 'plant-admins'], bo: ['plant-ops'], eve: ['staff'] };
-const server = createServer();
-server.listen(0, '127.0.0.1', () => {
-  const issuer = 'http://127.0.0.1:' + server.address().port;
-  const provider = new Provider(issuer, {
-    clients: [{
-      client_id: 'latchkey',
-      client_secret: process.argv[1],
-      token_endpoint_auth_method: 'client_secret_post',
-      redirect_uris: [process.argv[2] + '/sign-in'],
-      post_logout_redirect_uris: [process.argv[2] + '/sign-in'],
-    }],
-    claims: { openid: ['sub'], profile: ['preferred_username', 'groups'] },
-    findAccount: (_, sub) => ({
-      accountId: sub,
-      claims: () => ({ sub, preferred_username: sub.replace(/2$/, ''), groups: groups[sub] ?? groups.bo }),
-    }),
-  });
-  const answer = provider.callback();
-  server.on('request', (request, response) => {
-    if (request.url !== '/cy-leaves') return answer(request, response);
-    groups.cy = [];
-    response.end();
-  });
-  process.stdout.write(issuer + '\\n');
-});
-`;
-
-async function startProvider(): Promise<{ readonly issuer: string; readonly child: ChildProcess }> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', PROVIDER, CLIENT_SECRET, ORIGIN], {
-    cwd: fileURLToPath(new URL('..', import.meta.url)),
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  onTestFinished(async () => {
-    child.kill();
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-  });
-  const { value } = (await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next()) as { value: string };
-  return { issuer: value, child };
-}
 
 /** A browser at the provider: follows redirects, keeps cookies, and fills in the two forms. */
 class ProviderVisit {
   readonly #cookies = new Map<string, string>();
+  /** How often the provider wanted the password. */
+  passwords = 0;
 
   /** Returns the query that the provider sends the browser back with. */
   async signIn(url: string, name: string): Promise<string> {
@@ -97,6 +46,7 @@ class ProviderVisit {
       const [, action = ''] = /action="([^"]+)"/.exec(text) ?? [];
       const [, prompt = ''] = /name="prompt" value="([^"]+)"/.exec(text) ?? [];
       if (action === '') throw new Error(`the provider answered ${response.status}: ${text.slice(0, 500)}`);
+      if (prompt === 'login') this.passwords += 1;
       next = new URL(action, next);
       form = new URLSearchParams({ prompt, login: name, password: 'any' });
     }
@@ -164,18 +114,8 @@ function person(name: string, role: Role | undefined, subject: string): OidcPers
 }
 
 it('persons sign in with an OpenID provider, with the role of their groups; passwords do not need it', async () => {
-  const { issuer, child } = await startProvider();
-  const secretFile = join(await tempFolder(), 'client-secret');
-  await writeFile(secretFile, `${CLIENT_SECRET}\n`, { mode: 0o600 });
-  const api = await BrowserApi.start(undefined, ORIGIN, {
-    issuer,
-    client_id: 'latchkey',
-    client_secret_file: secretFile,
-    role_claim: 'groups',
-    name_claim: 'preferred_username',
-    roles: { 'plant-ops': 'operator', 'plant-admins': 'admin' },
-    scopes: ['profile'],
-  });
+  const { issuer, child, config } = await startProvider(ORIGIN);
+  const api = await BrowserApi.start(undefined, ORIGIN, config);
   expect((await api.fetch('/v1/login')).body).toEqual({ oidc: true });
 
   const ada = await signIn(api, 'ada');
@@ -263,17 +203,10 @@ it('persons sign in with an OpenID provider, with the role of their groups; pass
   expect((await local.get('/v1/summary')).status).toBe(200);
 });
 
-it.each([
-  ['common', 'that of any tenant', '{tenantid}', 'not-authenticated'],
-  ['f1a2', 'its own tenant', 'f1a2', 'oidc:ada@f1a2.example'],
-])('at Microsoft, with the issuer %s, %s, a token counts if the configuration names its tenant', async (...given) => {
-  const [path, , inMetadata, expected] = given;
-  const host = 'https://login.microsoftonline.com';
-  const metadata = {
-    issuer: `${host}/${inMetadata}/v2.0`,
-    authorization_endpoint: `${host}/authorize`,
-    token_endpoint: `${host}/token`,
-  };
+/** A provider that answers what a test wants. Its ID tokens are believed as TLS is. */
+function forgedProvider(issuer: string, ownIssuer: string = issuer): ForgedProvider {
+  const { origin } = new URL(issuer);
+  const metadata = { issuer: ownIssuer, authorization_endpoint: `${origin}/authorize`, token_endpoint: `${origin}/token` };
   let idToken = '';
   vi.stubGlobal('fetch', (url: string) =>
     Promise.resolve(
@@ -283,7 +216,7 @@ it.each([
   onTestFinished(() => void vi.unstubAllGlobals());
   const oidc = new OidcSignIn({
     config: {
-      issuer: `${host}/${path}/v2.0`,
+      issuer,
       client_id: 'latchkey',
       client_secret_file: '/none',
       role_claim: 'roles',
@@ -295,29 +228,162 @@ it.each([
     origin: ORIGIN,
     log: new CapturedLog().log,
   });
-  const { url, handle, secret } = await oidc.begin(false);
-  const asked = new URL(url).searchParams;
-  const now = Math.floor(Date.now() / 1_000);
-  const claims = {
-    iss: `${host}/f1a2/v2.0`,
-    tid: 'f1a2',
-    aud: 'latchkey',
-    sub: '1',
-    nonce: asked.get('nonce'),
-    iat: now,
-    exp: now + 600,
-    auth_time: now,
-    preferred_username: 'ada@f1a2.example',
-    roles: ['admins'],
+  return {
+    oidc,
+    answer(url, given) {
+      const asked = new URL(url).searchParams;
+      const now = Math.floor(Date.now() / 1_000);
+      const claims = {
+        iss: ownIssuer,
+        aud: 'latchkey',
+        sub: '1',
+        nonce: asked.get('nonce'),
+        iat: now,
+        exp: now + 600,
+        auth_time: now,
+        preferred_username: 'ada@f1a2.example',
+        roles: ['admins'],
+        ...given,
+      };
+      const parts = [{ alg: 'RS256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+      idToken = [...parts, 'AAAA'].join('.');
+      return new URLSearchParams({ code: 'x', state: asked.get('state') ?? '' }).toString();
+    },
   };
-  const parts = [{ alg: 'RS256' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
-  idToken = [...parts, 'AAAA'].join('.');
-  const query = new URLSearchParams({ code: 'x', state: asked.get('state') ?? '' }).toString();
+}
+
+interface ForgedProvider {
+  readonly oidc: OidcSignIn;
+  /** Returns the query that a browser comes back with. */
+  readonly answer: (url: string, claims: object) => string;
+}
+
+it.each([
+  ['common', 'that of any tenant', '{tenantid}', 'not-authenticated'],
+  ['f1a2', 'its own tenant', 'f1a2', 'oidc:ada@f1a2.example'],
+])('at Microsoft, with the issuer %s, %s, a token counts if the configuration names its tenant', async (...given) => {
+  const [path, , inMetadata, expected] = given;
+  const host = 'https://login.microsoftonline.com';
+  const { oidc, answer } = forgedProvider(`${host}/${path}/v2.0`, `${host}/${inMetadata}/v2.0`);
+  const { url, handle, secret } = await oidc.begin(false);
+  const query = answer(url, { iss: `${host}/f1a2/v2.0`, tid: 'f1a2' });
   const outcome = await oidc.finish(handle, secret, query).then(
     ({ name }) => name,
     (error: unknown) => (error instanceof Problem ? error.kind : error),
   );
   expect(outcome).toBe(expected);
+});
+
+const AGO_S = Math.floor(Date.now() / 1_000) - 300;
+
+it.each([
+  ['of now', {}, 'oidc:ada@f1a2.example'],
+  ['absent', { auth_time: undefined }, 'its ID token has no auth_time'],
+  ['a text', { auth_time: 'now' }, 'The answer of the provider does not count'],
+  ['of five minutes ago', { auth_time: AGO_S }, 'auth_time of its ID token is of before'],
+  ['of now, for another nonce', { nonce: 'other' }, 'The answer of the provider does not count'],
+])('a step-up whose auth_time is %s ends in words', async (_, claims, expected) => {
+  const { oidc, answer } = forgedProvider('https://id.example');
+  const { url, secret } = await oidc.beginStepUp('s1');
+  const asked = new URL(url).searchParams;
+  expect([asked.get('max_age'), asked.get('prompt'), asked.get('code_challenge_method')]).toEqual(['0', 'login', 'S256']);
+  const outcome = await oidc.finishStepUp('s1', secret, answer(url, claims)).then(
+    ({ name }) => name,
+    (error: unknown) => (error instanceof Problem ? `${error.kind}: ${error.details.detail}` : error),
+  );
+  expect(outcome).toContain(expected);
+  expect(String(outcome).startsWith('provider-refused: ')).toBe(expected !== 'oidc:ada@f1a2.example');
+});
+
+it('an operation that needs the password again gets it from the provider, in the same session', async () => {
+  const { issuer, config } = await startProvider(ORIGIN);
+  const api = await BrowserApi.start(undefined, ORIGIN, config);
+  const visit = new ProviderVisit();
+  const enter = async (name: string, at: ProviderVisit): Promise<BrowserSession> => {
+    const begun = await begin(api);
+    return new BrowserSession(api, await finish(api, await at.signIn(begun.location, name), begun), 1);
+  };
+  const ada = await enter('ada', visit);
+  expect(visit.passwords).toBe(1);
+  const isStale = async (session: BrowserSession): Promise<void> => {
+    const hash = hashOfSecret(session.cookie.split('=')[1]);
+    if (hash === undefined) throw new Error('the session has no cookie');
+    await api.users.updateSession(hash, { signedInAt: Date.now() - 6 * 60_000 });
+  };
+  await isStale(ada);
+  const addUser = async (): Promise<unknown> =>
+    (await ada.post('/v1/users', { user: `u${Date.now()}`, role: 'viewer' })).body.type ?? 'added';
+  const beginStepUp = async (session: BrowserSession): Promise<Omit<Begun, 'cookie'>> => {
+    api.clock.monotonicMs += 60_000;
+    const { status, body } = await session.post('/v1/step-up/oidc');
+    expect(status).toBe(200);
+    return body;
+  };
+  const stepUp = (session: BrowserSession, { secret }: Omit<Begun, 'cookie'>, query: string): Promise<Answer> =>
+    session.post('/v1/step-up/oidc/callback', { secret, query });
+  const refused = async (answer: Promise<Answer>): Promise<unknown> => {
+    const { status, body } = await answer;
+    expect([status, body.type]).toEqual([403, 'urn:latchkey:problem:provider-refused']);
+    return body.detail;
+  };
+  expect(await addUser()).toBe('urn:latchkey:problem:step-up-required');
+
+  // Of somebody else, of another session, without its state, and a second time.
+  let begun = await beginStepUp(ada);
+  expect(await refused(stepUp(ada, begun, await new ProviderVisit().signIn(begun.location, 'bo')))).toContain('another person');
+  begun = await beginStepUp(ada);
+  const other = await enter('ada', new ProviderVisit());
+  const query = await visit.signIn(begun.location, 'ada');
+  // The provider knows her, and has asked again.
+  expect(visit.passwords).toBe(2);
+  const notBegunHere = 'This session did not begin the sign-in, or did so more than 10 minutes ago.';
+  expect(await refused(stepUp(other, begun, query))).toBe(notBegunHere);
+  expect(await refused(stepUp(ada, begun, query))).toBe(notBegunHere);
+  begun = await beginStepUp(ada);
+  const forged = new URLSearchParams(await visit.signIn(begun.location, 'ada'));
+  forged.set('state', 'x'.repeat(43));
+  expect(await refused(stepUp(ada, begun, forged.toString()))).toBe('The answer of the provider does not count.');
+  const denied = new URLSearchParams({ error: 'access_denied', state: '', iss: issuer });
+  begun = await beginStepUp(ada);
+  denied.set('state', new URL(begun.location).searchParams.get('state') ?? '');
+  expect(await refused(stepUp(ada, begun, denied.toString()))).toBe('The provider refused the sign-in.');
+  expect(await addUser()).toBe('urn:latchkey:problem:step-up-required');
+
+  begun = await beginStepUp(ada);
+  const { status, body } = await stepUp(ada, begun, await visit.signIn(begun.location, 'ada'));
+  expect([status, Math.abs(Date.parse(body.signed_in_at) - Date.now()) < 5 * 60_000]).toEqual([200, true]);
+  expect(await addUser()).toBe('added');
+  expect((await ada.get('/v1/me')).body.session).toBe(ada.answer.body.session);
+
+  // Rights are those of now: who may nothing any more has no session.
+  const cy = await enter('cy', new ProviderVisit());
+  begun = await beginStepUp(cy);
+  await fetch(`${issuer}/cy-leaves`);
+  expect((await stepUp(cy, begun, await new ProviderVisit().signIn(begun.location, 'cy'))).status).toBe(401);
+  expect((await cy.get('/v1/me')).status).toBe(401);
+
+  // So many in a minute, of one person.
+  const statuses: number[] = [];
+  for (let count = 0; count < 7; count++) statuses.push((await ada.post('/v1/step-up/oidc')).status);
+  expect(statuses.slice(0, 4).concat(statuses.slice(-1))).toEqual([200, 200, 200, 200, 429]);
+});
+
+it('the role of a step-up is the one of now, or nobody’s if the audit log could not take it', async () => {
+  const { users, sessions, recorded, log } = await openSessions();
+  const viewer = person('oidc:ada', 'viewer', '1');
+  const begun = await sessions.beginForPerson(NO_SESSION, viewer);
+  const request = {
+    headers: { cookie: `${SESSION_COOKIE}=${begun.cookie}`, 'x-latchkey-session': begun.secret },
+  } as unknown as FastifyRequest;
+  await sessions.authenticate(request);
+  await sessions.stepUpPerson(request, { ...viewer, role: 'operator' });
+  expect([users.find('oidc:ada')?.role, recorded.at(-1)]).toEqual([
+    'operator',
+    'user oidc:ada: viewer to operator; by the sign-in provider',
+  ]);
+  log.isFull = true;
+  await expect(sessions.stepUpPerson(request, { ...viewer, role: 'admin' })).rejects.toThrow('the audit log is full');
+  expect([users.find('oidc:ada'), users.findSession(begun.hash)]).toEqual([undefined, undefined]);
 });
 
 it('a role that the audit log could not take is nobody’s', async () => {

@@ -1,6 +1,6 @@
 /** Requests to the API of this origin. */
 
-import { askForPassword } from './password-prompt.js';
+import { askForStepUp } from './step-up.js';
 import { endSession, readSecret } from './session.js';
 
 export interface Problem {
@@ -67,7 +67,9 @@ export async function requestOctets(path: string, options: RequestOptions = {}):
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** Sends a request until it is answered; asks for the password where the server wants it again. */
+/**
+ * Sends a request until it is answered; asks who is there where the server wants to know it again.
+ */
 async function exchange(path: string, options: RequestOptions): Promise<Response> {
   const { method = 'GET', body, signal, ifMatch, idempotencyKey } = options;
   const secret = readSecret();
@@ -86,7 +88,7 @@ async function exchange(path: string, options: RequestOptions): Promise<Response
   if (response.ok) return response;
   const problem = await readProblem(response);
   if (problem.name === 'not-authenticated' && secret !== null) endSession(secret);
-  if (problem.name === 'step-up-required' && (await askForPassword())) return exchange(path, options);
+  if (problem.name === 'step-up-required' && (await askForStepUp())) return exchange(path, options);
   throw new ApiError(problem);
 }
 

@@ -12,7 +12,7 @@ import { NodesPage } from './pages/nodes.js';
 import { OrderPage } from './pages/order.js';
 import { OrderDrawer, OrdersPage } from './pages/orders.js';
 import { OverviewPage } from './pages/overview.js';
-import { PasswordDialog } from './password-dialog.js';
+import { StepUpDialog } from './step-up-dialog.js';
 import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
@@ -100,7 +100,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
         {opened?.kind === 'controller' && <ControllerDrawer id={opened.id} />}
       </div>
       <Toasts />
-      <PasswordDialog user={user} />
+      <StepUpDialog user={user} />
       {showsHelp && <KeyHelp onClose={() => setShowsHelp(false)} />}
     </>
   );

@@ -6,7 +6,9 @@ import { type Problem, problemOf, request } from './api.js';
 import { navigate } from './navigation.js';
 import { Command } from './parts/copy.js';
 import { ProblemNote } from './parts/problem-note.js';
+import { ProviderLink } from './parts/provider-link.js';
 import { useSay } from './phrase.js';
+import { type AnswerState, handOverAnswer, type StartedSignIn } from './provider-tab.js';
 import { beginSession, keepProviderSecret, signOut, takeProviderSecret, type User } from './session.js';
 import type { StringKey } from './strings/index.js';
 
@@ -14,11 +16,8 @@ interface SignedIn extends User {
   readonly secret: string;
 }
 
-/** At the provider. */
-interface StartedSignIn {
-  readonly location: string;
-  readonly secret: string;
-}
+/** After which a page that hands over an answer says that nobody has taken it. */
+const ANSWER_TAKEN_MS = 5_000;
 
 /** The whole page, while nobody is signed in. */
 export function SignInPage(): JSX.Element {
@@ -55,8 +54,13 @@ export function SignInAgain({ user }: { readonly user: User | undefined }): JSX.
     >
       <h2 id="sign-in-again-title">{say('sign-in.title')}</h2>
       <p>{say('sign-in.ended')}</p>
-      <SignInForm {...(user === undefined ? {} : { user: user.user })} />
-      <ProviderButton />
+      {user?.sign_in === 'oidc' ? (
+        <ProviderSignInAgain user={user} />
+      ) : (
+        <SignInForm {...(user === undefined ? {} : { user: user.user })} />
+      )}
+      {/* It leaves the page, where nobody has typed anything yet. */}
+      {user === undefined && <ProviderButton />}
       <button type="button" class="plain" onClick={signOut}>
         {say('sign-in.other-user')}
       </button>
@@ -153,14 +157,74 @@ function ProviderButton(): JSX.Element | null {
   );
 }
 
-/** Ends a sign-in that the provider has sent back here. */
+/** At the provider, in another tab: what was typed in this page stays. */
+function ProviderSignInAgain({ user: before }: { readonly user: User }): JSX.Element {
+  return (
+    <div class="stack">
+      <ProviderLink
+        begin={() => request('/v1/login/oidc', { method: 'POST', body: {} })}
+        finish={async (body) => {
+          const { secret, ...user } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
+          // The page below is the former person's.
+          if (user.user !== before.user) navigate('/', { replace: true });
+          beginSession(secret, user);
+        }}
+      />
+    </div>
+  );
+}
+
+/** The provider has sent the browser back here. */
 export function ProviderPage({ answer }: { readonly answer: string }): JSX.Element {
+  const [secret] = useState(takeProviderSecret);
+  return (
+    <main class="sign-in-page">
+      <SignInTitle of="sign-in.title" />
+      {secret === '' ? <HandOverAnswer answer={answer} /> : <FinishSignIn answer={answer} secret={secret} />}
+    </main>
+  );
+}
+
+/** Another page has begun the sign-in, and ends it. */
+function HandOverAnswer({ answer }: { readonly answer: string }): JSX.Element {
+  const say = useSay();
+  const [state, setState] = useState<AnswerState>();
+  const [isLate, setLate] = useState(false);
+  useEffect(() => handOverAnswer(answer, setState), [answer]);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), ANSWER_TAKEN_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  if (typeof state === 'object')
+    return (
+      <>
+        <SignInProblem problem={state} refused="sign-in.provider-refused" />
+        <p>{say('sign-in.tab-back')}</p>
+      </>
+    );
+  if (state === 'accepted') return <p role="status">{say('sign-in.tab-done')}</p>;
+  if (state === undefined && isLate)
+    return (
+      <>
+        <p role="status">{say('sign-in.tab-late')}</p>
+        <a href="/">{say('sign-in.title')}</a>
+      </>
+    );
+  return <p role="status">{say('common.loading')}</p>;
+}
+
+interface FinishSignInProps {
+  readonly answer: string;
+  readonly secret: string;
+}
+
+function FinishSignIn({ answer, secret: providerSecret }: FinishSignInProps): JSX.Element {
   const say = useSay();
   const [problem, setProblem] = useState<Problem>();
   useEffect(() => {
     const finish = async (): Promise<void> => {
       try {
-        const body = { secret: takeProviderSecret(), query: answer };
+        const body = { secret: providerSecret, query: answer };
         const { secret, ...user } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
         navigate('/', { replace: true });
         beginSession(secret, user);
@@ -170,19 +234,13 @@ export function ProviderPage({ answer }: { readonly answer: string }): JSX.Eleme
     };
     // An answer is good once.
     void finish();
-  }, [answer]);
+  }, []);
+  if (problem === undefined) return <p role="status">{say('common.loading')}</p>;
   return (
-    <main class="sign-in-page">
-      <SignInTitle of="sign-in.title" />
-      {problem === undefined ? (
-        <p role="status">{say('common.loading')}</p>
-      ) : (
-        <>
-          <SignInProblem problem={problem} refused="sign-in.provider-refused" />
-          <a href="/">{say('sign-in.title')}</a>
-        </>
-      )}
-    </main>
+    <>
+      <SignInProblem problem={problem} refused="sign-in.provider-refused" />
+      <a href="/">{say('sign-in.title')}</a>
+    </>
   );
 }
 

@@ -14,6 +14,7 @@ import type { OrderLimits } from '@latchkey/operations/contract';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import { type AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
+import { startProvider } from '../../api/test/oidc-provider.js';
 import { openTokenStore } from '../../api/src/tokens/token-store.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
@@ -73,17 +74,44 @@ async function enter(link: string, messages: string[], options: BrowserContextOp
   onTestFinished(() => context.close());
   const page = await context.newPage();
   page.setDefaultTimeout(TIMEOUT_MS);
-  page.on('console', (message) => {
-    const isComplaint = ['error', 'warning'].includes(message.type());
-    if (isComplaint && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
-  });
-  page.on('pageerror', (error) => messages.push(String(error)));
+  collectMessages(page, messages, new URL(link).origin);
   await page.goto(link);
   await page.getByLabel('New password').fill(PASSWORD);
   await page.getByLabel('The same again').fill(PASSWORD);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Preferences' }).waitFor();
   return page;
+}
+
+/** What the browser complains of while the page is of that origin. */
+function collectMessages(page: Page, messages: string[], origin: string): void {
+  const isOwn = (): boolean => page.url().startsWith(`${origin}/`);
+  page.on('console', (message) => {
+    const isComplaint = ['error', 'warning'].includes(message.type());
+    if (isComplaint && isOwn() && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
+  });
+  page.on('pageerror', (error) => {
+    if (isOwn()) messages.push(String(error));
+  });
+}
+
+/** Signs in at the provider, which asks for consent the first time. */
+async function signInAtProvider(page: Page, name: string, origin: string): Promise<void> {
+  await page.locator('input[name=login]').fill(name);
+  await page.locator('input[name=password]').fill('any');
+  await page.keyboard.press('Enter');
+  await page.waitForURL((url) => url.origin === origin || url.pathname.startsWith('/interaction/'));
+  const consent = page.getByRole('button', { name: 'Continue' });
+  await expect
+    .poll(
+      async () => {
+        if (new URL(page.url()).origin === origin) return true;
+        if (await consent.isVisible()) await consent.click();
+        return false;
+      },
+      { timeout: TIMEOUT_MS },
+    )
+    .toBe(true);
 }
 
 /** The accessible name and role of what has the focus, as assistive technology gets it. */
@@ -790,6 +818,76 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       location: 'pillar 8',
       note: 'behind the <b>silo</b>',
     });
+    expect(messages).toEqual([]);
+  });
+
+  it('signs a person in again at the provider, in another tab, and keeps what was typed', async () => {
+    const fixture = await openPlant();
+    const site = await ConsoleSite.start(fixture, async (origin) => (await startProvider(origin)).config);
+    const messages: string[] = [];
+    const context = await (await launch()).newContext({ locale: 'en-GB' });
+    onTestFinished(() => context.close());
+    context.setDefaultTimeout(TIMEOUT_MS);
+    const page = await context.newPage();
+    collectMessages(page, messages, site.origin);
+    await page.goto(site.origin);
+    await page.getByRole('button', { name: 'Sign in with your organisation' }).click();
+    await signInAtProvider(page, 'ada', site.origin);
+    await page.getByRole('button', { name: 'Preferences' }).waitFor();
+    await page.goto(`${site.origin}/users`);
+    const dialog = page.getByRole('dialog', { name: /^Sign in/ });
+    const name = page.getByLabel('Name', { exact: true });
+    const add = async (user: string): Promise<void> => {
+      await name.fill(user);
+      await page.getByLabel('Role', { exact: true }).selectOption('operator');
+      await page.getByRole('button', { name: 'Add' }).click();
+    };
+    const openTab = async (): Promise<Page> => {
+      const opened = context.waitForEvent('page');
+      await dialog.getByRole('link', { name: 'in another tab' }).click();
+      const tab = await opened;
+      collectMessages(tab, messages, site.origin);
+      return tab;
+    };
+    const signInInTab = async (): Promise<Page> => {
+      const tab = await openTab();
+      await signInAtProvider(tab, 'ada', site.origin);
+      return tab;
+    };
+
+    const cookies = await context.cookies(site.origin);
+    await site.ageSignIn(cookies.find(({ name: cookie }) => cookie === '__Host-latchkey')?.value ?? '');
+    await add('kim');
+    await dialog.getByText('What you typed here stays').waitFor();
+    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    const tab = await signInInTab();
+    await tab.getByText('You are signed in. Go back').waitFor();
+    // The page has gone on by itself with what it was asked for.
+    await page.getByRole('dialog', { name: 'Link for kim' }).waitFor();
+    await page.keyboard.press('Escape');
+    // An answer that no page waits for has no effect.
+    await tab.goto(`${site.origin}/sign-in?code=x&state=y`);
+    await tab.getByText('does not answer').waitFor();
+    await tab.close();
+
+    // For this clock the provider has not asked now: its own is six minutes behind.
+    letTimePass(6 * 60_000);
+    await add('bo');
+    const late = await signInInTab();
+    for (const one of [page, late]) await one.getByText('auth_time of its ID token is of before').waitFor();
+    await late.close();
+    expect(await name.inputValue()).toBe('bo');
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+
+    site.endSessions();
+    await page.getByRole('button', { name: 'Reload' }).click();
+    await dialog.getByText('Your session has ended').waitFor();
+    // The provider still knows the person, and asks nothing.
+    const again = await openTab();
+    await again.getByText('You are signed in. Go back').waitFor();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await name.inputValue()).toBe('bo');
+    await page.getByRole('row', { name: /^kim/ }).waitFor();
     expect(messages).toEqual([]);
   });
 

@@ -14,14 +14,18 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { onTestFinished } from 'vitest';
 import type { Role } from '../../api/src/access.js';
 import { startApi } from '../../api/src/index.js';
+import type { OidcConfig } from '../../api/src/oidc/config.js';
 import { addUser } from '../../api/src/users/administration.js';
 import { Passwords } from '../../api/src/users/password.js';
+import { hashOfSecret } from '../../api/src/users/random-secret.js';
 import { openUserStore } from '../../api/src/users/user-store.js';
 
 /** A thousandth of the cost of real passwords. */
 const CHEAP = { N: 32, r: 8, p: 1 };
 /** After which a session without a request ends. */
 const IDLE_MS = 31 * 60_000;
+/** After which keys need the password again. */
+const SIGN_IN_AGE_MS = 6 * 60_000;
 
 export class ConsoleSite {
   readonly origin: string;
@@ -33,7 +37,8 @@ export class ConsoleSite {
     this.origin = `http://localhost:${port}`;
   }
 
-  static async start(fixture: AdminFixture): Promise<ConsoleSite> {
+  /** @param oidcFor the sign-in provider of a console of that origin */
+  static async start(fixture: AdminFixture, oidcFor?: (origin: string) => Promise<OidcConfig>): Promise<ConsoleSite> {
     const consoleFolder = await tempFolder();
     for (const [path, text] of (await bundleConsole()).files) {
       await mkdir(dirname(join(consoleFolder, path)), { recursive: true });
@@ -42,7 +47,7 @@ export class ConsoleSite {
     for (;;) {
       try {
         const site = new ConsoleSite(fixture, await freePort());
-        await site.#serve(consoleFolder);
+        await site.#serve(consoleFolder, await oidcFor?.(site.origin));
         return site;
       } catch (error) {
         // Another process took the port in the meantime.
@@ -51,7 +56,7 @@ export class ConsoleSite {
     }
   }
 
-  async #serve(consoleFolder: string): Promise<void> {
+  async #serve(consoleFolder: string, oidc: OidcConfig | undefined): Promise<void> {
     const { folder } = this.#fixture.registry;
     const { port } = new URL(this.origin);
     const daemon = await startApi({
@@ -59,6 +64,7 @@ export class ConsoleSite {
         socket: join(await tempFolder(), 'api.sock'),
         local: {},
         browser: { listen: [{ host: '127.0.0.1', port: Number(port) }], origin: this.origin },
+        oidc,
       },
       folder,
       consoleFolder,
@@ -88,6 +94,15 @@ export class ConsoleSite {
     );
     await users.close();
     return url;
+  }
+
+  /** The password of a session was given more than five minutes ago, and the clock is right. */
+  async ageSignIn(cookie: string): Promise<void> {
+    const users = await openUserStore(this.#fixture.registry.folder);
+    const hash = hashOfSecret(cookie);
+    if (hash === undefined) throw new Error('the browser has no session');
+    await users.updateSession(hash, { signedInAt: Date.now() - SIGN_IN_AGE_MS });
+    await users.close();
   }
 
   /** Half an hour passes: every session ends. */

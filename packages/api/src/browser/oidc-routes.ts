@@ -4,6 +4,7 @@
  */
 
 import type { FastifyInstance } from 'fastify';
+import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
 import { sendObject } from '../send.js';
@@ -18,12 +19,14 @@ const COOKIE_AGE_S = 600;
 const MAX_QUERY = 8_192;
 const MAX_SECRET = 256;
 
+const nothingSchema = z.strictObject({});
 const startSchema = z.strictObject({ fresh: z.boolean().default(false) });
 /** A page that has none brings an empty text. */
 const finishSchema = z.strictObject({ secret: z.string().max(MAX_SECRET), query: z.string().min(1).max(MAX_QUERY) });
 
 export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc: OidcSignIn): void {
   const open = { config: { scope: 'public' } } as const;
+  const own = { config: { scope: 'own' } } as const;
 
   server.post('/v1/login/oidc', open, async (request, reply) => {
     const { fresh } = bodyOf(startSchema, request);
@@ -40,5 +43,19 @@ export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc:
     const session = await sessions.beginForPerson(request, person);
     reply.header('set-cookie', `${COOKIE}=; Max-Age=0; ${COOKIE_ATTRIBUTES}`);
     return sendNewSession(reply, sessions, session);
+  });
+
+  // The session of the page is the one that goes on, so no cookie is needed.
+  server.post('/v1/step-up/oidc', own, async (request, reply) => {
+    bodyOf(nothingSchema, request);
+    sessions.takeStepUp(request);
+    const { url, secret } = await oidc.beginStepUp(sessions.of(request).record.id);
+    return sendObject(reply, { location: url, secret });
+  });
+
+  server.post('/v1/step-up/oidc/callback', own, async (request, reply) => {
+    const { secret, query } = bodyOf(finishSchema, request);
+    const person = await oidc.finishStepUp(sessions.of(request).record.id, secret, query);
+    return sendObject(reply, { signed_in_at: isoTime(await sessions.stepUpPerson(request, person)) });
   });
 }

@@ -11,16 +11,16 @@ import { LOCAL_ROLES, type Role } from '../access.js';
 import { Problem } from '../problem.js';
 import { generateSecret, hashOfSecret, isSecret } from '../users/random-secret.js';
 import type { OidcConfig } from './config.js';
+import { PendingSignIns } from './pending-sign-ins.js';
 
-/** Sign-ins that have begun; at the bound the oldest is given up. */
-const MAX_PENDING = 1_024;
-const PENDING_MS = 10 * 60_000;
 const TIMEOUT_S = 10;
 /** What the provider says of itself is asked for again after so long, in ms. */
 const METADATA_AGE_MS = 3_600_000;
 /** How long ago a person may have given the password to the provider, in seconds. */
 const MAX_AGE_S = 12 * 3_600;
 const MAX_FRESH_AGE_S = 240;
+/** The clocks of the provider and of this machine differ by so much at most, in ms. */
+const CLOCK_TOLERANCE_MS = 60_000;
 /** What a person may be called: it stands in the audit log, and in paths. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,47}$/;
 const REFUSED = 'a sign-in with the provider was refused';
@@ -43,22 +43,35 @@ export interface OidcPerson {
   readonly authenticatedAt: number;
 }
 
-interface Pending {
-  readonly startedAt: number;
-  readonly secretHash: Uint8Array;
+/** What was sent to the provider, and its answer must fit. */
+interface AuthorizationRequest {
   readonly state: string;
   readonly nonce: string;
   readonly codeVerifier: string;
+}
+
+interface PendingSignIn extends AuthorizationRequest {
+  readonly secretHash: Uint8Array;
   readonly maxAge: number;
 }
 
-/** A sign-in that goes on at the provider. */
-export interface StartedSignIn {
+interface PendingStepUp extends AuthorizationRequest {
+  /** ID of the session that began it. */
+  readonly session: string;
+  /** ms since the epoch */
+  readonly begunAt: number;
+}
+
+/** A person goes on at the provider. */
+interface StartedStepUp {
   readonly url: string;
-  /** For a cookie: only the browser that began it can end it. */
-  readonly handle: string;
-  /** For the page, since another service of the host can plant a cookie. */
+  /** For the page that began it. */
   readonly secret: string;
+}
+
+export interface StartedSignIn extends StartedStepUp {
+  /** For a cookie: only the browser that began it can end it. Another service can plant one. */
+  readonly handle: string;
 }
 
 export interface OidcOptions {
@@ -67,24 +80,68 @@ export interface OidcOptions {
   /** Of the console. */
   readonly origin: string;
   readonly log: Log;
+  /** ms since the epoch */
+  readonly now?: (() => number) | undefined;
 }
 
-type Claims = Readonly<Record<string, unknown>>;
+type PersonClaims = Readonly<Record<string, unknown>> & { readonly sub: string };
+
+/** For a person with a session, in place of the reason, which is for the log. */
+interface RefusalWords {
+  readonly detail: string;
+  readonly advice: string;
+}
+
+const NOT_BEGUN_HERE: RefusalWords = {
+  detail: 'This session did not begin the sign-in, or did so more than 10 minutes ago.',
+  advice: 'Sign in at the provider again.',
+};
+const NO_AUTH_TIME: RefusalWords = {
+  detail: 'The provider does not say when it asked for the password: its ID token has no auth_time.',
+  advice: 'Have the provider send auth_time for max_age, or use a user with a password.',
+};
+const OLD_AUTH_TIME: RefusalWords = {
+  detail: 'The provider did not ask for the password now: auth_time of its ID token is of before.',
+  advice: 'If it did ask, its clock is behind. Otherwise have it heed max_age=0 and prompt=login.',
+};
+const PROVIDER_SAID_NO: RefusalWords = {
+  detail: 'The provider refused the sign-in.',
+  advice: 'Sign in at the provider again. The log of the API has its reason.',
+};
+const NOT_VALID: RefusalWords = {
+  detail: 'The answer of the provider does not count.',
+  advice: 'Sign in at the provider again. The log of the API has the reason.',
+};
+
+/** An answer of the provider that does not count. */
+class Refusal extends Error {
+  readonly words: RefusalWords | undefined;
+
+  /** @param reason for the log */
+  constructor(reason: string, words?: RefusalWords) {
+    super(reason);
+    this.words = words;
+  }
+}
 
 export class OidcSignIn {
   readonly #config: OidcConfig;
   readonly #clientSecret: string;
   readonly #returnUrl: string;
   readonly #log: RateLimitedLog;
+  readonly #now: () => number;
   /** By handle. */
-  readonly #pending = new Map<string, Pending>();
+  readonly #signIns = new PendingSignIns<PendingSignIn>();
+  /** By secret. Sign-ins, which anybody may begin, do not take their places. */
+  readonly #stepUps = new PendingSignIns<PendingStepUp>();
   #provider: { readonly at: number; readonly configuration: OpenIdClient.Configuration } | undefined;
 
-  constructor({ config, clientSecret, origin, log }: OidcOptions) {
+  constructor({ config, clientSecret, origin, log, now = Date.now }: OidcOptions) {
     this.#config = config;
     this.#clientSecret = clientSecret;
     this.#returnUrl = `${origin}/sign-in`;
     this.#log = new RateLimitedLog(log);
+    this.#now = now;
   }
 
   /**
@@ -92,27 +149,13 @@ export class OidcSignIn {
    * @throws Problem if the provider does not answer
    */
   async begin(isFresh: boolean): Promise<StartedSignIn> {
-    const { client, configuration } = await this.#discover();
-    const [state, nonce, codeVerifier] = [client.randomState(), client.randomNonce(), client.randomPKCECodeVerifier()];
     const maxAge = isFresh ? MAX_FRESH_AGE_S : MAX_AGE_S;
-    const url = client.buildAuthorizationUrl(configuration, {
-      redirect_uri: this.#returnUrl,
-      scope: ['openid', ...this.#config.scopes].join(' '),
-      code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
-      code_challenge_method: 'S256',
-      state,
-      nonce,
-      // The provider then says when the person gave the password.
-      max_age: String(maxAge),
-      ...(isFresh ? { prompt: 'login' } : {}),
-    });
+    const { url, request } = await this.#authorize({ max_age: String(maxAge), ...(isFresh ? { prompt: 'login' } : {}) });
     const [handle, secret] = [generateSecret(), generateSecret()];
     const secretHash = hashOfSecret(secret);
     if (secretHash === undefined) throw new TypeError('a new secret has a hash');
-    const [oldest] = this.#pending.keys();
-    if (this.#pending.size >= MAX_PENDING && oldest !== undefined) this.#pending.delete(oldest);
-    this.#pending.set(handle, { startedAt: performance.now(), secretHash, state, nonce, codeVerifier, maxAge });
-    return { url: url.href, handle, secret };
+    this.#signIns.add(handle, { ...request, secretHash, maxAge });
+    return { url, handle, secret };
   }
 
   /**
@@ -121,34 +164,107 @@ export class OidcSignIn {
    * @throws Problem: the same one whatever is wrong, but for a provider that fails
    */
   async finish(handle: string | undefined, secret: string, query: string): Promise<OidcPerson> {
-    const pending = handle === undefined ? undefined : this.#pending.get(handle);
-    if (handle !== undefined) this.#pending.delete(handle);
-    if (pending === undefined || performance.now() - pending.startedAt > PENDING_MS)
-      return this.#refuse('it was not begun by this browser, or long ago');
-    if (!isSecret(secret, pending.secretHash)) return this.#refuse('it was not begun by this tab of the browser');
+    try {
+      const pending = this.#signIns.take(handle);
+      if (pending === undefined) throw new Refusal('it was not begun by this browser, or long ago');
+      if (!isSecret(secret, pending.secretHash)) throw new Refusal('it was not begun by this tab of the browser');
+      const claims = await this.#redeem(pending, query, pending.maxAge);
+      const { auth_time: time } = claims;
+      return this.#personOf(claims, typeof time === 'number' ? 1_000 * time : 0);
+    } catch (error) {
+      throw this.#problemOf(error, () => new Problem('not-authenticated'));
+    }
+  }
+
+  /**
+   * The person of a session is to give the password to the provider again, now.
+   *
+   * @param session its ID: only that session can end the step-up
+   * @throws Problem if the provider does not answer
+   */
+  async beginStepUp(session: string): Promise<StartedStepUp> {
+    // Providers know one or the other; together they mean the same.
+    const { url, request } = await this.#authorize({ max_age: '0', prompt: 'login' });
+    const secret = generateSecret();
+    this.#stepUps.add(secret, { ...request, session, begunAt: this.#now() });
+    return { url, secret };
+  }
+
+  /** @throws Problem that says what is wrong: the caller is known */
+  async finishStepUp(session: string, secret: string, query: string): Promise<OidcPerson> {
+    try {
+      const pending = this.#stepUps.take(secret);
+      if (pending === undefined || pending.session !== session)
+        throw new Refusal('a step-up was not begun by this session, or long ago', NOT_BEGUN_HERE);
+      const claims = await this.#redeem(pending, query);
+      const { auth_time: time } = claims;
+      if (typeof time !== 'number') throw new Refusal('the ID token has no auth_time', NO_AUTH_TIME);
+      const person = this.#personOf(claims, 1_000 * time);
+      if (person.authenticatedAt < pending.begunAt - CLOCK_TOLERANCE_MS)
+        throw new Refusal('the auth_time of the ID token is of before the step-up', OLD_AUTH_TIME);
+      return person;
+    } catch (error) {
+      throw this.#problemOf(error, (refusal) => new Problem('provider-refused', refusal.words ?? NOT_VALID));
+    }
+  }
+
+  /** Makes the address that a browser is sent to. */
+  async #authorize(
+    parameters: Readonly<Record<string, string>>,
+  ): Promise<{ readonly url: string; readonly request: AuthorizationRequest }> {
+    const { client, configuration } = await this.#discover();
+    const [state, nonce, codeVerifier] = [client.randomState(), client.randomNonce(), client.randomPKCECodeVerifier()];
+    const url = client.buildAuthorizationUrl(configuration, {
+      redirect_uri: this.#returnUrl,
+      scope: ['openid', ...this.#config.scopes].join(' '),
+      code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
+      code_challenge_method: 'S256',
+      state,
+      nonce,
+      // With `max_age` the provider says when the person gave the password.
+      ...parameters,
+    });
+    return { url: url.href, request: { state, nonce, codeVerifier } };
+  }
+
+  /**
+   * Returns the claims of the person whom the answer is about. `auth_time` is that of the ID token.
+   *
+   * @param maxAge of `auth_time`, in seconds; without it the caller checks `auth_time`
+   */
+  async #redeem({ state, nonce, codeVerifier }: AuthorizationRequest, query: string, maxAge?: number): Promise<PersonClaims> {
     const { client, configuration } = await this.#discover();
     const url = new URL(this.#returnUrl);
     url.search = query;
-    const { state: expectedState, nonce: expectedNonce, codeVerifier: pkceCodeVerifier, maxAge } = pending;
-    const checks = { expectedState, expectedNonce, pkceCodeVerifier, maxAge, idTokenExpected: true };
+    const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: codeVerifier, idTokenExpected: true };
     try {
-      const tokens = await client.authorizationCodeGrant(configuration, url, checks);
+      const tokens = await client.authorizationCodeGrant(
+        configuration,
+        url,
+        maxAge === undefined ? checks : { ...checks, maxAge },
+      );
       const claims = tokens.claims();
-      if (claims === undefined) return this.#refuse('the provider sent no ID token');
+      if (claims === undefined) throw new Refusal('the provider sent no ID token');
       // For many tenants of Microsoft's, openid-client expects the tenant that the token itself
       // names.
       if (claims.iss !== configuration.serverMetadata().issuer)
-        return this.#refuse('the token’s issuer is not the provider’s: configure the issuer of one tenant');
-      return this.#personOf(await this.#withUserInfo(claims, tokens.access_token));
+        throw new Refusal('the token’s issuer is not the provider’s: configure the issuer of one tenant');
+      return { ...(await this.#withUserInfo(claims, tokens.access_token)), auth_time: claims.auth_time };
     } catch (error) {
-      if (error instanceof Problem) throw error;
       // What the browser brought, or the provider's own word against it.
       if (error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError)
-        return this.#refuse(`the provider answered ${error.error}`);
+        throw new Refusal(`the provider answered ${error.error}`, PROVIDER_SAID_NO);
       if (error instanceof client.ClientError && error.code?.startsWith('OAUTH_') === true && !isTimeout(error))
-        return this.#refuse(`the answer is not valid: ${error.code}`);
-      throw this.#failure(error);
+        throw new Refusal(`the answer is not valid: ${error.code}`);
+      throw error;
     }
+  }
+
+  #problemOf(error: unknown, refused: (refusal: Refusal) => Problem): Problem {
+    if (error instanceof Problem) return error;
+    if (!(error instanceof Refusal)) return this.#failure(error);
+    this.#log.warn('provider sign-in refused', { reason: error.message }, REFUSED);
+    return refused(error);
   }
 
   /** Where the browser ends the session at the provider; `undefined` if that is not possible. */
@@ -164,7 +280,7 @@ export class OidcSignIn {
   }
 
   /** Providers may leave claims out of the ID token. */
-  async #withUserInfo(claims: OpenIdClient.IDToken, accessToken: string): Promise<Claims & { readonly sub: string }> {
+  async #withUserInfo(claims: OpenIdClient.IDToken, accessToken: string): Promise<PersonClaims> {
     const { role_claim: roles, name_claim: name } = this.#config;
     const { client, configuration } = await this.#discover();
     const isComplete = claims[roles] !== undefined && claims[name] !== undefined;
@@ -172,15 +288,15 @@ export class OidcSignIn {
     return { ...(await client.fetchUserInfo(configuration, accessToken, claims.sub)), ...claims };
   }
 
-  #personOf(claims: Claims & { readonly sub: string }): OidcPerson {
+  /** @param authenticatedAt ms since the epoch */
+  #personOf(claims: PersonClaims, authenticatedAt: number): OidcPerson {
     const { issuer, role_claim: roleClaim, name_claim: nameClaim } = this.#config;
-    const { [nameClaim]: name, auth_time: time, sub: subject } = claims;
+    const { [nameClaim]: name, sub: subject } = claims;
     const role = this.#roleOf(claims[roleClaim]);
     if (typeof name !== 'string' || !NAME.test(name))
-      return this.#refuse(`the claim ${nameClaim} has no name that can be used here`);
+      throw new Refusal(`the claim ${nameClaim} has no name that can be used here`);
     if (role === undefined)
       this.#log.warn('no role', { reason: `the claim ${roleClaim} has no value that stands for a role` }, REFUSED);
-    const authenticatedAt = typeof time === 'number' ? 1_000 * time : 0;
     return { name: `${PREFIX}${name.toLowerCase()}`, role, identity: { issuer, subject }, authenticatedAt };
   }
 
@@ -211,11 +327,6 @@ export class OidcSignIn {
     } catch (error) {
       throw this.#failure(error);
     }
-  }
-
-  #refuse(reason: string): never {
-    this.#log.warn('provider sign-in refused', { reason }, REFUSED);
-    throw new Problem('not-authenticated');
   }
 
   /** Its message is openid-client's, and repeats no token. */

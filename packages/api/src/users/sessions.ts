@@ -11,13 +11,20 @@ import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Principal, scopesOf } from '../access.js';
 import { NO_ORDERS } from '../order-limits.js';
-import type { OidcPerson } from '../oidc/oidc-sign-in.js';
+import type { OidcIdentity, OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
-import { type AddedPerson, generateUserId, type SessionRecord, type UserRecord, type UserStore } from './user-store.js';
+import {
+  type AddedPerson,
+  generateUserId,
+  isSamePerson,
+  type SessionRecord,
+  type UserRecord,
+  type UserStore,
+} from './user-store.js';
 
 export const SESSION_COOKIE = '__Host-latchkey';
 const SESSION_HEADER = 'x-latchkey-session';
@@ -140,14 +147,9 @@ export class Sessions {
    *   if another person of the provider had that name
    */
   async beginForPerson(request: FastifyRequest, person: OidcPerson): Promise<NewSession> {
-    const { users, record, addressOf } = this.#options;
+    const { users, addressOf } = this.#options;
     const { name, role, identity, authenticatedAt } = person;
-    if (role === undefined) {
-      // Takes effect first: a right that ends does not wait for the log.
-      for (const removed of await users.removePerson(identity))
-        await record({ what: 'user removed', note: `user ${removed}; by the sign-in provider` }, `user ${removed}`);
-      throw new Problem('not-authenticated');
-    }
+    if (role === undefined) return this.#refusePerson(identity);
     const now = this.#now();
     const user = {
       id: generateUserId(),
@@ -166,6 +168,15 @@ export class Sessions {
     await this.#recordPerson(user, added);
     this.#logSignIn(session);
     return session;
+  }
+
+  /** Nothing is allowed to the person any more. */
+  async #refusePerson(identity: OidcIdentity): Promise<never> {
+    const { users, record } = this.#options;
+    // Takes effect first: a right that ends does not wait for the log.
+    for (const removed of await users.removePerson(identity))
+      await record({ what: 'user removed', note: `user ${removed}; by the sign-in provider` }, `user ${removed}`);
+    throw new Problem('not-authenticated');
   }
 
   /** A role that the audit log does not take ends, with every session of the person. */
@@ -212,6 +223,35 @@ export class Sessions {
     const signedInAt = this.#now();
     if (!(await this.#options.users.updateSession(session.hash, { signedInAt, lastUsedAt: signedInAt })))
       throw new Problem('not-authenticated');
+    return signedInAt;
+  }
+
+  /** Counts a step-up at the provider, by the session's person. */
+  takeStepUp(request: FastifyRequest): void {
+    takeOrThrow(this.#byPerson, this.of(request).user.name);
+  }
+
+  /**
+   * The provider has recognised the person of the session again, who has the role of now.
+   *
+   * @throws Problem if it is another person, or nothing is allowed to that person any more
+   */
+  async stepUpPerson(request: FastifyRequest, person: OidcPerson): Promise<number> {
+    const { hash, user } = this.of(request);
+    const { role, identity, authenticatedAt } = person;
+    if (!isSamePerson(user.identity, identity)) {
+      this.#log.warn('step-up of another', { user: user.name }, 'the provider recognised another person');
+      throw new Problem('provider-refused', {
+        detail: `The provider recognised another person than ${user.name}.`,
+        advice: 'Sign in there as the person of this session.',
+      });
+    }
+    if (role === undefined) return this.#refusePerson(identity);
+    const now = this.#now();
+    const signedInAt = Math.min(authenticatedAt, now);
+    const roleBefore = await this.#options.users.stepUpPerson(hash, identity, role, { signedInAt, lastUsedAt: now });
+    if (roleBefore === undefined) throw new Problem('not-authenticated');
+    await this.#recordPerson({ ...user, role }, { roleBefore, formerNames: [] });
     return signedInAt;
   }
 

@@ -61,6 +61,8 @@ export interface SessionRecord {
   readonly registryRestoredAt: number | null;
 }
 
+type SessionTimes = Pick<SessionRecord, 'lastUsedAt' | 'signedInAt'>;
+
 /** A user without secrets. */
 interface ListedUser extends Omit<UserRecord, 'id' | 'password'> {
   readonly hasPassword: boolean;
@@ -118,10 +120,15 @@ export interface UserStore {
     person: UserRecord & { readonly identity: OidcIdentity },
     replaced: Uint8Array | undefined,
   ): Promise<AddedPerson | undefined>;
+  /**
+   * Changes times of a session, and the role of its person to that of now. Returns the role before,
+   * or `undefined`, and changes nothing, if the session has ended or is another person's.
+   */
+  stepUpPerson(hash: Uint8Array, identity: OidcIdentity, role: Role, times: SessionTimes): Promise<Role | undefined>;
   findSession(hash: Uint8Array): SessionRecord | undefined;
   sessionsOf(user: string): readonly SessionRecord[];
   /** Changes times of a session, if it has not ended. */
-  updateSession(hash: Uint8Array, times: Partial<Pick<SessionRecord, 'lastUsedAt' | 'signedInAt'>>): Promise<boolean>;
+  updateSession(hash: Uint8Array, times: Partial<SessionTimes>): Promise<boolean>;
   endSession(hash: Uint8Array): Promise<void>;
   /** Returns false if the user has no session of this ID. */
   endSessionOf(user: string, id: string): Promise<boolean>;
@@ -285,6 +292,17 @@ class LmdbUserStore implements UserStore {
     });
   }
 
+  stepUpPerson(hash: Uint8Array, identity: OidcIdentity, role: Role, times: SessionTimes): Promise<Role | undefined> {
+    return this.#store.write(() => {
+      const session = this.#sessions.get(keyOf(hash));
+      const user = session && this.#users.get(session.user);
+      if (session === undefined || user === undefined || !isSamePerson(user.identity, identity)) return undefined;
+      this.#sessions.putSync(keyOf(hash), { ...session, ...times });
+      this.#users.putSync(user.name, { ...user, role });
+      return user.role;
+    });
+  }
+
   #beginSession(hash: Uint8Array, session: SessionRecord, replaced: Uint8Array | undefined): void {
     if (replaced !== undefined) this.#sessions.removeSync(keyOf(replaced));
     const others = this.#sessionsOf(session.user).toSorted((a, b) => b.value.lastUsedAt - a.value.lastUsedAt);
@@ -300,7 +318,7 @@ class LmdbUserStore implements UserStore {
     return this.#store.read(() => this.#sessionsOf(user).map(({ value }) => value));
   }
 
-  updateSession(hash: Uint8Array, times: Partial<Pick<SessionRecord, 'lastUsedAt' | 'signedInAt'>>): Promise<boolean> {
+  updateSession(hash: Uint8Array, times: Partial<SessionTimes>): Promise<boolean> {
     return this.#store.write(() => {
       const session = this.#sessions.get(keyOf(hash));
       if (session === undefined) return false;
@@ -367,7 +385,7 @@ class LmdbUserStore implements UserStore {
 }
 
 /** Names are given anew at a provider, subjects are not. */
-function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
+export function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
   return a !== undefined && a.issuer === b.issuer && a.subject === b.subject;
 }
 

@@ -11,7 +11,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { reloadAll } from '../session.js';
+import { reloadAll, useSession } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { showToast } from '../toasts.js';
 
@@ -27,6 +27,8 @@ export function AccountPage(): JSX.Element {
   const say = useSay();
   const list = useResource<{ readonly items: readonly SessionView[] }>('/v1/sessions');
   const { data, problem } = list;
+  const session = useSession();
+  const user = session.state === 'signed-out' ? undefined : session.user;
   return (
     <>
       <PageHead title={say('page.account')} resource={list} />
@@ -37,7 +39,7 @@ export function AccountPage(): JSX.Element {
           <SessionTable sessions={data.items} />
         </section>
       )}
-      <PasswordForm />
+      {user?.sign_in === 'password' && <PasswordForm />}
     </>
   );
 }

@@ -13,6 +13,11 @@ export const ORDERING_STRINGS = {
   ],
   'password.refused': ['The password is wrong.', 'Das Passwort ist falsch.'],
   'password.submit': ['Go on', 'Weiter'],
+  'step-up.title': ['Sign in again', 'Noch einmal anmelden'],
+  'step-up.about': [
+    'This needs a sign-in with your password in the last five minutes. What you typed here stays.',
+    'Das braucht eine Anmeldung mit Passwort in den letzten fünf Minuten. Eingaben hier bleiben.',
+  ],
   'problem.step-up-required': ['This needs your password again', 'Das braucht noch einmal das Passwort'],
   'problem.request-under-way': ['The same request is being answered', 'Dieselbe Anfrage wird gerade beantwortet'],
   'problem.job-interrupted': [

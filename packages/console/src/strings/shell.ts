@@ -53,6 +53,26 @@ export const SHELL_STRINGS = {
     'The sign-in was refused: it took too long, or nothing is allowed to you here. Ask an administrator.',
     'Die Anmeldung wurde abgelehnt: Sie dauerte zu lange, oder hier ist nichts erlaubt. Den Administrator fragen.',
   ],
+  'sign-in.provider-tab': [
+    'Sign in with your organisation, in another tab',
+    'Über die Organisation anmelden, in einem neuen Tab',
+  ],
+  'sign-in.provider-waits': [
+    'This page goes on as soon as you have signed in there.',
+    'Nach der Anmeldung dort geht es hier weiter.',
+  ],
+  'sign-in.tab-done': [
+    'You are signed in. Go back to the page you came from. You can close this tab.',
+    'Die Anmeldung gilt. Zurück zur Seite, von der Sie kommen. Dieser Tab kann zu.',
+  ],
+  'sign-in.tab-back': [
+    'Go back to the page you came from, and try again there.',
+    'Zurück zur Seite, von der Sie kommen, und dort noch einmal.',
+  ],
+  'sign-in.tab-late': [
+    'The page that asked for this sign-in does not answer. Go back to it. If it is closed, sign in anew.',
+    'Die Seite, die diese Anmeldung wollte, antwortet nicht. Zurück zu ihr, oder neu anmelden, falls sie zu ist.',
+  ],
   'sign-in.ended': [
     'Your session has ended. Sign in again and go on where you were.',
     'Die Sitzung ist zu Ende. Nach der Anmeldung geht es hier weiter.',
@@ -121,6 +141,7 @@ export const SHELL_STRINGS = {
   'problem.not-found': ['Not found', 'Nicht gefunden'],
   'problem.too-many-requests': ['Too many requests', 'Zu viele Anfragen'],
   'problem.busy': ['Others are reading the whole registry', 'Andere lesen gerade die ganze Registry'],
+  'problem.provider-refused': ['The sign-in at the provider does not count', 'Die Anmeldung beim Anmeldedienst gilt nicht'],
   'problem.provider-failed': ['The sign-in provider does not answer', 'Der Anmeldedienst antwortet nicht'],
   'problem.unavailable': ['The registry does not answer', 'Die Registry antwortet nicht'],
   'problem.internal-error': ['The server has a fault', 'Der Server hat einen Fehler'],

@@ -1,0 +1,130 @@
+/** Asks again who is there, over the page, for the request that needs to know. */
+
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { type Problem, problemOf, request } from './api.js';
+import { ProblemNote } from './parts/problem-note.js';
+import { ProviderLink } from './parts/provider-link.js';
+import { useSay } from './phrase.js';
+import type { User } from './session.js';
+import { openStepUp, type StepUp } from './step-up.js';
+import { useStore } from './store.js';
+
+export function StepUpDialog({ user }: { readonly user: User | undefined }): JSX.Element {
+  const stepUp = useStore(openStepUp);
+  return stepUp === undefined ? <></> : <OpenDialog key={stepUp} stepUp={stepUp} user={user} />;
+}
+
+interface OpenDialogProps {
+  readonly stepUp: StepUp;
+  readonly user: User | undefined;
+}
+
+function OpenDialog({ stepUp, user }: OpenDialogProps): JSX.Element {
+  const say = useSay();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => {
+      element?.close();
+      // The page was left, or somebody signed out: no request may wait for ever.
+      stepUp.answer(false);
+    };
+  }, []);
+  const isAtProvider = user?.sign_in === 'oidc';
+  return (
+    <dialog
+      ref={dialog}
+      class="modal"
+      aria-labelledby="step-up-title"
+      onCancel={(event) => {
+        event.preventDefault();
+        stepUp.answer(false);
+      }}
+    >
+      <h2 id="step-up-title">{say(isAtProvider ? 'step-up.title' : 'password.title')}</h2>
+      <p>{say(isAtProvider ? 'step-up.about' : 'password.about')}</p>
+      {isAtProvider ? <ProviderStepUp stepUp={stepUp} /> : <PasswordStepUp stepUp={stepUp} user={user} />}
+    </dialog>
+  );
+}
+
+function PasswordStepUp({ stepUp, user }: OpenDialogProps): JSX.Element {
+  const say = useSay();
+  const [password, setPassword] = useState('');
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const submit = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await request('/v1/step-up', { method: 'POST', body: { password } });
+      stepUp.answer(true);
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    setPassword('');
+    setBusy(false);
+  };
+  return (
+    <form
+      class="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!isBusy) void submit();
+      }}
+    >
+      <input type="text" name="user" autoComplete="username" value={user?.user ?? ''} readOnly hidden />
+      <label>
+        <span>{say('sign-in.password')}</span>
+        <input
+          name="password"
+          type="password"
+          autoComplete="current-password"
+          required
+          maxLength={1024}
+          autoFocus
+          value={password}
+          onInput={(event) => setPassword(event.currentTarget.value)}
+        />
+      </label>
+      {problem !== undefined &&
+        (problem.name === 'step-up-refused' ? (
+          <p class="note bad" role="alert">
+            {say('password.refused')}
+          </p>
+        ) : (
+          <ProblemNote problem={problem} />
+        ))}
+      <div class="buttons">
+        <button type="button" onClick={() => stepUp.answer(false)}>
+          {say('common.cancel')}
+        </button>
+        <button type="submit" class="primary" disabled={isBusy}>
+          {say('password.submit')}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function ProviderStepUp({ stepUp }: { readonly stepUp: StepUp }): JSX.Element {
+  const say = useSay();
+  return (
+    <div class="stack">
+      <ProviderLink
+        begin={() => request('/v1/step-up/oidc', { method: 'POST', body: {} })}
+        finish={async (body) => {
+          await request('/v1/step-up/oidc/callback', { method: 'POST', body });
+          stepUp.answer(true);
+        }}
+      />
+      <div class="buttons">
+        <button type="button" onClick={() => stepUp.answer(false)}>
+          {say('common.cancel')}
+        </button>
+      </div>
+    </div>
+  );
+}
