@@ -18,6 +18,6 @@ export {
   syncFolderOf,
 } from './files.js';
 export { parseKey, readKeyFile, readSecretFile } from './key-file.js';
-export { assertSamePidNamespace, type FolderLockState, lockFolder, readFolderLock } from './lock.js';
+export { assertSamePidNamespace, type FolderLockState, LOCK_FILE, lockFolder, readFolderLock } from './lock.js';
 export { removeOnSignal } from './signal-cleanup.js';
 export { lockWithSocket, type SocketLock } from './socket-lock.js';

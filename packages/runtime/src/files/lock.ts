@@ -10,7 +10,7 @@ import { Failure, systemCode, systemFailure } from '../failure.js';
 import { type FileLock, lockFile, openLockFile } from './file-lock.js';
 import { chownToFolderOwner } from './files.js';
 
-const LOCK_FILE = 'lock';
+export const LOCK_FILE = 'lock';
 /**
  * `readFolderLock` has the lock for a moment, and must keep no daemon from starting: how often, and
  * how long apart, a lock is tried.
