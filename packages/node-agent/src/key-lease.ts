@@ -13,7 +13,7 @@ export interface KeyLease extends Confirmation {
   readonly lifetime: number;
 }
 
-/** What is left of the key before: its application root. Its PSK is erased. */
+/** What is left of the former key: its application root. Its PSK is erased. */
 export interface FormerKey {
   readonly applicationRoot: Secret;
   /** When another key took its place. */

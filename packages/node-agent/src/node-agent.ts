@@ -179,7 +179,7 @@ export class NodeAgent {
     if (this.#msUntilSave() === 0) await this.#saveUptime();
   }
 
-  /** Erases the key before once no peer uses it. */
+  /** Erases the former key once no peer uses it. */
   async forgetFormerKey(): Promise<void> {
     const { formerKey } = this.#file.record;
     const now = this.clocks();

@@ -27,7 +27,7 @@ export function applicationKeyOptions(command: Command): Command {
     .option('--octets <n>', 'length of the key', integerArgument(1, 255), KEY_LENGTH)
     .addOption(new Option('--format <format>', 'how it is printed').choices(FORMATS).default('hex'))
     .option('--kid', 'the key identifier before each key')
-    .addOption(new Option('--previous', 'the key before, while peers may still use it').conflicts('all'))
+    .addOption(new Option('--previous', 'the former key, while peers may still use it').conflicts('all'))
     .option('--all', 'the current key and all before it that peers may still use, each with its key identifier')
     .option('--allow-expired', 'a key that has expired, too');
 }
