@@ -2,7 +2,6 @@ import { DEFAULT_OVERLAP_MS, durationMsSchema, type KeySocketSettings, keysSchem
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
 import { z } from 'zod';
-import { DEFAULT_FEED_INTERVAL_MS } from './key-feed.js';
 
 /** UDP port of CoAP (RFC 7252 section 6.1). */
 const DEFAULT_LISTEN = '[::]:5683';
@@ -26,8 +25,8 @@ export interface Config {
   readonly memory: number;
   /** Where health and metrics are served; nowhere without it. */
   readonly http?: ListenAddress | undefined;
-  /** How often the auth-server is asked which keys changed, in ms. */
-  readonly key_feed: number;
+  /** How often the auth-server is asked which keys changed, in ms; unset: as `KeyFeed` has it. */
+  readonly key_feed?: number | undefined;
   /** For how long the former key of a node is served, in ms. */
   readonly key_overlap: number;
   /** ms without confirmation by the registry, after which no key is given out; 0: never. */
@@ -57,7 +56,7 @@ export const configSchema: z.ZodType<Config> = z
     log_level: z.enum(LOG_LEVELS).default('info'),
     memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
     http: z.optional(httpSchema),
-    key_feed: durationMsSchema('10s').default(DEFAULT_FEED_INTERVAL_MS),
+    key_feed: durationMsSchema('10s').optional(),
     key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
     max_unverified: z.union([z.literal(0), durationMsSchema('7d')]).default(0),
     keys: keysSchema.default([]),

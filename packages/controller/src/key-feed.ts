@@ -11,6 +11,7 @@ import {
   type KeyFeedClientOptions,
   type KeyFeedDecision,
   type KeyFeedPage,
+  MAX_FEED_ENTRIES,
   type Secret,
 } from '@latchkey/protocol';
 import type { ApplicationRootStore, FeedProgress } from '@latchkey/key-delivery/store';
@@ -20,10 +21,20 @@ import { LabelledCounter, type Metric, samples } from '@latchkey/runtime/telemet
 import type { AuthServerClient } from './auth-server-client.js';
 
 export const DEFAULT_FEED_INTERVAL_MS = 10_000;
-/** From one M12 to the next, in ms: an auth-server answers 100 a second. */
-const M12_INTERVAL_MS = 11;
+/**
+ * An auth-server answers 100 new TIDs a second. So many M12 are sent in that time, in ms, which is
+ * longer than a second as some are on their way for longer than others.
+ */
+const M12_WINDOW = { count: 100, ms: 1_050 } as const;
+/**
+ * A registry that was restored is noticed with the next poll, and all nodes are walked through
+ * after it. Both and the spare, for round trips and the disk, together take so long, in ms.
+ */
+const RIGHT_AGAIN = { ms: 15_000, spareMs: 2_000 } as const;
+/** However many nodes there are, the default interval is not shorter, in ms. */
+const MIN_DEFAULT_INTERVAL_MS = 4_000;
 /** Pages on their way to the disk. At the bound it waits for the disk. */
-const MAX_UNWRITTEN_PAGES = 64;
+const MAX_UNWRITTEN_PAGES = 256;
 /** After reason 8, in ms; and how often in a row. */
 const OVERLOADED_PAUSE_MS = 1_000;
 const MAX_OVERLOADED = 5;
@@ -42,6 +53,7 @@ const UNVERIFIED_WRITE_MS = 60_000;
 /** What the key feed needs of the store of application roots. */
 export type KeyFeedStore = Pick<
   ApplicationRootStore,
+  | 'nodeCount'
   | 'feedProgress'
   | 'saveFeedProgress'
   | 'applyPage'
@@ -65,7 +77,8 @@ export interface KeyFeedOptions {
   readonly store: KeyFeedStore;
   readonly clock: Clock;
   readonly log: Log;
-  readonly intervalMs: number;
+  /** Left out: 10 s, and less where a walk through all nodes takes long. */
+  readonly intervalMs?: number | undefined;
   /**
    * No key is given out once the registry has not confirmed them for so long, in ms; 0: they always
    * are. Time in which the controller does not run does not count.
@@ -86,6 +99,9 @@ export class KeyFeed {
   readonly #rateLimitedLog: RateLimitedLog;
   readonly #pause: ProcessTime['pause'];
   readonly #intervalMs: number;
+  readonly #isIntervalSet: boolean;
+  /** When the latest M12 were sent, by the monotonic clock: as many as the window has. */
+  readonly #sentAt: number[] = [];
   readonly #polls = new LabelledCounter<'complete' | 'missed'>(['complete', 'missed']);
   readonly #closed = new AbortController();
   /** Who waits for an answer that is asked for from now on. */
@@ -117,7 +133,8 @@ export class KeyFeed {
     this.#log = log;
     this.#rateLimitedLog = new RateLimitedLog(log, time);
     this.#pause = time.pause;
-    this.#intervalMs = intervalMs;
+    this.#intervalMs = intervalMs ?? DEFAULT_FEED_INTERVAL_MS;
+    this.#isIntervalSet = intervalMs !== undefined;
     this.#maxUnverifiedMs = maxUnverifiedMs;
     this.#startedAt = clock().monotonicMs;
     this.#unverifiedWrittenAt = this.#startedAt;
@@ -234,17 +251,25 @@ export class KeyFeed {
       for (const resolve of waiting) resolve(isComplete);
       await this.#tellFailure(() => this.#store.forgetOld());
       // From one question to the next: one that nobody answers takes longer than the interval.
-      const left = askedAt + this.#intervalMs - this.#clock().monotonicMs;
+      const left = askedAt + this.#pollIntervalMs() - this.#clock().monotonicMs;
       if (this.#waiting.length === 0) await this.#sleep(left, this.#wake.signal);
     }
   }
 
+  /** From one poll to the next: `RIGHT_AGAIN` holds with many nodes, too. */
+  #pollIntervalMs(): number {
+    if (this.#isIntervalSet) return this.#intervalMs;
+    const pages = Math.ceil(this.#store.nodeCount / MAX_FEED_ENTRIES);
+    const left = RIGHT_AGAIN.ms - RIGHT_AGAIN.spareMs - (pages * M12_WINDOW.ms) / M12_WINDOW.count;
+    return Math.min(Math.max(left, MIN_DEFAULT_INTERVAL_MS), this.#intervalMs);
+  }
+
   /** Asks until an answer is complete. Returns false if none came. */
   async #follow(): Promise<boolean> {
-    const unwritten: Promise<void>[] = [];
+    const unwritten = new Set<Promise<void>>();
     let overloaded = 0;
     this.#writeFailure = undefined;
-    while (!this.#closed.signal.aborted && !this.#hasWriteFailed()) {
+    while (await this.#mayAsk()) {
       const now = this.#clock();
       const request = this.#client.begin(now);
       if (request === undefined) {
@@ -253,6 +278,7 @@ export class KeyFeed {
         await this.#sleep(wait, this.#closed.signal);
         continue;
       }
+      this.#sentAt.push(now.monotonicMs);
       const decision = await this.#ask(request);
       if (decision?.kind === 'start-over') continue;
       if (decision?.kind === 'refuse' && decision.refusal === 'overloaded' && overloaded < MAX_OVERLOADED) {
@@ -270,21 +296,32 @@ export class KeyFeed {
         for (const { applicationRoot } of page.entries) applicationRoot?.wipe();
         break;
       }
-      const written = this.#write(page, now.wallMs).catch((error: unknown) => {
-        if (!(error instanceof Failure)) throw error;
-        this.#writeFailure ??= error;
-      });
-      unwritten.push(written);
-      if (!page.more || unwritten.length >= MAX_UNWRITTEN_PAGES) await Promise.all(unwritten.splice(0));
+      const written = this.#write(page, now.wallMs)
+        .catch((error: unknown) => {
+          if (!(error instanceof Failure)) throw error;
+          this.#writeFailure ??= error;
+        })
+        .finally(() => unwritten.delete(written));
+      unwritten.add(written);
+      if (!page.more) await Promise.all(unwritten);
+      else if (unwritten.size >= MAX_UNWRITTEN_PAGES) await Promise.race(unwritten);
       if (this.#hasWriteFailed()) break;
       this.#client.commit(page);
       if (!page.more) return true;
       overloaded = 0;
-      await this.#sleep(now.monotonicMs + M12_INTERVAL_MS - this.#clock().monotonicMs, this.#closed.signal);
     }
     await Promise.all(unwritten);
     this.#resume();
     return false;
+  }
+
+  /** Waits until the auth-server answers another M12. Returns false if none is to be sent. */
+  async #mayAsk(): Promise<boolean> {
+    if (this.#sentAt.length === M12_WINDOW.count) {
+      const first = this.#sentAt.shift() ?? 0;
+      await this.#sleep(first + M12_WINDOW.ms - this.#clock().monotonicMs, this.#closed.signal);
+    }
+    return !this.#closed.signal.aborted && !this.#hasWriteFailed();
   }
 
   async #ask(request: Uint8Array): Promise<KeyFeedDecision | undefined> {

@@ -5,9 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type JoinResult, Secret } from '@latchkey/protocol';
+import { FIRST_CURSOR, type JoinResult, Secret } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
 import { openStore, STORE_FILE } from '@latchkey/lmdb';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CapturedLog, Child, tempFolder } from '@latchkey/test-support/fixtures';
 import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { MASTER, newApplicationRootStore, newSecret, openApplicationRootStore } from './fixtures.js';
@@ -30,6 +31,31 @@ function joined(more: Partial<JoinResult> = {}): JoinResult {
     lifetime: 3_600,
     ...more,
   };
+}
+
+const NO_ENTRIES = { entries: [], retains: undefined };
+
+/** How many transactions a store has had. It is not open. */
+async function transactions(path: string): Promise<number> {
+  const env = await openStore(path, { maxDbs: 4 });
+  const { lastTxnId } = env.getStats() as { lastTxnId: number };
+  await env.close();
+  return lastTxnId;
+}
+
+/** Another process in the middle of a transaction: ours waits for it as for a disk. */
+async function holdTransaction(path: string): Promise<Child> {
+  const other = new Child(
+    `import { openStore } from ${JSON.stringify(new URL('../../lmdb/dist/index.js', import.meta.url).href)};
+     const env = await openStore(process.argv[1], { maxDbs: 4 });
+     await env.transaction(() => {
+       console.log('writing');
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    [path],
+  );
+  expect(await other.line()).toBe('writing');
+  return other;
 }
 
 describe('a key store', () => {
@@ -121,14 +147,8 @@ describe('a key store', () => {
 
   it('writes keys that are put within 50 ms together', async () => {
     const path = join(await tempFolder(), 'keys');
-    const transactions = async (): Promise<number> => {
-      const env = await openStore(path, { maxDbs: 4 });
-      const { lastTxnId } = env.getStats() as { lastTxnId: number };
-      await env.close();
-      return lastTxnId;
-    };
     await (await openApplicationRootStore(path)).close();
-    const before = await transactions();
+    const before = await transactions(path);
     const applicationRoots = await openApplicationRootStore(path);
     const since = performance.now();
     for (let idI = 0; idI < 10; idI++) {
@@ -138,23 +158,69 @@ describe('a key store', () => {
     const most = 1 + Math.floor((performance.now() - since) / 50);
     await applicationRoots.flushed();
     await applicationRoots.close();
-    expect((await transactions()) - before).toBeLessThanOrEqual(most);
+    expect((await transactions(path)) - before).toBeLessThanOrEqual(most);
+  });
+
+  it('writes all pages of the key feed together that arrive while the disk hangs', async () => {
+    const path = join(await tempFolder(), 'keys');
+    await (await openApplicationRootStore(path)).close();
+    const before = await transactions(path);
+    const store = await openApplicationRootStore(path);
+    const other = await holdTransaction(path);
+    const written: Promise<void>[] = [];
+    for (let cursor = 1n; cursor <= 8n; cursor++) {
+      written.push(store.applyPage(NO_ENTRIES, { cursor, confirmedAt: undefined }));
+      await pause(60);
+    }
+    await other.kill('SIGKILL');
+    await Promise.all(written);
+    expect(store.feedProgress.cursor).toBe(8n);
+    await store.close();
+    // The one that hung, and one with all others.
+    expect((await transactions(path)) - before).toBeLessThanOrEqual(2);
+  });
+
+  it('has the key of a join that arrived after a page, however long the disk hangs between them', async () => {
+    const path = join(await tempFolder(), 'keys');
+    const store = await openApplicationRootStore(path);
+    const [before, after] = [joined({ idI: 7, tid: 1n }), joined({ idI: 7, tid: 2n })];
+    const changed: (string | undefined)[] = [];
+    store.onChange((idI) => changed.push(store.get(idI)?.current?.keyId));
+    const other = await holdTransaction(path);
+    const written = [store.put(joined({ idI: 8 }))];
+    await pause(80);
+    const entry = { idI: 7, state: 'current', expiry: 0, tid: 1n, applicationRoot: before.applicationRoot.copy() } as const;
+    written.push(store.applyPage({ entries: [entry], retains: undefined }, { cursor: 1n, confirmedAt: undefined }));
+    await pause(80);
+    written.push(store.put(after));
+    await pause(80);
+    await other.kill('SIGKILL');
+    await Promise.all(written);
+    expect(store.get(7)?.current?.keyId).toBe(after.keyId);
+    expect(changed.at(-1)).toBe(after.keyId);
+    await store.close();
+  });
+
+  it('writes no page that arrived after one it could not write, until the feed went back', async () => {
+    const store = await newApplicationRootStore();
+    const failure = new Failure('the disk is full');
+    let second: Promise<void> | undefined;
+    vi.spyOn(store.keyring, 'reload').mockImplementationOnce(() => {
+      second = store.applyPage(NO_ENTRIES, { cursor: 2n, confirmedAt: undefined });
+      second.catch(() => undefined);
+      throw failure;
+    });
+    await expect(store.applyPage(NO_ENTRIES, { cursor: 1n, confirmedAt: undefined })).rejects.toBe(failure);
+    await expect(second).rejects.toBe(failure);
+    expect(store.feedProgress.cursor).toBe(FIRST_CURSOR);
+    await store.applyPage(NO_ENTRIES, { cursor: 3n, confirmedAt: undefined });
+    expect(store.feedProgress.cursor).toBe(3n);
   });
 
   it('lets 16,384 keys wait for a disk that hangs, refuses more in words, and writes those once it can', async () => {
     const path = join(await tempFolder(), 'keys');
     const applicationRoots = await openApplicationRootStore(path);
-    // Another process in the middle of a transaction: ours waits for it as for a disk.
-    const other = new Child(
-      `import { openStore } from ${JSON.stringify(new URL('../../lmdb/dist/index.js', import.meta.url).href)};
-       const env = await openStore(process.argv[1], { maxDbs: 4 });
-       await env.transaction(() => {
-         console.log('writing');
-         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-       });`,
-      [path],
-    );
-    expect(await other.line()).toBe('writing');
+    const other = await holdTransaction(path);
     const applicationRoot = newSecret();
     const waiting = Array.from({ length: 16_384 }, (_, idI) => applicationRoots.put(joined({ idI, applicationRoot })));
     const refused = { name: 'Failure', message: `cannot write to the store ${path}: 16384 keys wait for the disk` };

@@ -76,7 +76,7 @@ export class Network {
   /** It asks once it is started. */
   readonly keyFeed: KeyFeed;
   /** Another feed of this controller, as after a restart. */
-  readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient, time?: ProcessTime) => KeyFeed;
+  readonly newKeyFeed: (store: ApplicationRootStore, to?: AuthServerClient, time?: ProcessTime, intervalMs?: number) => KeyFeed;
   readonly applicationRoots: ApplicationRootStore;
   readonly log: CapturedLog;
   /** The clocks of controller and server; set them. */
@@ -128,11 +128,10 @@ export class Network {
       randomBytes,
       clock,
       log: log.log,
-      intervalMs: FEED_INTERVAL_MS,
       maxUnverifiedMs: options.maxUnverifiedMs ?? 0,
     };
-    const newKeyFeed: Network['newKeyFeed'] = (store, to = authServer, time = PROCESS_TIME) =>
-      new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store, time });
+    const newKeyFeed: Network['newKeyFeed'] = (store, to = authServer, time = PROCESS_TIME, intervalMs) =>
+      new KeyFeed({ ...link, skCs: skCs.copy(), authServer: to, store, time, intervalMs });
     const keyFeed = newKeyFeed(applicationRoots);
     const controller = new Controller({ respondent, authServer, applicationRoots, keyFeed, clock, log: log.log });
     onTestFinished(async () => {

@@ -6,12 +6,20 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { AuthServer } from '@latchkey/auth-server';
 import { addController, enrol, moveNodes, NodeBatch, removeNodes, resetNode, setDisabled } from '@latchkey/operations';
-import { deriveApplicationRoot, deriveKeyId, FIRST_CURSOR, Secret } from '@latchkey/protocol';
+import {
+  decodeM12,
+  deriveApplicationRoot,
+  deriveKeyId,
+  FIRST_CURSOR,
+  type M13,
+  sealFeedAnswer,
+  Secret,
+} from '@latchkey/protocol';
 import { backup, Registry, restore } from '@latchkey/registry';
 import type { ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
 import type { KeyFeed } from '../src/key-feed.js';
@@ -279,6 +287,63 @@ describe('a controller', () => {
     feed.start();
     expect(await firstPause).toBe(FEED_INTERVAL_MS - 2_000);
     expect(durations).toEqual([]);
+  });
+
+  it.each([
+    [3_000, undefined, 10_000],
+    [10_000, undefined, 13_000 - 834 * 10.5],
+    [50_000, undefined, 4_000],
+    [10_000, 10_000, 10_000],
+  ])('that has %i nodes and an interval of %s ms asks every %d ms', async (nodeCount, intervalMs, expected) => {
+    const { network } = await joinedTwice();
+    const store = network.applicationRoots;
+    vi.spyOn(store, 'nodeCount', 'get').mockReturnValue(nodeCount);
+    const pauses: number[] = [];
+    const paused = new Promise<void>((resolve) => {
+      const time: ProcessTime = {
+        now: () => network.now.monotonicMs,
+        pause: (ms, signal) => {
+          pauses.push(ms);
+          resolve();
+          return new Promise((end) => signal.addEventListener('abort', () => end()));
+        },
+      };
+      stopped(network.newKeyFeed(store, undefined, time, intervalMs)).start();
+    });
+    await paused;
+    expect(pauses).toEqual([expected]);
+  });
+
+  it('asks no more than 100 times in a second, however many pages there are', async () => {
+    const { network } = await joinedTwice();
+    const sentAt: number[] = [];
+    const pauses: number[] = [];
+    const time: ProcessTime = {
+      now: () => network.now.monotonicMs,
+      pause: (ms, signal) => {
+        if (sentAt.length >= 400 && !signal.aborted) return new Promise((end) => signal.addEventListener('abort', () => end()));
+        pauses.push(ms);
+        network.now.monotonicMs += ms;
+        return Promise.resolve();
+      },
+    };
+    // One that never has told all.
+    const endless: AuthServerClient = {
+      request: (request, accept) => {
+        sentAt.push(network.now.monotonicMs);
+        network.now.monotonicMs += 1;
+        const page: M13 = { cursor: 5n, more: true, entries: [] };
+        const answer = accept(sealFeedAnswer(decodeM12(request), page, randomBytes(13), network.skCs));
+        return Promise.resolve(answer);
+      },
+      close: () => Promise.resolve(),
+    };
+    const feed = stopped(network.newKeyFeed(network.applicationRoots, endless, time));
+    feed.start();
+    await vi.waitUntil(() => sentAt.length >= 400, { timeout: 60_000 });
+    for (let i = 100; i < 400; i++) expect(sentAt[i]! - sentAt[i - 100]!).toBeGreaterThan(1_000);
+    // It waits where the window is full, not between any two.
+    expect(pauses.length).toBeLessThan(10);
   });
 
   it('gives out no key once it has run for max_unverified without an answer, over restarts, and then again', async () => {

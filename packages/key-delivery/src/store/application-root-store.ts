@@ -13,7 +13,7 @@ import { Histogram } from '@latchkey/runtime/telemetry';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Log } from '@latchkey/runtime/daemon';
 import { announceAdoption, type Keyring, KEY_KIND, type LmdbMetadata, type NextMasterKey, rotate } from '@latchkey/keyring';
-import { DamagedStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
+import { countEntries, DamagedStore, rewrapTable, scanTable, writeFailure } from '@latchkey/lmdb';
 import type { Database, RootDatabase } from 'lmdb';
 import { DEFAULT_OVERLAP_MS } from '../config.js';
 import type { KeySource, NodeKeys } from '../key-source.js';
@@ -45,8 +45,9 @@ export interface StoreOptions {
 }
 
 /**
- * How long keys are gathered before they are written together, in ms: a transaction takes longer
- * than all else that a key does.
+ * Keys and pages are gathered for at least this long before they are written together, in ms: a
+ * transaction takes longer than all other work on a key. All that arrives while the disk writes is
+ * one batch, too: a walk through all nodes must not wait once for each page on a slow disk.
  */
 const BATCH_DELAY_MS = 50;
 /**
@@ -75,8 +76,8 @@ export class ApplicationRootStore implements KeySource {
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
   #queued = 0;
-  /** What is gathered and what is being written. */
-  readonly #pendingWrites = new Set<Promise<void>>();
+  /** The batch that is gathered, or the one that is being written if none is. */
+  #lastWrite: Promise<void> | undefined;
   /** Keys that the disk did not take, by ID_i. */
   readonly #unwritten = new Map<number, JoinResult>();
   readonly #listeners = new Set<(idI: number) => void>();
@@ -149,7 +150,8 @@ export class ApplicationRootStore implements KeySource {
 
   /**
    * Keeps the application root of a newer transaction; resolves when the disk has it. It is the
-   * caller's, and is to be there until then. All that is put within 50 ms is written together.
+   * caller's, and is to be there until then. All that is put within 50 ms, or while the disk
+   * writes, is written together.
    * Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
    * keys before it.
    */
@@ -211,7 +213,7 @@ export class ApplicationRootStore implements KeySource {
 
   /** Resolves when all that was put so far is written, or could not be. */
   async flushed(): Promise<void> {
-    await Promise.allSettled(this.#pendingWrites);
+    await Promise.allSettled([this.#lastWrite]);
   }
 
   /** Resolves once the registry has told of every node, since the store was made. */
@@ -221,14 +223,15 @@ export class ApplicationRootStore implements KeySource {
 
   #startBatch(): WriteBatch {
     const operations: WriteBatch['operations'] = [];
-    const before = [...this.#pendingWrites];
+    const before = this.#lastWrite;
     const write = async (): Promise<void> => {
       await pause(BATCH_DELAY_MS);
+      const [previous] = await Promise.allSettled([before]);
       this.#batch = undefined;
       const changed = new Set<number>();
       try {
         // A page that follows one that was not written must not be written either.
-        if (operations.some(({ kind }) => kind === 'page')) await Promise.all(before);
+        if (previous.status === 'rejected' && operations.some(({ kind }) => kind === 'page')) throw previous.reason;
         const table = this.#table(changed);
         await this.#write(() => {
           changed.clear();
@@ -250,14 +253,14 @@ export class ApplicationRootStore implements KeySource {
           if (operation.kind === 'join') this.#queued -= 1;
           else for (const { applicationRoot } of operation.page.entries) applicationRoot?.wipe();
         }
-        this.#pendingWrites.delete(written);
+        if (this.#lastWrite === written) this.#lastWrite = undefined;
       }
       this.#announce(changed);
       // Only now: what the pages had is announced.
       if (operations.some((one) => one.kind === 'page' && one.progress.cursor !== FIRST_CURSOR)) this.#complete();
     };
     const written = write();
-    this.#pendingWrites.add(written);
+    this.#lastWrite = written;
     return { operations, written };
   }
 
@@ -381,6 +384,11 @@ export class ApplicationRootStore implements KeySource {
 
   #announce(changed: Iterable<number>): void {
     for (const idI of changed) for (const listener of this.#listeners) listener(idI);
+  }
+
+  /** How many nodes it knows of. */
+  get nodeCount(): number {
+    return countEntries(this.#nodeKeys);
   }
 
   /** How many nodes it has a current key of. */

@@ -44,8 +44,8 @@ export function applyPage(table: NodeKeyTable, { entries, retains }: Pick<KeyFee
   }
   if (retains === undefined) return;
   for (const idI of Array.from(table.ids())) {
+    if (retains(idI)) continue;
     const before = table.get(idI);
-    if (retains(idI) || before === undefined) continue;
-    table.put(idI, before, afterEntry(before, { state: 'removed', tid: NO_TID_COUNTS }, now));
+    if (before !== undefined) table.put(idI, before, afterEntry(before, { state: 'removed', tid: NO_TID_COUNTS }, now));
   }
 }

@@ -58,6 +58,10 @@ export class SimulatedKeyStore implements KeyFeedStore, ApplicationRoots {
     this.#now = now;
   }
 
+  get nodeCount(): number {
+    return this.rows.size;
+  }
+
   get feedProgress(): FeedProgress {
     return this.progress;
   }
