@@ -76,14 +76,20 @@ export class Subscription {
     this.#endSnapshot();
   }
 
+  /** The lines of a turn are one write. */
   #sendLines(): void {
     const { socket } = this.#options;
-    for (let lines = 0; lines < LINES_PER_TURN; lines++) {
-      // Continues at `drain`.
-      if (!socket.writable || socket.writableLength >= MAX_QUEUED) return;
-      if (!this.#sendLine()) return;
+    socket.cork();
+    try {
+      for (let lines = 0; lines < LINES_PER_TURN; lines++) {
+        // Continues at `drain`.
+        if (!socket.writable || socket.writableLength >= MAX_QUEUED) return;
+        if (!this.#sendLine()) return;
+      }
+      this.continue();
+    } finally {
+      socket.uncork();
     }
-    this.continue();
   }
 
   /** Returns false if nothing is due. */
