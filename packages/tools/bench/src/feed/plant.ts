@@ -25,6 +25,8 @@ export interface Changes {
 
 export class Plant {
   readonly socket: string;
+  /** For a socket that has nothing to do with the plant. */
+  readonly echoSocket: string;
   readonly #network: TestNetwork;
   readonly #server: string;
   readonly #listen: string;
@@ -49,6 +51,7 @@ export class Plant {
     this.#ids = ids;
     this.#registry = registry;
     this.socket = network.path('keys.sock');
+    this.echoSocket = network.path('echo.sock');
   }
 
   static async create(nodes: number): Promise<Plant> {
@@ -72,8 +75,11 @@ export class Plant {
     }
   }
 
+  // Both log what they log where they are installed: a network of tests logs each message.
+
   async startAuthServer(): Promise<void> {
-    this.#authServer = await this.#network.startAuthServer(this.#server);
+    this.#authServer = this.#network.start('auth-server', ['run', ...this.#network.location(), '--listen', this.#server]);
+    await this.#authServer.listening();
   }
 
   async killAuthServer(): Promise<void> {
@@ -81,7 +87,13 @@ export class Plant {
   }
 
   async startController(): Promise<void> {
-    this.#controller = await this.#network.startController(CONTROLLER, this.#listen, '--config', this.#config);
+    const state = ['--credential', this.#network.credential(CONTROLLER), '--state', this.#state];
+    this.#controller = this.#network.start('controller', ['run', ...state, '--listen', this.#listen, '--config', this.#config]);
+    await this.#controller.listening();
+  }
+
+  get #state(): string {
+    return this.#network.path(`controller-${CONTROLLER}`);
   }
 
   async killController(): Promise<void> {
@@ -89,7 +101,7 @@ export class Plant {
   }
 
   async loseState(): Promise<void> {
-    await rm(this.#network.path(`controller-${CONTROLLER}`), { recursive: true });
+    await rm(this.#state, { recursive: true });
   }
 
   /** @returns the file */
