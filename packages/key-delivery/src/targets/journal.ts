@@ -26,6 +26,8 @@ export class Journal {
   readonly #file: string;
   #reloaded: string | undefined;
   #nodes: Set<string>;
+  /** The change that is made last. */
+  #last: Promise<void> = Promise.resolve();
 
   private constructor(path: string, file: string, reloaded: string | undefined, nodes: Iterable<string>) {
     this.#path = path;
@@ -68,19 +70,32 @@ export class Journal {
   }
 
   /** Durable before the keys of these nodes are written to the files. */
-  async add(nodes: ReadonlySet<string>): Promise<void> {
-    if ([...nodes].every((id) => this.#nodes.has(id))) return;
-    await this.#save(this.#reloaded, new Set([...this.#nodes, ...nodes]));
+  add(nodes: ReadonlySet<string>): Promise<void> {
+    return this.#inTurn(async () => {
+      if ([...nodes].every((id) => this.#nodes.has(id))) return;
+      await this.#save(this.#reloaded, new Set([...this.#nodes, ...nodes]));
+    });
   }
 
   /** Durable after their revocation was notified. */
-  async remove(nodes: ReadonlySet<string>): Promise<void> {
-    const left = [...this.#nodes].filter((id) => !nodes.has(id));
-    if (left.length < this.#nodes.size) await this.#save(this.#reloaded, new Set(left));
+  remove(nodes: ReadonlySet<string>): Promise<void> {
+    return this.#inTurn(async () => {
+      const left = [...this.#nodes].filter((id) => !nodes.has(id));
+      if (left.length < this.#nodes.size) await this.#save(this.#reloaded, new Set(left));
+    });
   }
 
-  async setReloaded(digest: string): Promise<void> {
-    if (digest !== this.#reloaded) await this.#save(digest, this.#nodes);
+  setReloaded(digest: string): Promise<void> {
+    return this.#inTurn(async () => {
+      if (digest !== this.#reloaded) await this.#save(digest, this.#nodes);
+    });
+  }
+
+  /** Each change begins with what the one before left: files and `on_revoke` go on side by side. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(change);
+    this.#last = done.catch(() => undefined);
+    return done;
   }
 
   async #save(reloaded: string | undefined, nodes: Set<string>): Promise<void> {

@@ -17,6 +17,7 @@ import { oscoreContexts, type OscoreRole } from './oscore-context.js';
 import { renderFile } from './render.js';
 import type { TargetConfig } from './target-config.js';
 import { writeContextsAsOwner, writeFileAsOwner, type Written } from './target-writer.js';
+import { RevocationHooks } from './revocation-hooks.js';
 import { Template } from './template.js';
 import { assertTrusted } from './trusted-path.js';
 
@@ -101,6 +102,9 @@ export class Target {
   #nextDeadline = Infinity;
   #failures = 0;
   #fault: string | undefined;
+  /** Nodes of which a file has a key, or will have one. */
+  #wanted: ReadonlySet<string> = new Set();
+  readonly #hooks: RevocationHooks;
   readonly #stopping = new AbortController();
   #isStopped = false;
   #onIdle: (() => void) | undefined;
@@ -108,16 +112,26 @@ export class Target {
   constructor(options: TargetOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#hooks = new RevocationHooks({
+      ...options,
+      outcomes: options.metrics.revocations,
+      signal: this.#stopping.signal,
+      isGivenOut: (id) => this.#wanted.has(id),
+      onIdle: () => this.#tellIfSettled(),
+    });
   }
 
   /** What fails at present, for a person. Returns `undefined` if nothing does. */
   get fault(): string | undefined {
-    return this.#fault;
+    return this.#fault ?? this.#hooks.fault;
   }
 
-  /** True if the files are made of the snapshot as it is, and the program was reloaded. */
+  /**
+   * True if the files are made of the snapshot as it is, the program was reloaded, and revocations
+   * are notified.
+   */
   get isSettled(): boolean {
-    return this.#firstChangeAt === undefined && this.#running === undefined;
+    return this.#firstChangeAt === undefined && this.#running === undefined && this.#hooks.isIdle;
   }
 
   /** Calls `listener` each time the target settles. */
@@ -157,6 +171,7 @@ export class Target {
     clearTimeout(this.#timer);
     const timer = setTimeout(() => this.#stopping.abort(), STOP_GRACE_MS);
     await this.#running;
+    await this.#hooks.stop();
     clearTimeout(timer);
   }
 
@@ -176,8 +191,12 @@ export class Target {
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       this.#scheduleNext();
-      if (this.isSettled) this.#onIdle?.();
+      this.#tellIfSettled();
     });
+  }
+
+  #tellIfSettled(): void {
+    if (this.isSettled) this.#onIdle?.();
   }
 
   #scheduleNext(): void {
@@ -225,6 +244,7 @@ export class Target {
     const generations = this.#snapshot?.generations({ withFormer, overlapMs, now }) ?? [];
     this.#nextDeadline = generations.reduce((least, { until }) => Math.min(least, until), Infinity);
     const nodes = new Set(generations.map(({ id }) => id));
+    this.#wanted = nodes;
     await journal.add(nodes);
     const digest = await this.#write(generations);
     await this.#reload(digest);
@@ -299,41 +319,12 @@ export class Target {
     await journal.setReloaded(digest);
   }
 
-  /** Tells `on_revoke` of each node that was given out and is no longer, or that was revoked. */
+  /** Has `on_revoke` run for each node that was given out and is no longer, or that was revoked. */
   async #notifyRevoked(nodes: ReadonlySet<string>, revoked: ReadonlyMap<string, string>): Promise<void> {
-    const { journal, metrics, target } = this.#options;
-    const { config, field, runAs } = target;
-    const due = [...journal.nodes].filter((id) => !nodes.has(id) || revoked.has(id));
-    let failure: Error | undefined;
-    const notified = new Set<string>(config.on_revoke === undefined ? due : []);
-    for (const id of config.on_revoke === undefined ? [] : due) {
-      if (this.#isUrgent()) {
-        for (const [other, reason] of revoked) if (!notified.has(other)) this.#revoked.set(other, reason);
-        this.#firstChangeAt ??= performance.now();
-        break;
-      }
-      const words = (config.on_revoke ?? []).map((word) => word.replaceAll('{id}', id));
-      try {
-        const reason = revoked.get(id) ?? this.#snapshot?.reasonFor(id) ?? 'gone';
-        const environment = { LATCHKEY_ID: id, LATCHKEY_REASON: reason, LATCHKEY_FILE: config.file };
-        await runProgram({ words, runAs, signal: this.#stopping.signal }, `${field}.on_revoke`, environment);
-        notified.add(id);
-        metrics.revocations.increment('notified');
-        this.#options.log.info({ file: config.file, node: id, reason }, 'on_revoke has run');
-      } catch (error) {
-        metrics.revocations.increment('failed');
-        failure ??= error instanceof Error ? error : new Error(String(error));
-      }
-    }
-    // A node that has a key again stays in the journal: its file has it.
-    await journal.remove(new Set([...notified].filter((id) => !nodes.has(id))));
-    if (failure !== undefined) throw failure;
-  }
-
-  /** True if the files must not wait for the programs that are still to run. */
-  #isUrgent(): boolean {
-    if (this.#isStopped || this.#revoked.size > 0) return true;
-    const waitMs = 1_000 * this.#options.target.config.max_wait;
-    return this.#firstChangeAt !== undefined && performance.now() - this.#firstChangeAt >= waitMs;
+    const { journal, target } = this.#options;
+    const gone = [...journal.nodes].filter((id) => !nodes.has(id));
+    if (target.config.on_revoke === undefined) return journal.remove(new Set(gone));
+    for (const id of gone) this.#hooks.add(id, revoked.get(id) ?? this.#snapshot?.reasonFor(id) ?? 'gone', revoked.has(id));
+    for (const [id, reason] of revoked) if (nodes.has(id)) this.#hooks.add(id, reason, true);
   }
 }

@@ -48,9 +48,12 @@ async function open(...configs: readonly Record<string, unknown>[]): Promise<Del
   return opened;
 }
 
-/** A program that appends a line to a file, and ends with the code that `name.code` has. */
-async function program(name: string, line: string): Promise<string> {
-  const script = `#!/bin/sh\necho "${line}" >> ${path(`${name}.log`)}\n[ ! -e ${path(`${name}.code`)} ]\n`;
+/**
+ * A program that appends a line to a file, and then ends with what `ends` does. By default it fails
+ * while there is `name.code`.
+ */
+async function program(name: string, line: string, ends = `[ ! -e ${path(`${name}.code`)} ]`): Promise<string> {
+  const script = `#!/bin/sh\necho "${line}" >> ${path(`${name}.log`)}\n${ends}\n`;
   await writeFile(path(name), script);
   await chmod(path(name), 0o755);
   return path(name);
@@ -197,6 +200,40 @@ describe('a revocation', () => {
     await settled(deliverer);
     expect(await text('hook.log')).toBe('00000001\n');
     expect(await text('keys.psk')).toContain('00000001@');
+  });
+
+  it('takes the key out of the file while the program of another node hangs', async () => {
+    const hook = await program('hook', '$1', `while [ $1 = 00000001 ] && [ ! -e ${path('release')} ]; do sleep 0.1; done`);
+    const deliverer = await open({ on_revoke: [hook, '{id}'] });
+    deliverer.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await settled(deliverer);
+    deliverer.revoke('00000001', 'disabled');
+    await until(async () => (await text('hook.log')) === '00000001\n');
+    deliverer.revoke('00000002', 'disabled');
+    deliverer.set(node('00000003'));
+    await until(async () => /^00000003@\S+\n$/.test(await text('keys.psk')));
+    for (const outcome of ['notified', 'failed'])
+      expect(count(deliverer, 'latchkey_delivery_revocations_total', outcome)).toBe(0);
+    expect(deliverer.isSettled).toBe(false);
+    await writeFile(path('release'), '');
+    await settled(deliverer);
+    expect(await text('hook.log')).toBe('00000001\n00000002\n');
+  });
+
+  it('is notified while the program of another node fails, which is run again', async () => {
+    const hook = await program('hook', '$1', `[ $1 != 00000001 ] || [ -e ${path('release')} ]`);
+    const deliverer = await open({ on_revoke: [hook, '{id}'] });
+    deliverer.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await settled(deliverer);
+    deliverer.revoke('00000001', 'disabled');
+    await until(() => count(deliverer, 'latchkey_delivery_revocations_total', 'failed') >= 1);
+    expect(deliverer.fault).toContain('on_revoke');
+    deliverer.revoke('00000002', 'disabled');
+    await until(async () => (await text('hook.log')).includes('00000002'));
+    await writeFile(path('release'), '');
+    await settled(deliverer);
+    expect(deliverer.fault).toBeUndefined();
+    expect(count(deliverer, 'latchkey_delivery_revocations_total', 'notified')).toBe(2);
   });
 
   it('is notified by the next process if this one ends before its program succeeds', async () => {
