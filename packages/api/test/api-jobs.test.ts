@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
-import { setDisabled } from '@latchkey/operations';
+import { PartlyDone, setDisabled } from '@latchkey/operations';
 import { AdminFixture, C1, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -291,6 +291,24 @@ describe('a job', () => {
       return 'of all orders';
     });
     expect(await endOf(setup, id)).toMatchObject({ state: 'failed', done: 1, result: null, problem: { status: 403 } });
+  });
+
+  it('says how many nodes were done when the rest failed, and leaves the reason to the log', async () => {
+    const setup = await open();
+    const { id } = await setup.jobs.start(options(), async ({ begin, afterPart }) => {
+      await begin(2);
+      await afterPart(1);
+      throw new PartlyDone('1 of 2 nodes were done', new Error('/var/lib/latchkey is full'), 'Run it again for the rest.');
+    });
+    expect(await endOf(setup, id)).toMatchObject({
+      state: 'failed',
+      done: 1,
+      problem: {
+        status: 503,
+        detail: '1 of 2 nodes were done. The log of the API says why.',
+        advice: 'Run it again for the rest.',
+      },
+    });
   });
 
   it('does not exist for an owner with other rights than it was begun with', async () => {

@@ -169,7 +169,7 @@ interface NodesToChange {
   readonly controllers?: readonly number[];
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
-  readonly change: (row: NodeRow, found: Snapshot) => NodeChange;
+  readonly change: (row: NodeRow, found: Snapshot, idI: number) => NodeChange;
   readonly describe?: (before: NodeDescription | undefined) => DescribedNode;
 }
 
@@ -177,21 +177,26 @@ interface NodesToChange {
 type DescribedNode = { readonly after: DescriptionTexts; readonly fields: readonly string[] } | undefined;
 
 /** Changes nodes, all or none; gives how many were not so already. */
-async function changeNodes(
+async function changeNodes(registry: Registry, nodes: NodesToChange): Promise<number> {
+  return (await changedNodes(registry, nodes)).size;
+}
+
+/** As `changeNodes`; gives those that were not so already. */
+function changedNodes(
   registry: Registry,
   { ids, controllers = [], forgetActivity = false, change, describe }: NodesToChange,
-): Promise<number> {
+): Promise<ReadonlySet<number>> {
   const wanted = [...new Set(ids)];
   const described = describe === undefined ? {} : { nodeDescriptions: wanted };
   return registry.write({ ...NodeChanges.keysOf(wanted, controllers), ...described }, (found) => {
     const changes = new NodeChanges(found, registry.timeOfServers(found));
-    let count = 0;
+    const ofChange = new Set<number>();
     for (const idI of wanted) {
       const row = found.node(idI)?.row;
       if (row === undefined || found.order(row.order)?.row.state === 'pending') throw notFound('node', idI);
-      const changed = change(row, found);
+      const changed = change(row, found, idI);
       const description = describe?.(found.nodeDescription(idI));
-      if (changed !== undefined || description !== undefined) count += 1;
+      if (changed !== undefined || description !== undefined) ofChange.add(idI);
       // Texts stay out of the log.
       if (description !== undefined)
         changes.describe(idI, description.after, { what: 'node described', note: description.fields.join(', ') });
@@ -201,7 +206,7 @@ async function changeNodes(
       else changes.replace(idI, row, after, event);
       if (forgetActivity) changes.forgetActivity(idI);
     }
-    return { result: count, ...changes.outcome };
+    return { result: ofChange, ...changes.outcome };
   });
 }
 
@@ -272,28 +277,39 @@ export interface SplitKey {
   readonly manufacturer: string;
 }
 
+/** An initial key for a node, and its halves if it is split. */
+export interface InitialKey {
+  readonly ik: Secret;
+  /** Without it the node is not split any more. */
+  readonly split?: SplitKey | undefined;
+}
+
+/** Back to an IK: what the node proved since is forgotten, and it joins as a new one. */
+export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
+  await resetNodes(registry, new Map([[idI, { ik, split }]]));
+}
+
 /**
- * Back to an IK: what the node proved since is forgotten, and it joins as a new one.
+ * As `resetNode` for each of these nodes, all or none.
  *
- * @param split if the IK is split; without it the node is not split any more
  * @param check throws if a node with this row must not be reset so; `false` leaves it as it is
- * @returns whether it was reset
+ * @returns those that were reset
  */
-export async function resetNode(
+export function resetNodes(
   registry: Registry,
-  idI: number,
-  ik: Secret,
-  split?: SplitKey,
-  check?: (row: NodeRow) => boolean,
-): Promise<boolean> {
+  keys: ReadonlyMap<number, InitialKey>,
+  check?: (idI: number, row: NodeRow) => boolean,
+): Promise<ReadonlySet<number>> {
   const idKey = registry.initialKeyIdKey();
-  const given = initialKeyId(idKey, ik);
+  const given = new Map([...keys].map(([idI, { ik }]) => [idI, initialKeyId(idKey, ik)]));
   idKey.wipe();
-  const count = await changeNodes(registry, {
-    ids: [idI],
+  return changedNodes(registry, {
+    ids: [...keys.keys()],
     forgetActivity: true,
-    change(before, found) {
-      if (check?.(before) === false) return undefined;
+    change(before, found, idI) {
+      if (check?.(idI, before) === false) return undefined;
+      const { ik, split } = keys.get(idI)!;
+      const identity = given.get(idI)!;
       const {
         committed: _,
         joinedAt: __,
@@ -304,24 +320,23 @@ export async function resetNode(
         seenBy,
         ...row
       } = before;
-      const sameKey = Buffer.compare(row.ik, given) === 0;
+      const sameKey = Buffer.compare(row.ik, identity) === 0;
       const at = registry.timeOfServers(found);
       const after: NodeRow = {
         ...row,
         key: registry.keyring.seal({ kind: KEY_KIND.node, id: idI }, ik),
         initial: true,
-        ik: given,
+        ik: identity,
         ...(split === undefined ? {} : splitFields(registry, idI, found.order(row.order)?.row, split)),
         resetAt: Date.now(),
         // Who has seen the IK that comes back has seen it.
         ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
         ...(sameKey ? {} : { initialKeyIssuedAt: Date.now() }),
-        ...(sameKey || hadInitialKey(found.recentInitialKeys(idI), given, at) ? { reissuedAt: at } : {}),
+        ...(sameKey || hadInitialKey(found.recentInitialKeys(idI), identity, at) ? { reissuedAt: at } : {}),
       };
       return { event: { what: 'node reset', key: ik, ...splitNote(wasSplit, split !== undefined) }, after };
     },
   });
-  return count > 0;
 }
 
 function splitFields(

@@ -26,9 +26,8 @@ import {
   type Snapshot,
 } from '@latchkey/registry';
 import { NodeBatch } from './node-batch.js';
+import { NODES_PER_TRANSACTION } from './parts.js';
 
-/** Nodes written in one transaction: long enough to be fast, short enough to hold up no commit. */
-const NODES_PER_TRANSACTION = 4_096;
 /** Seconds: 7 days. */
 export const DEFAULT_GRACE = 604_800;
 

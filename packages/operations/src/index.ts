@@ -39,7 +39,7 @@ export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from '.
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
 export { idRange, type NodeQuery, queryNodes } from './node-query.js';
-export { nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
+export { keysLost, nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
 export { viewNode } from './node-view.js';
 export {
   lifeOf,
@@ -83,6 +83,7 @@ export {
   refuseManyLabels,
   windowFault,
 } from './orders.js';
+export { PartlyDone } from './parts.js';
 export { pluralize } from './pluralize.js';
 export { isEntryVisible, isVisible, requireVisibleNodes, type VisibleOrders, visibleOrdersOf } from './visibility.js';
 export { waitingDismiss, waitingList } from './waiting.js';

@@ -10,10 +10,11 @@ import type { DescriptionChange } from './contract/descriptions.js';
 import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
-import { NODES_PER_TRANSACTION, queryFor, refuseSharedName } from './nodes.js';
+import { queryFor, refuseSharedName } from './nodes.js';
 import { queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
+import { type AfterPart, changeInParts } from './parts.js';
 import { isVisible } from './visibility.js';
 
 /** Nodes that are looked up at once. */
@@ -32,8 +33,7 @@ export const nodesPreviewChange: Operation<ManyNodesInput, ManyNodesPreview> = i
 );
 
 export interface ManyNodesContext extends Context, Approval<ManyNodesPreview> {
-  /** Told after each part how many nodes are done. Throws to leave out the rest. */
-  readonly afterPart?: ((done: number, total: number) => void | Promise<void>) | undefined;
+  readonly afterPart?: AfterPart | undefined;
 }
 
 export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesContext> = implement(
@@ -43,11 +43,10 @@ export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesCon
     const { ids, preview } = await inTurn(context, () => selectFor(context, input));
     await approve?.(preview);
     let changed = 0;
-    for (let from = 0; from < ids.length; from += NODES_PER_TRANSACTION) {
-      const part = ids.slice(from, from + NODES_PER_TRANSACTION);
+    const changePart = async (part: readonly number[]): Promise<void> => {
       changed += await apply(registry, input.change, part);
-      await afterPart?.(from + part.length, ids.length);
-    }
+    };
+    await changeInParts(ids, changePart, afterPart);
     return { changed, unchanged: ids.length - changed };
   },
 );

@@ -4,10 +4,10 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { type ControllerInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
+import { chunksOf, type ControllerInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
 import { readFolderLock } from '@latchkey/runtime/files';
-import { UsageFailure } from '@latchkey/runtime/failure';
-import { findHeldInitialKey, otherHolderOf, resetNode, type SplitKey } from './administration.js';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { findHeldInitialKey, type InitialKey, otherHolderOf, resetNodes } from './administration.js';
 import type { Diagnosis } from './contract/diagnosis.js';
 import * as contract from './contract/nodes.js';
 import type { NodeReset, NodeResetInput } from './contract/nodes.js';
@@ -22,6 +22,7 @@ import { generateKey } from './order-creation.js';
 import { requireOrder } from './order-lookup.js';
 import { type KeyOutput, requireHolder } from './orders.js';
 import { numberFromId } from './parse-input.js';
+import { type AfterPart, NODES_PER_TRANSACTION, PartlyDone } from './parts.js';
 import { pluralize } from './pluralize.js';
 
 /** What is about to happen. */
@@ -36,8 +37,10 @@ export interface ResetPreview {
 export interface ResetContext extends Context, Approval<ResetPreview> {
   /** Reads the initial key to go back to, or the installer's half of it. */
   readonly readKey?: ((idI: number) => Promise<Secret>) | undefined;
-  /** Finds the place of the manifest, if initial keys are to be drawn. */
-  readonly openOutput?: (() => Promise<KeyOutput>) | undefined;
+  /** Finds the place of the manifest of so many nodes, if initial keys are to be drawn. */
+  readonly openOutput?: ((nodes: number) => Promise<KeyOutput>) | undefined;
+  /** Of the nodes that get an initial key that is drawn. */
+  readonly afterPart?: AfterPart | undefined;
   /** Reads device keys, if what is drawn or named is the installer's half. */
   readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
 }
@@ -97,14 +100,8 @@ function refuseSplit(idI: number, { split }: NodeRow): void {
   });
 }
 
-/** An initial key for a node, and its halves if it is split. */
-interface NewKey {
-  readonly ik: Secret;
-  readonly split?: SplitKey;
-}
-
 /** Makes the initial key of what was drawn or named. */
-function combine(idI: number, key: Secret, splitting: Splitting | undefined): NewKey {
+function combine(idI: number, key: Secret, splitting: Splitting | undefined): InitialKey {
   if (splitting === undefined) return { ik: key };
   const { deviceKeys, manufacturer } = splitting;
   const ik = deviceKeys.combine(idI, key);
@@ -115,7 +112,7 @@ function combine(idI: number, key: Secret, splitting: Splitting | undefined): Ne
 }
 
 /** The part that the installer gets. */
-function installerPart({ ik, split }: NewKey): Secret {
+function installerPart({ ik, split }: InitialKey): Secret {
   return split?.half ?? ik;
 }
 
@@ -151,13 +148,19 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
   const other = context.readKey === undefined ? undefined : await otherHolderOf(registry, ik, idI);
   const { fingerprint } = ik;
   await approve?.({ nodes: 1, key: fingerprint, also_held_by: other === undefined ? null : formatId(other) });
+  let reset = 0;
   const change = async (): Promise<undefined> => {
-    await resetNode(registry, idI, ik, key.split, (row) => {
+    await resetNodes(registry, new Map([[idI, key]]), (_, row) => {
       check?.(idI, row);
       return true;
     });
+    reset = 1;
   };
-  await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
+  try {
+    await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
+  } catch (error) {
+    throw keysLost(reset, 1, error);
+  }
   return {
     nodes: 1,
     passed_over: 0,
@@ -177,8 +180,21 @@ async function remainingObstacle({ registry, clock }: Context, idI: number): Pro
 }
 
 /**
- * Draws an initial key for each node. One after the other: a caller that is interrupted runs it
- * again, and new keys are drawn.
+ * Adds to a failure how many nodes have an initial key that no manifest has, because the output
+ * failed or a later part did.
+ */
+export function keysLost(reset: number, nodes: number, error: unknown): unknown {
+  if (reset === 0 || !(error instanceof Failure)) return error;
+  const done =
+    nodes === 1
+      ? 'the node was reset, and no manifest has its new initial key'
+      : `${reset} of ${nodes} nodes were reset, and no manifest has their new initial keys`;
+  return new PartlyDone(done, error, 'Run the command again: it generates initial keys anew.');
+}
+
+/**
+ * Draws an initial key for each node. A caller that is interrupted runs it again, and new keys are
+ * drawn.
  *
  * @param onlyInitial passes over a node that has joined since it was selected
  */
@@ -187,7 +203,7 @@ async function resetAll(
   ids: readonly number[],
   { splitting, check, onlyInitial }: ResetTerms & { readonly onlyInitial: boolean },
 ): Promise<NodeReset> {
-  const { registry, approve, openOutput } = context;
+  const { registry, approve, openOutput, afterPart } = context;
   const done = { nodes: ids.length, passed_over: 0, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
   if (ids.length === 0) return done;
   if (openOutput === undefined)
@@ -195,38 +211,46 @@ async function resetAll(
       advice: 'Name a folder for their manifest with --out, or reset them one by one.',
     });
   const lines: ManifestLine[] = [];
-  const keys: NewKey[] = [];
+  const keys = new Map<number, InitialKey>();
   try {
     for (const idI of ids) {
       const { idC, nid } = await controllerOf(registry, idI);
       const key = combine(idI, generateKey(), splitting);
-      keys.push(key);
+      keys.set(idI, key);
       lines.push({ idI, idC, controller: nid, ik: installerPart(key) });
     }
-    const output = await openOutput();
+    const output = await openOutput(lines.length);
     await approve?.({ nodes: ids.length, key: null, also_held_by: null });
     const changed: ManifestLine[] = [];
-    await output.write(lines, async () => {
-      await withProgress(context, 'resetting', lines.length, async (progress) => {
-        for (const [count, line] of lines.entries()) {
-          const { ik, split } = keys[count]!;
-          const wasReset = await resetNode(registry, line.idI, ik, split, (row) => {
-            // Its device has traded in the initial key: another one would lock it out.
-            if (onlyInitial && !row.initial) return false;
-            check?.(line.idI, row);
-            return true;
-          });
-          if (wasReset) changed.push(line);
-          progress(count + 1);
-        }
+    const isReset = (idI: number, row: NodeRow): boolean => {
+      // Its device has traded in the initial key: another one would lock it out.
+      if (onlyInitial && !row.initial) return false;
+      check?.(idI, row);
+      return true;
+    };
+    const change = async (progress: (done: number) => void): Promise<void> => {
+      let count = 0;
+      for (const part of chunksOf(lines, NODES_PER_TRANSACTION)) {
+        const reset = await resetNodes(registry, new Map(part.map(({ idI }) => [idI, keys.get(idI)!])), isReset);
+        for (const line of part) if (reset.has(line.idI)) changed.push(line);
+        count += part.length;
+        progress(count);
+        await afterPart?.(count, lines.length);
+      }
+    };
+    try {
+      await output.write(lines, async () => {
+        await withProgress(context, 'resetting', lines.length, change);
+        if (changed.length === 0)
+          throw new UsageFailure('all nodes that were to be reset joined meanwhile', { advice: 'Nothing was changed.' });
+        return changed.length === lines.length ? undefined : changed;
       });
-      if (changed.length === 0)
-        throw new UsageFailure('all nodes that were to be reset joined meanwhile', { advice: 'Nothing was changed.' });
-      return changed.length === lines.length ? undefined : changed;
-    });
+    } catch (error) {
+      throw keysLost(changed.length, lines.length, error);
+    }
     return { ...done, nodes: changed.length, passed_over: lines.length - changed.length };
   } finally {
-    for (const key of keys) {
+    for (const key of keys.values()) {
       key.ik.wipe();
       installerPart(key).wipe();
     }
@@ -243,7 +267,7 @@ async function findKey(
 ): Promise<{ readonly given: Secret; readonly output?: KeyOutput }> {
   if (readKey !== undefined) return { given: await readKey(idI) };
   if (openOutput !== undefined) {
-    const output = await openOutput();
+    const output = await openOutput(1);
     return { given: generateKey(), output };
   }
   if (readDeviceKeys !== undefined) {

@@ -29,14 +29,13 @@ import { numberFromId } from './parse-input.js';
 import { countByState, countNodes, idsOf, nodePage, type NodeQuery, queryNodes } from './node-query.js';
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
+import { changeInParts } from './parts.js';
 import { requireVisibleNodes } from './visibility.js';
 
 /** Entries of a node's life that `nodes.show` has. */
 const TIMELINE = 50;
 /** Nodes that a preview names. */
 const EXAMPLES = 20;
-/** Nodes changed in one transaction: each such part is done whole or not at all. */
-export const NODES_PER_TRANSACTION = 4_096;
 
 /** The filter as the registry is asked. */
 function queryOf({ state, order, controller, installer, ...filter }: NodeFilter): NodeQuery {
@@ -244,8 +243,9 @@ async function changeNodes(
   const selected = await selectNodes(context, select);
   await context.approve?.({ count: selected.length, examples: selected.slice(0, EXAMPLES).map(formatId) });
   let changed = 0;
-  for (let from = 0; from < selected.length; from += NODES_PER_TRANSACTION)
-    changed += await change(context.registry, selected.slice(from, from + NODES_PER_TRANSACTION));
+  await changeInParts(selected, async (part) => {
+    changed += await change(context.registry, part);
+  });
   return { changed, unchanged: selected.length - changed };
 }
 

@@ -8,6 +8,7 @@ import {
   type ExportContext,
   type ExportedLine,
   type HandoverContext,
+  keysLost,
   type KeyOutput,
   type LabelContext,
   type LabelLine,
@@ -25,6 +26,7 @@ import {
   nodesExportWithKeys,
   nodesList,
   type NodeResetInput,
+  nodesReset,
   type OrderCreateInput,
   type OrderInput,
   ordersCreate,
@@ -212,9 +214,12 @@ export async function resetNodes(
     });
   const nodes = await countOf(api, input);
   if (nodes === 0) return { nodes, passed_over: 0, drawn: true, split: false, key: null, diagnosis: null };
-  const output = await openOutput();
+  const output = await openOutput(nodes);
   await approve?.({ nodes, key: null, also_held_by: null });
-  return receiveManifest(api, 'nodes.reset', { ...input }, output);
+  return receiveManifest(api, nodesReset.name, { ...input }, output, (error, result) => {
+    const reset = nodesReset.output.safeParse(result).data?.nodes ?? 0;
+    return keysLost(reset, reset, error);
+  });
 }
 
 async function countOf(api: RouteCaller, { ids, order }: NodeResetInput): Promise<number> {

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Context, visibleOrdersOf } from '@latchkey/operations';
+import { type Context, PartlyDone, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog, readClock } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
@@ -172,9 +172,10 @@ export class Jobs {
     if (error instanceof Cancelled) return { state: this.#isClosed ? 'interrupted' : 'cancelled', problem: null };
     const known = error instanceof Problem ? error : error instanceof Failure ? Problem.ofFailure(error) : undefined;
     if (known === undefined) this.#logFailure(kind, error);
+    const [done, advice] = error instanceof PartlyDone ? [`${error.done}. `, error.advice] : ['', undefined];
     return {
       state: 'failed',
-      problem: (known ?? new Problem('unavailable', { detail: 'The log of the API says why.' })).toJSON(),
+      problem: (known ?? new Problem('unavailable', { detail: `${done}The log of the API says why.`, advice })).toJSON(),
     };
   }
 

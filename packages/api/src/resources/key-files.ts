@@ -132,7 +132,7 @@ const resetNodes = defineRoute({
     return startKeyJob(
       context,
       { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order: input.order } },
-      ({ context: jobContext, openOutput }) => call(nodesReset, { ...jobContext, openOutput }, input),
+      ({ context: jobContext, openOutput, afterPart }) => call(nodesReset, { ...jobContext, openOutput, afterPart }, input),
     );
   },
 });

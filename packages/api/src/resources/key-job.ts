@@ -29,7 +29,8 @@ export interface KeyJob {
 
 /** What hands keys to a file of a job. */
 interface KeyJobControl extends JobControl {
-  readonly openOutput: () => Promise<KeyOutput>;
+  /** Begins the job, with so many parts. */
+  readonly openOutput: (total?: number) => Promise<KeyOutput>;
   readonly handOver: CredentialContext['handOver'];
   /** Of what is neither a manifest nor a credential. Begin the job first. */
   readonly handOverText: (id: string, text: string) => Promise<void>;
@@ -57,8 +58,8 @@ export async function startKeyJob(
     };
     return work({
       ...control,
-      async openOutput() {
-        const id = await control.begin(1);
+      async openOutput(total = 1) {
+        const id = await control.begin(total);
         return {
           kind: 'encrypted manifest',
           write: (lines, beforeCommit) =>
