@@ -3,15 +3,18 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Secret } from '@latchkey/protocol';
-import { Registry } from '@latchkey/registry';
+import { InDoubt, Registry } from '@latchkey/registry';
+import { Failure } from '@latchkey/runtime/failure';
 import { PartlyDone, setDisabled } from '@latchkey/operations';
 import { AdminFixture, C1, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Principal, scopesOf } from '../src/access.js';
+import { problemFailure } from '../src/client/answer-failure.js';
+import { IdempotentRequests } from '../src/jobs/idempotency.js';
 import { Jobs, type JobControl, type JobView } from '../src/jobs/jobs.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
-import type { Problem } from '../src/problem.js';
+import { Problem } from '../src/problem.js';
 import { RegistryAccess } from '../src/registry-access.js';
 import { RegistryWalks } from '../src/registry-walks.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
@@ -186,6 +189,31 @@ describe('a request with an Idempotency-Key', () => {
     await store.close();
     const answer = await apply(api, 'x', 'change-1');
     expect([answer.status, answer.body.type]).toEqual([409, 'urn:latchkey:problem:outcome-unknown']);
+  });
+
+  it('is done when it is sent again after a failure at work, unless it may have been done', async () => {
+    const store = await RequestStore.open(await tempFolder());
+    onTestFinished(() => store.close());
+    const requests = new IdempotentRequests(store);
+    const answer = { status: 202, location: '/v1/jobs/x', body: '{}' };
+    const send = (key: string, action: () => Promise<typeof answer>): Promise<unknown> =>
+      requests.run(
+        { principal: { id: 'uid 1', scopes: new Set() }, key, parts: [], now: 1_000, registryRestoredAt: null },
+        action,
+      );
+    const away = new Failure('the database is away');
+    await expect(send('request-1', () => Promise.reject(away))).rejects.toBe(away);
+    expect(await send('request-1', () => Promise.resolve(answer))).toEqual(answer);
+    for (const error of [new InDoubt('it is not known'), new TypeError('a fault')]) {
+      await expect(send('request-2', () => Promise.reject(error))).rejects.toBe(error);
+      await expect(send('request-2', () => Promise.resolve(answer))).rejects.toMatchObject({ kind: 'outcome-unknown' });
+      await store.forgetAnswer('uid 1', 'request-2');
+    }
+  });
+
+  it('that may have been done ends a command with 1: the command was not wrong', () => {
+    const failure = problemFailure(new Problem('outcome-unknown').toJSON(), { scope: 'nodes' }, 'https://plant.example');
+    expect(failure).toMatchObject({ exitCode: 1, advice: expect.stringContaining('Look whether it was done') });
   });
 
   it('finds no room beyond the bound of its caller, and room again after a day', async () => {

@@ -69,6 +69,8 @@ export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 
   const at = (advice: string): Failure => new Failure(`${server}: ${message}`, { advice });
   if (problem.type === problemType('recipient-not-allowed'))
     return at('Name a recipient of the token with --recipient, or the file of its identity with --identity-file.');
+  if (problem.type === problemType('outcome-unknown'))
+    return at('Its answer was lost. Look whether it was done before you run the command again.');
   switch (problem.status) {
     case 401:
       return at(

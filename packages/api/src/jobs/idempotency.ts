@@ -1,6 +1,8 @@
 /** A request that is sent twice under one Idempotency-Key happens once, and is answered twice. */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { InDoubt } from '@latchkey/registry';
+import { Failure } from '@latchkey/runtime/failure';
 import type { Principal } from '../access.js';
 import { Problem } from '../problem.js';
 import type { AnswerRecord, RequestStore, StoredAnswer } from './request-store.js';
@@ -63,13 +65,20 @@ export class IdempotentRequests {
     try {
       answer = await action();
     } catch (error) {
-      // A request that was refused changed nothing. Of any other it is not known.
-      if (error instanceof Problem) await this.#store.forgetAnswer(caller, key);
+      if (changedNothing(error)) await this.#store.forgetAnswer(caller, key);
       throw error;
     }
     await this.#store.finishAnswer(caller, key, { ...record, answer });
     return answer;
   }
+}
+
+/**
+ * Each request with a key begins a job. If it was refused, or failed at work, its job did not
+ * begin: the same request may succeed. Of any other error the outcome is not known.
+ */
+function changedNothing(error: unknown): boolean {
+  return error instanceof Problem || (error instanceof Failure && !(error instanceof InDoubt));
 }
 
 function answerOf({ request, answer }: AnswerRecord, hash: Uint8Array): StoredAnswer {
