@@ -10,6 +10,7 @@ import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest } from '@latchkey/provisioning';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { exportOnTheMachine, resetOnTheMachine } from '../src/resources/key-files.js';
 import { BrowserApi, type BrowserSession, FROM_PAGE } from './browser-api.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
 
@@ -107,6 +108,17 @@ async function holds(id: string, hex: string): Promise<boolean> {
   node?.key.wipe();
   return isSame;
 }
+
+describe('keys that are too many for a file', () => {
+  it('are handed over on the machine: the manifest need not be plain there', () => {
+    expect(exportOnTheMachine(7)).toMatch(/ with --recipient .*: latchkey-auth-server order export 7 --out \.\/order-7$/);
+  });
+
+  it('are not handed over as they were if nodes are to be reset', () => {
+    expect(resetOnTheMachine(7, false)).toMatch(/: latchkey-auth-server node reset --order 7 --out \.\/reset-7$/);
+    expect(resetOnTheMachine(7, true)).toMatch(/ --out \.\/reset-7 --unsplit$/);
+  });
+});
 
 describe('a new order', () => {
   it('is handed over as a file for its recipients, which the audit log names before it leaves', async () => {

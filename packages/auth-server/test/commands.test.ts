@@ -1,7 +1,9 @@
 // Proves that each command of the administrator tells how it is used, takes no key as an argument,
 // and is wrong in words.
 
+import { ManifestNotWritten } from '@latchkey/operations';
 import { endTimeArgument, startTimeArgument } from '@latchkey/runtime/cli';
+import { type CommandLine, Failure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { auditCommand } from '../src/commands/audit.js';
@@ -13,6 +15,8 @@ import { importCommand } from '../src/commands/import.js';
 import { initCommand } from '../src/commands/init.js';
 import { masterKeyCommand } from '../src/commands/master-key.js';
 import { nodeCommand } from '../src/commands/node.js';
+import type { ManifestOutputOptions } from '../src/commands/manifest-output.js';
+import { toWriteAgain } from '../src/commands/order-create.js';
 import { orderCommand } from '../src/commands/order.js';
 import {
   checkWindow,
@@ -163,5 +167,28 @@ describe('the name of an installer', () => {
 
   it('is the end of the name of a file that is longer', () => {
     expect(installerOfFile(`/${'x'.repeat(200)}/a\nb.csv`)).toBe(`${'x'.repeat(120)}/a?b.csv`);
+  });
+});
+
+describe('advice that hands keys over again', () => {
+  const recipients = ['age1one', 'age1two'];
+
+  /** Options that the named command does not know, and its arguments. */
+  function parsed([program, name, sub, ...words]: CommandLine): unknown {
+    expect(program).toBe('latchkey-auth-server');
+    const command = commands.find(([full]) => full === `latchkey-auth-server ${name} ${sub}`)?.[1];
+    return command?.parseOptions([...words]);
+  }
+
+  it.each<[string, Partial<ManifestOutputOptions>, readonly string[]]>([
+    ['to recipients', { recipient: recipients }, ['--recipient', 'age1one', '--recipient', 'age1two']],
+    ['to a passphrase', { passphraseFile: 'words.txt' }, ['--passphrase-file', 'words.txt']],
+    ['plain', {}, []],
+  ])('leaves a manifest as it was ordered: %s', (_, readers, words) => {
+    const failed = new ManifestNotWritten(7, new Failure('cannot write for-kim/manifest.csv: no space left on the device'));
+    const { message, run } = toWriteAgain(failed, { out: 'for-kim', ...readers });
+    expect(message).toContain('no space left');
+    expect(run).toEqual([['latchkey-auth-server', 'order', 'export', '7', '--out', 'for-kim', ...words]]);
+    expect(parsed(run[0]!)).toEqual({ operands: ['7'], unknown: [] });
   });
 });

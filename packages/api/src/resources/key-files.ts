@@ -37,15 +37,27 @@ import { idsOf, type KeyJob, recipientsSchema, startKeyJob } from './key-job.js'
 /** Nodes whose keys one request hands out. */
 const MAX_NODES = 100_000;
 const MAX_IDS = 4_096;
+
 /** A manifest is in memory: one of a million nodes has 75 MB. */
-async function requireFewNodes(context: RouteContext, order: number): Promise<void> {
+async function requireFewNodes(context: RouteContext, order: number, advice: string): Promise<void> {
   const { nodes, joined } = await call(ordersShow, operationContext(context), { order });
   if (nodes - joined <= MAX_NODES) return;
   throw new Problem('refused', {
     detail: `${nodes - joined} nodes of order ${order} have not joined, and a file has ${MAX_NODES} at most.`,
-    advice: 'Hand them over on the machine:',
-    run: [`latchkey-auth-server order export ${order} --out ./order-${order}`],
+    advice,
   });
+}
+
+/**
+ * The command stands in the advice: in `run` it would get the options that name this API. The
+ * recipient of the request may be one that a command made for that request only.
+ */
+export function exportOnTheMachine(order: number): string {
+  return `Hand them over on the machine of the registry, with --recipient if the manifest is to be encrypted: latchkey-auth-server order export ${order} --out ./order-${order}`;
+}
+
+export function resetOnTheMachine(order: number, unsplit: boolean): string {
+  return `Reset them on the machine of the registry: latchkey-auth-server node reset --order ${order} --out ./reset-${order}${unsplit ? ' --unsplit' : ''}`;
 }
 
 const createOrder = defineRoute({
@@ -101,7 +113,7 @@ const exportOrder = defineRoute({
   output: jobSchema,
   isIdempotent: () => true,
   async run(context, { recipients, order }) {
-    await requireFewNodes(context, order);
+    await requireFewNodes(context, order, exportOnTheMachine(order));
     return startKeyJob(
       context,
       { kind: ordersExport.name, recipients, file: { name: `order-${order}.csv.age`, order } },
@@ -128,10 +140,11 @@ const resetNodes = defineRoute({
   output: jobSchema,
   isIdempotent: () => true,
   async run(context, { recipients, ...input }) {
-    if (input.order !== undefined) await requireFewNodes(context, input.order);
+    const { order, unsplit } = input;
+    if (order !== undefined) await requireFewNodes(context, order, resetOnTheMachine(order, unsplit));
     return startKeyJob(
       context,
-      { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order: input.order } },
+      { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order } },
       ({ context: jobContext, openOutput, afterPart }) => call(nodesReset, { ...jobContext, openOutput, afterPart }, input),
     );
   },

@@ -13,7 +13,7 @@ import {
 import type { BeforeCommit, KeyOutput } from '@latchkey/operations';
 import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchkey/runtime/files';
 import { readSecretInput } from '@latchkey/runtime/cli';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, Option } from 'commander';
 
 export interface ManifestOutputOptions {
@@ -36,6 +36,16 @@ export function manifestOutputOptions(command: Command): Command {
         'encrypt the manifest to a passphrase; - reads standard input, unseen where it is typed',
       ).conflicts('recipient'),
     );
+}
+
+/** These options as words of a command in advice: the same readers get its manifest. */
+export function manifestOutputWords({ out, recipient = [], passphraseFile }: ManifestOutputOptions): CommandLine {
+  return [
+    '--out',
+    out,
+    ...recipient.flatMap((one) => ['--recipient', one]),
+    ...(passphraseFile === undefined ? [] : ['--passphrase-file', passphraseFile]),
+  ];
 }
 
 /** A place for a manifest that is free, and who may read what is put there. */

@@ -11,7 +11,7 @@ import {
   MAX_ORDER_NODES,
   type OrderCreateInput,
 } from '@latchkey/operations/contract';
-import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions } from './manifest-output.js';
+import { ManifestOutput, type ManifestOutputOptions, manifestOutputOptions, manifestOutputWords } from './manifest-output.js';
 import {
   checkWindow,
   describeWindow,
@@ -132,7 +132,7 @@ async function create(options: CreateOptions): Promise<void> {
       },
     );
   }).catch((error: unknown) => {
-    throw error instanceof ManifestNotWritten ? toWriteAgain(error, options.out) : error;
+    throw error instanceof ManifestNotWritten ? toWriteAgain(error, options) : error;
   });
   if (options.json === true) return printJson({ ...created, manifest: output?.path });
   const window = describeWindow(options);
@@ -143,10 +143,10 @@ async function create(options: CreateOptions): Promise<void> {
 }
 
 /** The order is there, and the last step of its manifest failed. */
-function toWriteAgain({ order, message, cause }: ManifestNotWritten, out: string): Failure {
+export function toWriteAgain({ order, message, cause }: ManifestNotWritten, options: ManifestOutputOptions): Failure {
   return new Failure(message, {
     advice: `Order ${order} is in the registry. Write its manifest again:`,
-    run: [['latchkey-auth-server', 'order', 'export', String(order), '--out', out]],
+    run: [['latchkey-auth-server', 'order', 'export', String(order), ...manifestOutputWords(options)]],
     cause,
   });
 }
