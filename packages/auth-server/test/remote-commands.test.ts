@@ -395,7 +395,17 @@ describe('a context', () => {
     expect(await anywhere('order list')).toMatchObject({ exitCode: 2, message: 'no registry is named' });
     expect((await anywhere(`context add plant --server ${server()}`)).stdout).toBe(`Context plant is in ${path}, and in use\n`);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await writeFile(join(folder, 'token'), `lk_${'a'.repeat(52)}\n`, { mode: 0o600 });
     await anywhere('context add other --server unix:/nowhere.sock --token-file DIR/token');
+    // Checked at once: a context that cannot work is of no use.
+    expect(await anywhere('context add wrong --server https://plant.example --token-file DIR/none.token')).toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('none.token, is not there') as string,
+    });
+    expect(await anywhere('context add wrong --server https://plant.example --ca-file DIR/token')).toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('expected a certificate in PEM') as string,
+    });
     const none = { ca_file: null, pin: null, identity_file: null };
     expect(JSON.parse((await anywhere('context list --json')).stdout)).toEqual([
       { name: 'plant', in_use: true, server: server(), token_file: null, ...none },
@@ -470,7 +480,7 @@ describe('a context', () => {
       for (const option of ['--server', '--context'])
         expect(await anywhere(`${name} ${option} x`)).toMatchObject({
           exitCode: 2,
-          message: `\`${name.split(' ').at(-1)}\` works on the registry of this machine, and does not go over the API`,
+          message: `\`${name}\` works on the registry of this machine, and does not go over the API`,
         });
     },
   );

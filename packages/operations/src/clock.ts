@@ -34,7 +34,7 @@ export const clockRelease: Operation<object, ClockRelease, ReleaseContext> = imp
     const view = await viewHistory(context, history);
     const { holdoff_until: holdoff } = view;
     if (view.blocked_ranges.length === 0) {
-      const nothing = holdoff === null ? 'nothing is refused for the clock' : 'there is nothing to release but to wait';
+      const nothing = holdoff === null ? 'no times are blocked' : 'there is nothing to release but to wait';
       throw new UsageFailure(nothing, { advice: holdoff === null ? 'Nothing was changed.' : `${describeHoldoff(holdoff)}.` });
     }
     await context.approve?.(view);

@@ -75,6 +75,7 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
     'the file would become larger than this process may make one',
     'Raise its limit: LimitFSIZE= of systemd, ulimit -f of a shell.',
   ],
+  ECONNREFUSED: ['nothing listens there', 'Start it, or check the address.'],
   EADDRINUSE: ['another process listens there', 'Stop it, or choose another address.'],
   EADDRNOTAVAIL: ['this machine does not have that address', 'Choose one of its addresses.'],
   ENETUNREACH: ['no route leads there', 'Check the address and this machine’s network.'],

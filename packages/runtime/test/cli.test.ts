@@ -168,6 +168,12 @@ Do that:
     ]);
   });
 
+  it('says what an identity looks like', async () => {
+    expect((await run(`throw new Failure('expected AGE-SECRET-KEY-1... as age-keygen writes it')`)).stderr).toContain(
+      'expected AGE-SECRET-KEY-1... as age-keygen writes it',
+    );
+  });
+
   it.each(['AGE-SECRET-KEY-1', 'age-secret-key-1', 'AGE-SECRET-KEY-PQ-1'])(
     'given an identity, %s..., does not repeat it',
     async (prefix) => {

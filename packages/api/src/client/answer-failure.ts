@@ -74,7 +74,7 @@ export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 
   switch (problem.status) {
     case 401:
       return at(
-        'Is it the token of this server, and has it expired? On the machine of the registry: latchkey-auth-server token list',
+        'The token is of another server, has expired, was revoked, or may not be used from this address: the log of the API says which.',
       );
     case 403:
       return at(problem.advice ?? `The operation needs the scope \`${scope}\`. Ask an administrator for it.`);

@@ -33,7 +33,7 @@ async function show({ json, ...options }: RegistryOptions & { readonly json?: tr
   const { holdoff_until: holdoff, blocked_ranges: ranges, controllers_with_old_keys: controllers } = view;
   if (holdoff !== null) process.stdout.write(`${describeHoldoff(holdoff)}\n`);
   else if (ranges.length === 0)
-    process.stdout.write('Keys are committed whatever the time: the clock is past all that it has shown\n');
+    process.stdout.write('No times are blocked: keys are committed now\n');
   if (ranges.length > 0)
     process.stdout.write(
       `${formatTable(

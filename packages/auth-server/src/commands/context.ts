@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import { withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
+import { readSecretFile } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
 import { contextNamed, type Contexts, contextsPath, readContexts, writeContexts } from './contexts-file.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { caFileOption, identityFileOption, pinOption, serverOption, tokenFileOption } from './place-options.js';
+import { caFileOption, identityFileOption, pinOption, readAuthorities, serverOption, tokenFileOption } from './place-options.js';
 
 const ADD =
   'latchkey-auth-server context add plant --server https://plant.example:8443 --token-file plant.token --ca-file plant-ca.pem';
@@ -47,6 +48,10 @@ async function add(name: string, { server, tokenFile, caFile, pin, identityFile 
       advice: 'Nothing was changed. Choose another name, or remove it first:',
       run: [['latchkey-auth-server', 'context', 'remove', name]],
     });
+  // A context that cannot work is of no use, and what is wrong with it shows here best.
+  if (tokenFile !== undefined) await readSecretFile(tokenFile, '--token-file');
+  if (caFile !== undefined) await readAuthorities(caFile);
+  if (identityFile !== undefined) await readSecretFile(identityFile, '--identity-file');
   const context = {
     server,
     token_file: tokenFile === undefined ? undefined : resolve(tokenFile),

@@ -110,7 +110,7 @@ function rotateCommand(): Command {
   return withExamples(
     command,
     'latchkey-auth-server controller rotate 00000001 --data ./data --out controller-1-new.json',
-    '# then put the file in the place of the old credential, and: kill -HUP the controller',
+    '# then put the file in the place of the old credential, and: systemctl restart latchkey-controller',
   );
 }
 

@@ -70,7 +70,9 @@ async function dismiss(ids: readonly number[], options: RegistryOptions & { read
   await withOperations(options, async (context) => {
     const result = await call(waitingDismiss, context, { ids: ids.map(formatId) });
     if (options.json === true) return printJson(result);
-    process.stdout.write(`Dismissed ${pluralize(result.dismissed, 'ID')}\n`);
+    const others = ids.length - result.dismissed;
+    const missing = others === 0 ? '' : `; ${others} ${others === 1 ? 'was' : 'were'} not on the list`;
+    process.stdout.write(`Dismissed ${pluralize(result.dismissed, 'ID')}${missing}\n`);
     return undefined;
   });
 }

@@ -202,8 +202,11 @@ async function why(idI: number | undefined, { all, ...options }: WhyOptions, cal
 }
 
 function fingerprintArgument(text: string): string {
-  if (!/^[0-9a-f]{4}$/i.test(text)) throw new InvalidArgumentError('expected a fingerprint of 4 hex digits, e.g. 1b21');
-  return text.toLowerCase();
+  // Alone, or as the device shows it.
+  const [, alone, shown] = /^(?:([0-9a-f]{4})|\[secret ([0-9a-f]{4})\])$/i.exec(text) ?? [];
+  const fingerprint = alone ?? shown;
+  if (fingerprint === undefined) throw new InvalidArgumentError('expected a fingerprint of 4 hex digits, e.g. 1b21');
+  return fingerprint.toLowerCase();
 }
 
 /** Steps as JSON has them, with the commands as they are to be typed here. */

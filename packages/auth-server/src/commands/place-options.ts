@@ -229,10 +229,17 @@ async function openPlace({
     throw new UsageFailure(`the token for ${server} is missing`, {
       advice: 'Name its file with --token-file. On the machine of the registry: latchkey-auth-server token create --help',
     });
-  const ca = caFile === undefined ? undefined : await readPlainFile(caFile);
+  const ca = caFile === undefined ? undefined : await readAuthorities(caFile);
   const keyPair =
     identityFile === undefined
       ? undefined
       : await parseKeyPair(await readSecretFile(identityFile, '--identity-file'), identityFile);
   return { name, connection: { target, token, ca, pin, keyPair } };
+}
+
+/** @throws UsageFailure where it has no certificate */
+export async function readAuthorities(path: string): Promise<string> {
+  const text = await readPlainFile(path);
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
+  throw new UsageFailure(`${path}: expected a certificate in PEM`, { advice: 'It begins with -----BEGIN CERTIFICATE-----.' });
 }

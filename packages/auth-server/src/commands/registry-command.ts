@@ -52,10 +52,17 @@ function localOptions(command: Command, data: Option, config: Option): Command {
   return masterKeyOptions(command);
 }
 
+/** The words that call a command, without the program's name. */
+function pathOf(command: Command): string {
+  const words: string[] = [];
+  for (let one = command; one.parent !== null; one = one.parent) words.unshift(one.name());
+  return words.join(' ');
+}
+
 /** An unknown option would not say why. */
 function refusedOption(command: Command, flags: string, why: string | undefined): Option {
   return new Option(flags).hideHelp().argParser(() => {
-    throw new UsageFailure(`\`${command.name()}\` works on the registry of this machine, and does not go over the API`, {
+    throw new UsageFailure(`\`${pathOf(command)}\` works on the registry of this machine, and does not go over the API`, {
       advice: `${why === undefined ? '' : `${why} `}Nothing was changed. Run it on the machine of the registry, with --data.`,
     });
   });

@@ -36,7 +36,7 @@ export function runCommand(): Command {
     command,
     'latchkey-auth-server run --data /var/lib/latchkey/auth-server',
     'latchkey-auth-server run --data ./data --listen 192.0.2.7:5693 --log-level debug',
-    'latchkey-auth-server run --data postgres://latchkey@db1,db2,db3/latchkey?password_file=/etc/latchkey/db&ca=/etc/latchkey/db-ca.pem --local-data ./data',
+    "latchkey-auth-server run --data 'postgres://latchkey@db1,db2,db3/latchkey?password_file=/etc/latchkey/db&ca=/etc/latchkey/db-ca.pem' --local-data ./data",
   );
 }
 

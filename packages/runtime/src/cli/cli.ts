@@ -118,7 +118,7 @@ export function commandToRun(words: CommandLine, called: Command | undefined): s
 
 /** A key that was given where a name belongs is not repeated. */
 function redactKeys(text: string): string {
-  return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-\S+|lk_[a-z2-7]{32,}/gi, '[withheld: it looks like a key]');
+  return text.replace(/[0-9a-f]{32,}|AGE-SECRET-KEY-(?!1\.\.\.)\S+|lk_[a-z2-7]{32,}/gi, '[withheld: it looks like a key]');
 }
 
 /** An ID argument: 8 hex digits. */

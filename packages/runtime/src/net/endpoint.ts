@@ -10,6 +10,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
+const MAX_PORT = 65_535;
 /** Octets of an interface's name: IFNAMSIZ of Linux, less the one that ends it. */
 const MAX_INTERFACE_NAME = 15;
 /** fe80::/10: an address that means nothing without the link it is on (RFC 4007). */
@@ -26,7 +27,7 @@ function parseHostAndPort(text: string): Endpoint | undefined {
     text,
   );
   const { v6, zone, name, port } = match?.groups ?? {};
-  if (Number(port) > 65_535) return undefined;
+  if (Number(port) > MAX_PORT) return undefined;
   if (v6 !== undefined) {
     if (isIP(v6) !== 6 || !isZone(zone)) return undefined;
     return { host: zone === undefined ? v6 : `${v6}%${zone}`, port: Number(port) };
@@ -66,12 +67,17 @@ const UNSPECIFIED = /^(?:[0:]*:ffff:)?[0:.]+(?:%.*)?$/i;
 /** What was expected of a text that is no HOST:PORT, or none of a peer. */
 export function explainPeerSyntax(text: string): string {
   const unspecified = UNSPECIFIED.test(parseEndpoint(text)?.host ?? '');
-  return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : zoneHint(text)}`;
+  return `expected HOST:PORT, e.g. 192.0.2.7:5683 or [2001:db8::7]:5683${unspecified ? '; 0.0.0.0 and [::] are for listening alone' : `${portHint(text)}${zoneHint(text)}`}`;
 }
 
 /** What was expected of a text that is no HOST:PORT to listen on. */
 export function describeListen(text: string): string {
-  return `expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683${zoneHint(text)}`;
+  return `expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683${portHint(text)}${zoneHint(text)}`;
+}
+
+function portHint(text: string): string {
+  const [, port = ''] = /:(\d+)$/.exec(text) ?? [];
+  return Number(port) > MAX_PORT ? `; a port is ${MAX_PORT} at most, not ${port}` : '';
 }
 
 function zoneHint(text: string): string {

@@ -205,7 +205,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('the clock command (needs gcc)', () => {
     const { network } = environment;
     const clock = (...args: readonly string[]): Promise<CommandResult> =>
       network.try('auth-server', ['clock', ...args, '--data', network.registry]);
-    const nothing = 'nothing is refused for the clock';
+    const nothing = 'no times are blocked';
     expect(await clock('release', '--yes')).toMatchObject({ code: 2, stderr: expect.stringContaining(nothing) as string });
 
     const server = environment.startAuthServer(faults.environment);
