@@ -1,7 +1,11 @@
-/** The whole command line. What its commands are made of is not loaded to say the version. */
+/**
+ * The command that is called, without the others: loading them took longer than most commands. What
+ * lists or suggests commands has all of them.
+ */
 
-import { program, withExamples } from '@latchkey/runtime/cli';
+import { addAdviceTargets, program, withExamples } from '@latchkey/runtime/cli';
 import type { Command } from 'commander';
+import { ADVICE_TARGETS } from './advice-targets.js';
 
 const NAME = 'latchkey-auth-server';
 
@@ -66,7 +70,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     withExamples((await import('./commands/master-key.js')).masterKeyCommand(), `${NAME} master-key rotate --data ./data`),
 };
 
-/** `commandName`: that is called. */
+/** `commandName`: that is called. Without it, or with one that does not exist, all are made. */
 export async function authServerProgram(commandName?: string): Promise<Command> {
   const root = program(
     NAME,
@@ -75,8 +79,10 @@ export async function authServerProgram(commandName?: string): Promise<Command> 
   );
   // The version needs none of them.
   if (commandName === '--version' || commandName === '-V') return root;
-  // Advice names other commands, with the options that these take: it has to know them.
-  for (const make of Object.values(COMMANDS)) root.addCommand(await make());
+  const called = commandName !== undefined && Object.hasOwn(COMMANDS, commandName) ? COMMANDS[commandName] : undefined;
+  for (const make of called === undefined ? Object.values(COMMANDS) : [called]) root.addCommand(await make());
+  // Advice names other commands, with the options that these take.
+  addAdviceTargets(root, ADVICE_TARGETS);
   return withExamples(
     root,
     `${NAME} init --data ./data`,

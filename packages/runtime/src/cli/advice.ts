@@ -71,17 +71,50 @@ export function markLocal(command: Command): void {
   local.add(command);
 }
 
+/** What advice has to know of a command that it names. */
+export interface AdviceTarget {
+  /** It never works on a registry elsewhere. */
+  readonly isLocal: boolean;
+  /** Options that say where it works, as `--data`. */
+  readonly placeOptions: readonly string[];
+}
+
+/** Commands by their words without the program's name: `node list`. */
+export type AdviceTargets = ReadonlyMap<string, AdviceTarget>;
+
+const targetsOfOthers = new WeakMap<Command, AdviceTargets>();
+
+/** Has advice know commands of the program that were not made. */
+export function addAdviceTargets(root: Command, targets: AdviceTargets): void {
+  targetsOfOthers.set(root, targets);
+}
+
+/** Returns what advice has to know of each command of a program that was made. */
+export function adviceTargets(root: Command): AdviceTargets {
+  const targets = new Map<string, AdviceTarget>();
+  const add = (commands: readonly Command[], path: string): void => {
+    for (const command of commands) {
+      targets.set(path + command.name(), describeTarget(command));
+      add(command.commands, `${path}${command.name()} `);
+    }
+  };
+  add(root.commands, '');
+  return targets;
+}
+
+function describeTarget(command: Command): AdviceTarget {
+  const options = command.options.filter((option) => placeOptions.has(option));
+  return { isLocal: local.has(command), placeOptions: options.flatMap(({ long }) => long ?? []) };
+}
+
 /** Tells whether a command line that `called` prints works on another machine only. */
 export function isOutOfReach(words: CommandLine, called: Command): boolean {
   if (!elsewhere.has(called)) return false;
-  return splitAtPipes(words).some((command) => {
-    const target = findCommand(command, called);
-    return target !== undefined && local.has(target);
-  });
+  return splitAtPipes(words).some((command) => findTarget(command, called)?.isLocal === true);
 }
 
-/** Returns the command of the program of `called` that a command line names. */
-function findCommand([program, ...words]: CommandLine, called: Command): Command | undefined {
+/** Returns what a command line names, if it is a command of the program of `called`. */
+function findTarget([program, ...words]: CommandLine, called: Command): AdviceTarget | undefined {
   const root = rootOf(called);
   if (program !== root.name()) return undefined;
   let found = root;
@@ -90,7 +123,12 @@ function findCommand([program, ...words]: CommandLine, called: Command): Command
     if (next === undefined) break;
     found = next;
   }
-  return found === root ? undefined : found;
+  return found === root ? findOther(words, targetsOfOthers.get(root)) : describeTarget(found);
+}
+
+function findOther(words: CommandLine, targets: AdviceTargets | undefined): AdviceTarget | undefined {
+  if (words.length === 0) return undefined;
+  return targets?.get(words.join(' ')) ?? findOther(words.slice(0, -1), targets);
 }
 
 /**
@@ -108,11 +146,11 @@ export function withPlaceOptions(words: CommandLine, called: Command): CommandLi
     if (all.length > 0) all.push(PIPE);
     all.push(...command);
     if (command[0] !== program || command.includes('--help')) continue;
-    const target = findCommand(command, called);
+    const target = findTarget(command, called);
     for (const option of given) {
       const { long } = option;
-      if (target !== undefined && !target.options.some((one) => one.long === long && placeOptions.has(one))) continue;
-      if (long !== undefined && !command.includes(long)) all.push(long, String(called.getOptionValue(option.attributeName())));
+      if (long === undefined || target?.placeOptions.includes(long) === false) continue;
+      if (!command.includes(long)) all.push(long, String(called.getOptionValue(option.attributeName())));
     }
   }
   return all;

@@ -1,7 +1,11 @@
 /** Command lines: options, tables, prompts for secrets, exit codes. */
 
 export {
+  addAdviceTargets,
   adviceInOneLine,
+  type AdviceTarget,
+  type AdviceTargets,
+  adviceTargets,
   decryptInto,
   formatCommandLine,
   markElsewhere,
