@@ -1,7 +1,7 @@
 /**
- * Everything that is left to chance in a world comes from its seed through here. Each use has a
- * stream of its own (a process's draws, the fate of one datagram), so that taking one fault away
- * leaves the draws of all else as they were.
+ * Everything that is left to chance in a simulated world comes from its seed through here, and what
+ * the soak draws. In a world each use has a stream of its own (a process's draws, the fate of one
+ * datagram), so that taking one fault away leaves the draws of all else as they were.
  */
 
 /** A 32-bit number for a text (FNV-1a). */

@@ -6,8 +6,8 @@
 import { listenOption, main, peerArgument, program, withExamples } from '@latchkey/runtime/cli';
 import type { Endpoint } from '@latchkey/runtime/net';
 import { UsageFailure } from '@latchkey/runtime/failure';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { InvalidArgumentError } from 'commander';
-import { SeededRandom } from './soak/seeded-random.js';
 import { type FaultProbabilities, FaultyNetwork } from './soak/faulty-network.js';
 
 /** Between lines that tell what happened, in ms. */
@@ -24,7 +24,7 @@ async function run({ listen = [{ host: '0.0.0.0', port: 5683 }], to, ...faults }
   const stopping = new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
-  const link = await FaultyNetwork.open(at, to, faults, new SeededRandom(Date.now()));
+  const link = await FaultyNetwork.open(at, to, faults, new SeededRandom(Date.now(), 'lossy link'));
   log('carrying');
   const timer = setInterval(() => log('carried', link.counts), REPORT_INTERVAL_MS);
   await stopping;

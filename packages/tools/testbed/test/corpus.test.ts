@@ -5,10 +5,10 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../src/process.js';
 import { CORPUS, type Malformation } from '../src/soak/corpus.js';
-import { SeededRandom } from '../src/soak/seeded-random.js';
 import { mutant } from '../src/soak/mutator.js';
 import { endpointOf, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 import type { Endpoint } from './reference-peer.js';
@@ -67,7 +67,7 @@ describe.each(Object.entries(daemons))('the %s', (_, address) => {
 
   it('answers mutants no more', async () => {
     const seed = Date.now() % 2 ** 31;
-    const draw = new SeededRandom(seed);
+    const draw = new SeededRandom(seed, 'mutants');
     for (let i = 0; i < 1_000; i++) {
       const octets = mutant(draw);
       expectSmall({ name: `seed ${seed}: ${octets.toString('hex')}`, octets }, await answerTo(octets, endpointOf(address())));
@@ -83,7 +83,7 @@ it('under load the controller answers M1 with little, too', { timeout: 240_000 }
   await once(child.stdout, 'data');
   const answers: number[] = [];
   for (let i = 0; i < 50; i++) {
-    const octets = Buffer.concat([Buffer.from('420212340000b16bff11', 'hex'), new SeededRandom(i).octets(20)]);
+    const octets = Buffer.concat([Buffer.from('420212340000b16bff11', 'hex'), new SeededRandom(i, 'M1').octets(20)]);
     const socket = createSocket('udp4').bind(0, `127.9.0.${i + 1}`);
     await once(socket, 'listening');
     const answer = once(socket, 'message', { signal: AbortSignal.timeout(answers.length > 0 ? 500 : 5_000) }).catch(

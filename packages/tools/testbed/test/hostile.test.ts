@@ -5,6 +5,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../src/process.js';
 import { endpointOf, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
@@ -26,17 +27,6 @@ const targets = (): readonly [string, DaemonProcess][] => [
   [running.controllerAddress, running.controller],
   [running.serverAddress, running.authServer],
 ];
-
-/** Deterministic octets: a failure can be played again. */
-function* randomWords(seed: number): Generator<number, never> {
-  let state = seed;
-  for (;;) {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    yield (mixed ^ (mixed >>> 14)) >>> 0;
-  }
-}
 
 /**
  * Sends in bursts that the receive buffer holds, each followed by a ping that is answered when the
@@ -103,8 +93,8 @@ for port in map(int, sys.argv[1:]):
 
   it('goes on serving after 100,000 random datagrams to each, of noise and of mangled requests', async () => {
     const seed = Date.now();
-    const draw = randomWords(seed);
-    const number = (below: number): number => draw.next().value % below;
+    const random = new SeededRandom(seed, 'noise');
+    const number = (below: number): number => random.below(below);
     function* datagrams(): Generator<Buffer> {
       for (let i = 0; i < 100_000; i++) {
         const noise = Buffer.from(Array.from({ length: 1 + number(64) }, () => number(256)));

@@ -6,13 +6,13 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { PostgresCluster } from '../postgres-cluster.js';
 import type { PostgresServer } from '../postgres-server.js';
 import type { DaemonProcess, LogLine } from '../process.js';
 import type { Campaign, CampaignResult, Scale } from './campaign.js';
 import { CONTROLLER, findKeyMismatches, joinOnceMore, SoakEnvironment, type SoakNode } from './environment.js';
 import { CutOff, Firewall } from './firewall.js';
-import { SeededRandom } from './seeded-random.js';
 
 interface FailoverSize {
   readonly failovers: number;
@@ -175,7 +175,7 @@ class FailoverCampaign {
 export const failovers: Campaign = async ({ scale, seed, report }) => {
   if (!PostgresCluster.AVAILABLE) return { counts: { 'not run': 'it takes PostgreSQL' }, failures: [] };
   const size = SIZES[scale];
-  const random = new SeededRandom(seed);
+  const random = new SeededRandom(seed, 'failovers');
   const cluster = await PostgresCluster.start(3);
   let environment: SoakEnvironment | undefined;
   try {

@@ -7,7 +7,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Endpoint } from '@latchkey/runtime/net';
-import type { SeededRandom } from './seeded-random.js';
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 
 /** The chance of each fault for a datagram, one way. */
 export interface FaultProbabilities {
@@ -120,7 +120,7 @@ export class FaultyNetwork {
   }
 
   #isTriggered(fault: Fault): boolean {
-    const happens = this.#random.withProbability(this.#faults[fault]);
+    const happens = this.#random.uniform() < this.#faults[fault];
     if (happens) this.counts[fault] += 1;
     return happens;
   }

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Endpoint } from '@latchkey/runtime/net';
 import { OPTION, parseDatagram } from '@latchkey/coap';
-import type { SeededRandom } from './seeded-random.js';
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { mutant } from './mutator.js';
 
 /** Beside one request, before what answers it. */

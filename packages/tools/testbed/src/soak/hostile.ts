@@ -8,8 +8,8 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Endpoint } from '@latchkey/runtime/net';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Campaign, Scale } from './campaign.js';
-import { SeededRandom } from './seeded-random.js';
 import { endpointOf, SoakEnvironment } from './environment.js';
 import { HostileController } from './hostile-controller.js';
 import { mutant } from './mutator.js';
@@ -58,7 +58,7 @@ const NODES = 2;
 
 export const hostile: Campaign = async ({ scale, seed, report, passThrough = false }) => {
   const size = SIZES[scale];
-  const random = new SeededRandom(seed);
+  const random = new SeededRandom(seed, 'hostile datagrams');
   const environment = await SoakEnvironment.create({ passThrough });
   try {
     const nodes = await environment.install({ count: NODES + 1 });

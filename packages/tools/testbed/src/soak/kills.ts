@@ -5,9 +5,9 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { DaemonProcess } from '../process.js';
 import type { Campaign, Scale } from './campaign.js';
-import { SeededRandom } from './seeded-random.js';
 import { findKeyMismatches, joinOnceMore, SoakEnvironment, nodeOnDisk, type SoakNode } from './environment.js';
 
 interface KillSize {
@@ -119,7 +119,7 @@ class KillCampaign {
 
 export const kills: Campaign = async ({ scale, seed, report, passThrough = false }) => {
   const size = SIZES[scale];
-  const random = new SeededRandom(seed);
+  const random = new SeededRandom(seed, 'kills');
   const environment = await SoakEnvironment.create({ passThrough });
   try {
     const nodes = await environment.install({ count: size.agents + size.fleets * size.nodesPerFleet, lifetime: LIFETIME });

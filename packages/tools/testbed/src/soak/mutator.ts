@@ -3,8 +3,8 @@
  * noise.
  */
 
+import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { CORPUS } from './corpus.js';
-import type { SeededRandom } from './seeded-random.js';
 
 /** What a daemon looks at is at most 512 octets; larger ones come whole from the corpus. */
 const MAX_MUTANT_LENGTH = 600;
@@ -12,9 +12,9 @@ const MAX_NOISE_LENGTH = 64;
 const MESSAGE_ID_OFFSET = 2;
 
 export function mutant(random: SeededRandom): Buffer {
-  if (random.withProbability(0.1)) return random.octets(random.below(MAX_NOISE_LENGTH));
+  if (random.uniform() < 0.1) return Buffer.from(random.octets(random.below(MAX_NOISE_LENGTH)));
   const { octets } = random.pick(CORPUS);
-  if (octets.length > MAX_MUTANT_LENGTH || random.withProbability(0.2)) return octets;
+  if (octets.length > MAX_MUTANT_LENGTH || random.uniform() < 0.2) return octets;
   const mutated = mutate(octets, random);
   // Else most would be copies of one another.
   if (mutated.length >= MESSAGE_ID_OFFSET + 2) mutated.writeUInt16BE(random.below(2 ** 16), MESSAGE_ID_OFFSET);

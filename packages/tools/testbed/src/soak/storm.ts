@@ -12,9 +12,9 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { BACKOFF } from '@latchkey/protocol';
+import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { DaemonProcess } from '../process.js';
 import type { Campaign, CampaignResult, Scale } from './campaign.js';
-import { SeededRandom } from './seeded-random.js';
 import { type FaultProbabilities, FaultyNetwork } from './faulty-network.js';
 import { findKeyMismatches, endpointOf, SoakEnvironment } from './environment.js';
 
@@ -50,7 +50,7 @@ export const storm: Campaign = async ({ scale, seed, report, passThrough = false
   const environment = await SoakEnvironment.create({ through: true, passThrough });
   const faults: FaultProbabilities = { lost: fault, delayed: fault, doubled: fault, reordered: fault, corrupted: fault };
   const [front, back] = [endpointOf(environment.nodeFacingAddress), endpointOf(environment.controllerAddress)];
-  const network = await FaultyNetwork.open(front, back, faults, new SeededRandom(seed));
+  const network = await FaultyNetwork.open(front, back, faults, new SeededRandom(seed, 'storm'));
   try {
     const nodes = await environment.install({ count });
     await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
