@@ -15,6 +15,7 @@ import {
   sealAnswer,
   Secret,
 } from '@latchkey/protocol';
+import { randomOctets } from '@latchkey/runtime/daemon';
 import { encodeNid } from '@latchkey/runtime/net';
 
 export type Side = 'node' | 'controller' | 'auth-server';
@@ -26,7 +27,11 @@ const ID_I = 7;
 const SOURCE = { address: '192.0.2.9', prefix: '192.0.2.9', nid: encodeNid('192.0.2.9', 5683), addressValidated: true };
 const RECORD = { idI: ID_I, controller: 1, disabled: false, initial: true, lifetime: 0, grace: 0, committed: undefined };
 
-/** The auth-server's part is without what its store takes: its keys are wrapped there. */
+/**
+ * The auth-server's part is without what its store takes: its keys are wrapped there. Controller
+ * and auth-server draw from a pool, as the daemons do: a call of the system for each draw would be
+ * counted as the protocol's own time.
+ */
 export class InProcessJoin {
   readonly #runAs: RunAs;
   readonly #skCs: Secret = Secret.from(randomBytes(16));
@@ -36,7 +41,13 @@ export class InProcessJoin {
   constructor(runAs: RunAs) {
     this.#runAs = runAs;
     const bounds = { total: 8, perSource: 8 };
-    this.#respondent = new Respondent({ idC: 1, skCs: this.#skCs, bounds, randomBytes, nextTid: () => (this.#tid += 1n) });
+    this.#respondent = new Respondent({
+      idC: 1,
+      skCs: this.#skCs,
+      bounds,
+      randomBytes: randomOctets,
+      nextTid: () => (this.#tid += 1n),
+    });
   }
 
   /** Plays a join, from an initial key. */
@@ -72,6 +83,6 @@ export class InProcessJoin {
     if (opened === undefined) throw new Error('the auth-server cannot open it');
     const decision = decide(opened, { ...RECORD, key }, wall);
     const final = decision.kind === 'commit' ? ({ kind: 'answer', with: 'M8', lifetime: 0 } as const) : decision;
-    return sealAnswer(request, opened, final, randomBytes(13), this.#skCs);
+    return sealAnswer(request, opened, final, randomOctets(13), this.#skCs);
   }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { ratioMetric, withinLimits } from '../src/ratio.js';
 import { ratios, summarise } from '../src/statistics.js';
-import { interleave, quantity } from '../src/interleave.js';
+import { describeProgress, interleave, quantity } from '../src/interleave.js';
 
 describe('a summary', () => {
   it('is the middle one of an odd number of samples, with the lowest and the highest', () => {
@@ -58,5 +58,13 @@ describe('rounds', () => {
       [0, 1, 2],
       [0, 1, 2],
     ]);
+  });
+
+  it('are told before each begins, with the time that the others will take', async () => {
+    const told: string[] = [];
+    await interleave(2, { a: () => ({ x: 0 }) }, (progress) => told.push(progress));
+    expect(told).toEqual(['round 1 of 2', expect.stringMatching(/^round 2 of 2, \d+ s to go/)]);
+    expect(describeProgress(1, 4, 10_000)).toMatch(/^round 2 of 4, 30 s to go/);
+    expect(describeProgress(3, 4, 30_500)).toMatch(/^round 4 of 4, 11 s to go/);
   });
 });

@@ -57,13 +57,13 @@ export async function commandsSuite({ rounds, depth, report }: SuiteRun): Promis
     };
     // What a first run leaves for the next ones is there then.
     for (const words of Object.values(commands)) await cpuMsOf(words, 1);
-    report('running each, in turn');
     const runs = RUNS_PER_ROUND[depth];
     const measured = await interleave<string, 'cpuMs'>(
       rounds,
       Object.fromEntries(
         Object.entries(commands).map(([name, words]) => [name, async () => ({ cpuMs: await cpuMsOf(words, runs) })]),
       ),
+      (progress) => report(`${runs} runs of ${Object.keys(commands).length} commands each, ${progress}`),
     );
     const side = (name: string) => ({ name, values: quantity(measured[name] ?? [], 'cpuMs') });
     return {
