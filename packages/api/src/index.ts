@@ -75,7 +75,11 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     findUserId,
   });
   const local = new LocalCallers(users, openPeerCredentials());
-  const registry = new RegistryAccess(options.isInDatabase === true ? undefined : folder, openRegistry);
+  const registry = new RegistryAccess(
+    options.isInDatabase === true ? undefined : folder,
+    openRegistry,
+    (opened) => void prepareLists(opened, log),
+  );
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
   const requests = await RequestStore.open(folder);
@@ -169,6 +173,19 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     throw error;
   }
   return daemonOf(servers, registry, stop);
+}
+
+/**
+ * Begins with the index of nodes before anybody asks for a list. Other requests are answered in
+ * between.
+ */
+async function prepareLists(registry: Registry, log: Log): Promise<void> {
+  try {
+    await registry.prepareLists();
+  } catch (error) {
+    // Closed, by a stop or a restore, or damaged: a list that is asked for says so.
+    log.debug({ error: error instanceof Error ? error.message : String(error) }, 'the index of nodes was not made');
+  }
 }
 
 function daemonOf(servers: readonly FastifyInstance[], registry: RegistryAccess, stop: () => Promise<void>): Daemon {

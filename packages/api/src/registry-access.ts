@@ -20,6 +20,7 @@ interface Opened {
 export class RegistryAccess {
   readonly #folder: string | undefined;
   readonly #open: () => Promise<Registry>;
+  readonly #onOpened: (registry: Registry) => void;
   #current: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   readonly #closing = new Set<Promise<void>>();
@@ -27,10 +28,16 @@ export class RegistryAccess {
   /**
    * @param folder of the registry; `undefined`: it is in a database, which nobody replaces
    * @param open reads the master key and opens the registry
+   * @param onOpened is called with each registry that was opened, the first and later ones
    */
-  constructor(folder: string | undefined, open: () => Promise<Registry>) {
+  constructor(
+    folder: string | undefined,
+    open: () => Promise<Registry>,
+    onOpened: (registry: Registry) => void = () => undefined,
+  ) {
     this.#folder = folder;
     this.#open = open;
+    this.#onOpened = onOpened;
   }
 
   /** @throws Failure if the registry cannot be opened */
@@ -82,6 +89,7 @@ export class RegistryAccess {
     const identity = this.#identity();
     const opened: Opened = { registry: await this.#open(), identity, users: 0, isRetired: false };
     this.#current = opened;
+    this.#onOpened(opened.registry);
     return opened;
   }
 

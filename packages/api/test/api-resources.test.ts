@@ -1,7 +1,10 @@
 // Orders, controllers, exposure and the clock over HTTP, as the commands show them.
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { call, type Context, controllersShow, ordersExposure, ordersList, setOrderState } from '@latchkey/operations';
+import { STORE_FOLDER } from '@latchkey/registry';
 import { readClock } from '@latchkey/runtime/daemon';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
@@ -134,3 +137,14 @@ describe('the clock', () => {
     });
   });
 });
+
+it('the index of nodes is made at the start of the API, before anybody asks for a list', async () => {
+  const fixture = await AdminFixture.open();
+  const { folder } = fixture.registry;
+  // So many that the API saves it once it is made.
+  await fixture.order(keys(0x1000, 4_096));
+  const file = join(folder, STORE_FOLDER, 'node-index');
+  expect(existsSync(file)).toBe(false);
+  await LocalApi.start(folder);
+  await expect.poll(() => existsSync(file), { timeout: 120_000, interval: 50 }).toBe(true);
+}, 180_000);

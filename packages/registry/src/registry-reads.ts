@@ -113,6 +113,11 @@ export class RegistryReads extends RegistryCore {
     }
   }
 
+  /** Makes what lists and counts are answered from, so that the first of them does not wait. */
+  async prepareLists(): Promise<void> {
+    await this.storage.prepareLists?.();
+  }
+
   /** Which nodes match; the storage engine's. */
   async nodeList(query: NodeListQuery): Promise<NodeListPage> {
     const page = await this.storage.nodeList(query);

@@ -187,6 +187,8 @@ export interface RegistryStorage {
    * names it: whoever writes or removes one says so in the audit log, in the same write.
    */
   nodeList(query: NodeListQuery): Promise<NodeListPage>;
+  /** Makes what lists and counts are answered from. Left out: the engine has it. */
+  prepareLists?(): Promise<void>;
   /** How many match, by a property of theirs. */
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>>;
   /** How many keys of those that match expire between two edges each. */

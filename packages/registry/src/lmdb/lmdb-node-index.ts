@@ -1,7 +1,7 @@
 /**
  * Lists and counts of the nodes in LMDB, from an index in memory. Only a process that lists has
- * one: it is made from the tables when first asked for, and kept current by the audit log. So a
- * join does nothing for it. Each answer has what was written before the question.
+ * one: it is made from the tables when first asked for, or before, and kept current by the audit
+ * log. So a join does nothing for it. Each answer has what was written before the question.
  */
 
 import { join } from 'node:path';
@@ -53,6 +53,11 @@ export class LmdbNodeIndex {
 
   async expiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
     return (await this.#current()).expiries(filter, now, edges);
+  }
+
+  /** Makes the index before anybody lists. A question that comes meanwhile waits for it. */
+  async prepare(): Promise<void> {
+    await this.#current();
   }
 
   /** Takes in what was written since; where nobody has listed yet there is nothing to do. */

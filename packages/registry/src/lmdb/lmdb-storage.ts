@@ -183,6 +183,10 @@ export class LmdbStorage implements RegistryStorage {
     return this.#nodeIndex.list(query);
   }
 
+  prepareLists(): Promise<void> {
+    return this.#nodeIndex.prepare();
+  }
+
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     return this.#nodeIndex.counts(filter, now, by);
   }
