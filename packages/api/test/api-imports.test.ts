@@ -4,7 +4,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest, encryptManifest, generateRecipient } from '@latchkey/provisioning';
-import { call, type ExportedLine, nodesExport } from '@latchkey/operations';
+import { call, type ExportedLine, nodesExport, removeNodes } from '@latchkey/operations';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { MAX_IMPORT_BODY } from '../src/large-bodies.js';
@@ -107,6 +107,27 @@ describe('an import', () => {
     expect([status, body.preview]).toMatchObject([409, { added: 0, changed: 1 }]);
     await jobOf(await send({ file, expect: body.preview.expect }));
     expect(fixture.entriesAfter(head)).toMatchObject([{ what: 'node changed by import', node: '0000a001' }]);
+  });
+
+  it('is not done once two of its lines have changed places, in the file or in what happens to them', async () => {
+    const [first, second] = [newSecret(), newSecret()];
+    await fixture.order({ 0xa002: second });
+    const [keyA, keyB] = [first.toHex(), second.toHex()];
+    const file = await sealed(csv({ '0000a001': keyA, '0000a002': keyB }));
+    const { expect: expected, ...counts } = (await send({ file, dry_run: true })).body;
+    expect(counts).toMatchObject({ added: 1, unchanged: 1, additions: [{ line: 2 }] });
+    const swapped = await sealed(csv({ '0000a002': keyB, '0000a001': keyA }));
+    expect((await send({ file: swapped, expect: expected })).status).toBe(409);
+    // As many are added and unchanged as before, but others.
+    await fixture.order({ 0xa001: first });
+    await removeNodes(fixture.registry, [0xa002]);
+    const { status, body } = await send({ file, expect: expected });
+    expect([status, body.preview]).toMatchObject([409, { added: 1, unchanged: 1, additions: [] }]);
+    await jobOf(await send({ file, expect: (await send({ file, dry_run: true })).body.expect }));
+    await fixture.registry.refresh();
+    const node = await fixture.registry.node(0xa002);
+    expect(node?.key.equals(second)).toBe(true);
+    node?.key.wipe();
   });
 
   it('says in its preview what is refused, and gives nothing to go on with', async () => {

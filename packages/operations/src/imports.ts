@@ -1,5 +1,6 @@
 /** Adds nodes that were ordered elsewhere, all or none, from a file. */
 
+import { createHash, type Hash } from 'node:crypto';
 import type { Registry } from '@latchkey/registry';
 import { type Advice, UsageFailure } from '@latchkey/runtime/failure';
 import * as contract from './contract/imports.js';
@@ -35,6 +36,11 @@ export interface ImportContext extends Context, Approval<ImportMoves> {
 export interface ImportDetails extends ImportMoves {
   /** Lines that are refused because another node has their key. */
   readonly sharedKeys: number;
+  /**
+   * Stands for what happens to each line: counts are the same if two lines change places. Absent of
+   * a registry elsewhere.
+   */
+  readonly decisions?: string | undefined;
 }
 
 export const importsRun: Operation<ImportInput, ImportOutcome, ImportContext> = implement(
@@ -76,16 +82,17 @@ async function importNodes(
     lifetime,
     grace: DEFAULT_GRACE,
   } as const;
+  const decisions = createHash('sha256');
   const enrolling = isDry ? undefined : await EnrolmentTransaction.begin(registry, terms);
   try {
     await withProgress(context, 'importing', rows.length, (progress) =>
-      write(registry, rows, { report, repeated, enrolling, input }, progress),
+      write(registry, rows, { report, repeated, enrolling, input, decisions }, progress),
     );
     report.sort();
     // Of the shape of the contract, as every outcome is.
     const outcome = contract.importsRun.output.parse(outcomeOf(report, warnings, input, { done: false, order: undefined }));
     const nodes = [...report.moves.values()].reduce((sum, count) => sum + count, 0);
-    const details = { nodes, ways: report.moves, sharedKeys: report.sharedKeys };
+    const details = { nodes, ways: report.moves, sharedKeys: report.sharedKeys, decisions: decisions.digest('hex') };
     await context.report?.(outcome, details);
     if (!mayGoOn(report, input)) throw importRefusal(outcome, details, file);
     if (enrolling === undefined) return outcome;
@@ -136,6 +143,8 @@ interface Writing {
   readonly repeated: RepeatedKeys;
   readonly enrolling: EnrolmentTransaction | undefined;
   readonly input: ImportInput;
+  /** Takes what is decided of each line. */
+  readonly decisions: Hash;
 }
 
 /**
@@ -145,13 +154,14 @@ interface Writing {
 async function write(
   registry: Registry,
   rows: ImportFile,
-  { report, repeated, enrolling, input }: Writing,
+  { report, repeated, enrolling, input, decisions }: Writing,
   progress: (done: number) => void,
 ): Promise<void> {
   for await (const batch of rows.partitions()) {
     const listAdditions = input.dry_run;
     const plan = await planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
     report.merge(plan);
+    decisions.update(plan.decisions);
     const [action, judged] = [(i: number) => plan.actionFor(i), (i: number) => plan.judgedAs(i)];
     if (mayGoOn(report, input)) await enrolling?.add(batch, { action, judged, progress });
     batch.wipe();

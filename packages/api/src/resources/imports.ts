@@ -196,7 +196,7 @@ interface Reported {
   readonly isRefused: boolean;
 }
 
-/** `expect` stands for the file, how it is imported, and what that does. */
+/** `expect` stands for the octets of the file, how it is imported, and what happens to each line. */
 function viewPreview(
   { opaque, principal }: RouteContext,
   input: Input,
@@ -206,7 +206,10 @@ function viewPreview(
   const moves = [...details.ways].map(([way, nodes]) => ({ way, nodes })).toSorted((a, b) => (a.way < b.way ? -1 : 1));
   const effect = effectSchema.parse(outcome);
   const hash = createHash('sha256').update(octets).digest('hex');
-  const expect = opaque.tag(principal, Buffer.from(JSON.stringify([hash, operationInput(input, true), effect, moves])));
+  const expect = opaque.tag(
+    principal,
+    Buffer.from(JSON.stringify([hash, operationInput(input, true), effect, moves, details.decisions])),
+  );
   return { ...effect, additions: outcome.additions, moves, shared_keys: details.sharedKeys, expect: isRefused ? null : expect };
 }
 

@@ -16,6 +16,9 @@ const MAX_PROBLEMS = 100_000;
  */
 const MAX_CHANGES = 100_000;
 
+/** Bit of a decision: the file describes the node otherwise than the registry. */
+const OTHER_TEXTS = 0x80;
+
 const IMPORT_ACTIONS = ['add', 'change', 'unchanged', 'duplicate', 'reject'] as const satisfies readonly ImportAction[];
 
 export interface Problem {
@@ -84,7 +87,18 @@ export class ImportPlan extends ImportReport {
   }
 
   actionFor(i: number): ImportAction {
-    return IMPORT_ACTIONS[this.#actions[i] ?? 0] ?? 'reject';
+    return IMPORT_ACTIONS[(this.#actions[i] ?? 0) & ~OTHER_TEXTS] ?? 'reject';
+  }
+
+  /** An octet for each line of the batch: what happens to it. */
+  get decisions(): Uint8Array {
+    return this.#actions;
+  }
+
+  /** The file describes the node of index `i`, which is decided, otherwise than the registry. */
+  noteOtherTexts(i: number): void {
+    this.#actions[i] = (this.#actions[i] ?? 0) | OTHER_TEXTS;
+    this.otherTexts += 1;
   }
 
   /** What the node of index `i` was when its change was decided. */
@@ -141,7 +155,7 @@ export async function planImport(registry: Registry, batch: NodeBatch, options: 
       if (verdict === 'add' && listAdditions && plan.additions.length < MAX_PROBLEMS) plan.additions.push({ line, id });
       if (more.move !== undefined) plan.move(more.move, 1);
       if (more.sharedKey === true) plan.sharedKeys += 1;
-      if ((verdict === 'change' || verdict === 'unchanged') && hasOtherTexts(found, batch, i)) plan.otherTexts += 1;
+      if ((verdict === 'change' || verdict === 'unchanged') && hasOtherTexts(found, batch, i)) plan.noteOtherTexts(i);
       return;
     }
     const differs = differencesOf(batch, previousId, i);
