@@ -5,7 +5,16 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { ordersList, ordersShow, ordersSuspend, nodesDiagnoseGroups, controllersRemove } from '@latchkey/operations';
+import {
+  controllersRemove,
+  type KeyOutput,
+  nodesDiagnoseGroups,
+  ordersCreate,
+  ordersExport,
+  ordersList,
+  ordersShow,
+  ordersSuspend,
+} from '@latchkey/operations';
 import { Failure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
@@ -102,7 +111,14 @@ describe.skipIf(!HAS_OPENSSL)('over TLS', () => {
 type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void;
 
 /** A server on a unix socket that answers as `handler` does. */
-async function serve(handler: Handler): Promise<{ readonly remote: RemoteOperations; readonly seen: IncomingMessage[] }> {
+interface Served {
+  readonly remote: RemoteOperations;
+  readonly seen: IncomingMessage[];
+  /** From then on nothing listens there. */
+  readonly stopListening: () => void;
+}
+
+async function serve(handler: Handler): Promise<Served> {
   const path = join(await tempFolder(), 'api.sock');
   const seen: IncomingMessage[] = [];
   const server = createServer((request, response) => {
@@ -115,7 +131,7 @@ async function serve(handler: Handler): Promise<{ readonly remote: RemoteOperati
     server.closeAllConnections();
     server.close();
   });
-  return { remote: connect(`unix:${path}`), seen };
+  return { remote: connect(`unix:${path}`), seen, stopListening: () => void server.close() };
 }
 
 function answer(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
@@ -279,5 +295,98 @@ describe('a request', () => {
       advice: expect.stringContaining('Look whether it was done'),
     });
     expect(seen.map(({ method, headers }) => [method, headers['if-match']])).toEqual([['PATCH', '*']]);
+  });
+});
+
+describe('an operation that another run could do twice', () => {
+  const JOB = {
+    id: 'abcdefghijklmnop',
+    kind: 'x',
+    done: 0,
+    total: 1,
+    created_at: '2026-12-01T08:00:00.000Z',
+    finished_at: null,
+    result: null,
+    problem: null,
+    state: 'running',
+  };
+  const CREATED = {
+    order: 7,
+    installer: 'Kim',
+    controller: '00000001',
+    controllers: [{ controller: '00000001', count: 1 }],
+    count: 1,
+    split: false,
+    manufacturer: null,
+    lifetime_seconds: 86_400,
+    grace_seconds: 0,
+    join_from: null,
+    join_until: null,
+  };
+  const openOutput = (): Promise<KeyOutput> => Promise.resolve({ kind: 'manifest', write: () => Promise.resolve() });
+  const terms = {
+    installer: 'Kim',
+    controller: '00000001',
+    count: 1,
+    shared_key: false,
+    lifetime_seconds: 86_400,
+    grace_seconds: 0,
+  };
+  const order = (remote: RemoteOperations): Promise<Failure> => failureOf(remote.call(ordersCreate, { openOutput }, terms));
+  const LOOK = {
+    exitCode: 1,
+    advice: expect.stringContaining('another run would order its nodes twice'),
+    run: [['latchkey-auth-server', 'order', 'list']],
+  };
+  /** A server that begins a job, and answers other requests as the test wants. */
+  const serveJob = (look: (response: ServerResponse, path: string) => void): Promise<Served> =>
+    serve(({ url = '' }, response) => (url === '/v1/orders' ? answer(response, 202, JOB) : look(response, url)));
+
+  it('says so, with the job and the command that shows it, if the API ended', async () => {
+    const { remote } = await serveJob((response) => answer(response, 200, { ...JOB, state: 'interrupted' }));
+    expect(await order(remote)).toMatchObject({
+      ...LOOK,
+      message: expect.stringContaining('job abcdefghijklmnop was interrupted'),
+    });
+  });
+
+  it('says so if its job cannot be followed any more, or fails for a fault of the server', async () => {
+    const gone = await serveJob((response) => answer(response, 404, problem(404, { detail: 'No job of yours has this ID.' })));
+    expect(await order(gone.remote)).toMatchObject({ ...LOOK, message: expect.stringContaining('job abcdefghijklmnop') });
+    const failed = { ...JOB, state: 'failed', problem: problem(503) };
+    const { remote } = await serveJob((response) => answer(response, 200, failed));
+    expect(await order(remote)).toMatchObject(LOOK);
+  });
+
+  it('names the order whose manifest did not arrive', async () => {
+    const { remote } = await serveJob((response, path) =>
+      path.endsWith('/file')
+        ? answer(response, 404, problem(404, { detail: 'The file is gone.' }))
+        : answer(response, 200, { ...JOB, done: 1, state: 'done', result: CREATED }),
+    );
+    expect(await order(remote)).toMatchObject({ message: 'The file is gone.', order: 7 });
+  });
+
+  it('says so if its connection broke and nothing listens there then, but not if nothing was sent', async () => {
+    const broken = await serve((request) => {
+      broken.stopListening();
+      request.socket.destroy();
+    });
+    expect(await order(broken.remote)).toMatchObject(LOOK);
+    expect(await order(broken.remote)).toMatchObject({ run: [] });
+    expect(broken.seen.length).toBe(1);
+  });
+
+  it('says that another run is harmless where it is', async () => {
+    const job = { ...JOB, state: 'interrupted' };
+    const { remote } = await serve(({ url }, response) =>
+      answer(response, url === '/v1/orders/1' ? 200 : 202, url === '/v1/orders/1' ? ORDER : job),
+    );
+    expect(await failureOf(remote.call(ordersExport, { openOutput }, { order: 1 }))).toMatchObject({
+      advice: expect.stringContaining('hands over the same ones'),
+    });
+    expect(await failureOf(remote.call(nodesDiagnoseGroups, {}, { filter: {} }))).toMatchObject({
+      advice: 'Nothing was changed. Run the command again.',
+    });
   });
 });

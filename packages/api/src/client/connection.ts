@@ -8,9 +8,10 @@ import { Agent, type ClientRequestArgs, type IncomingHttpHeaders, type IncomingM
 import { connect, isIP, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { Failure, systemCode, systemFailure } from '@latchkey/runtime/failure';
+import { type Advice, Failure, systemCode, systemFailure } from '@latchkey/runtime/failure';
 import type { Method } from '../route.js';
 import { type ApiTarget, formatTarget } from './target.js';
+import { withAdvice } from './unfinished.js';
 
 /** For a connection with its handshake, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -45,7 +46,12 @@ export interface ApiRequest {
   readonly body?: string | undefined;
   /** It may be sent again though it may have been done. */
   readonly isRepeatable: boolean;
+  /** What to do if it may have been done, and no answer says so. Absent of what changes nothing. */
+  readonly ifUnanswered?: Advice | undefined;
 }
+
+/** Nothing of the request has left this process. */
+class NotSent extends Failure {}
 
 export interface ApiAnswer {
   readonly status: number;
@@ -72,12 +78,15 @@ export class ApiConnection {
    * @throws Failure if there is no answer
    */
   async send(sent: ApiRequest): Promise<ApiAnswer> {
+    let wasSent = false;
     for (let attempt = 1; ; attempt++) {
       let answer: ApiAnswer | undefined;
       try {
         answer = await this.#sendOnce(sent);
       } catch (error) {
-        if (error instanceof Failure || !sent.isRepeatable || attempt === MAX_ATTEMPTS) throw this.#noAnswer(error, sent);
+        wasSent ||= !(error instanceof NotSent);
+        if (error instanceof Failure || !sent.isRepeatable || attempt === MAX_ATTEMPTS)
+          throw this.#noAnswer(error, wasSent ? sent.ifUnanswered : undefined);
       }
       const wait = answer === undefined ? RECONNECT_MS * attempt : retryWait(answer, sent);
       if (answer !== undefined && (wait === undefined || attempt === MAX_ATTEMPTS)) return answer;
@@ -85,11 +94,9 @@ export class ApiConnection {
     }
   }
 
-  #noAnswer(error: unknown, sent: ApiRequest): Failure {
-    if (error instanceof Failure) return error;
-    const { message, advice, cause } = systemFailure(`${this.name} does not answer`, error);
-    const unknown = sent.method === 'GET' ? [] : ['Look whether it was done before you run the command again.'];
-    return new Failure(message, { advice: [...(advice === undefined ? [] : [advice]), ...unknown].join(' '), cause });
+  #noAnswer(error: unknown, ifUnanswered: Advice | undefined): Failure {
+    const failure = systemFailure(`${this.name} does not answer`, error);
+    return ifUnanswered === undefined ? failure : withAdvice(failure, ifUnanswered);
   }
 
   #sendOnce({ method, path, headers, body }: ApiRequest): Promise<ApiAnswer> {
@@ -170,7 +177,7 @@ function openVerified({ target, ca, pin }: ConnectionOptions, opened: Opened): v
   const name = formatTarget(target);
   const socket = target.kind === 'unix' ? connect(target.path) : openTls(target, ca, pin);
   const timer = setTimeout(
-    () => socket.destroy(new Failure(`${name} did not answer in ${CONNECT_TIMEOUT_MS / 1000} s`)),
+    () => socket.destroy(new NotSent(`${name} did not answer in ${CONNECT_TIMEOUT_MS / 1000} s`)),
     CONNECT_TIMEOUT_MS,
   );
   const fail = (error: Error): void => {
@@ -181,7 +188,7 @@ function openVerified({ target, ca, pin }: ConnectionOptions, opened: Opened): v
   socket.once(target.kind === 'unix' ? 'connect' : 'secureConnect', () => {
     if (pin !== undefined && target.kind === 'https' && !hasKey(socket as TLSSocket, pin)) {
       socket.destroy(
-        new Failure(`${name} has another key than --pin says`, {
+        new NotSent(`${name} has another key than --pin says`, {
           advice: 'Nothing was sent. Ask who runs the server whether its key was replaced; if not, somebody is in between.',
         }),
       );
@@ -226,11 +233,11 @@ const UNTRUSTED: ReadonlySet<string> = new Set([
 ]);
 
 /** Why the connection could not be made: nothing was sent. */
-function connectFailure(target: ApiTarget, error: Error): Failure {
-  if (error instanceof Failure) return error;
+function connectFailure(target: ApiTarget, error: Error): NotSent {
+  if (error instanceof NotSent) return error;
   const name = formatTarget(target);
   const code = systemCode(error) ?? '';
-  const fail = (what: string, advice: string): Failure => new Failure(`${name}: ${what}`, { advice, cause: error });
+  const fail = (what: string, advice: string): NotSent => new NotSent(`${name}: ${what}`, { advice, cause: error });
   if (UNTRUSTED.has(code))
     return fail(
       'its certificate is of no authority that this machine knows',
@@ -249,5 +256,5 @@ function connectFailure(target: ApiTarget, error: Error): Failure {
         : 'Compare the port with `api.gateway.listen:` of the server, and see that `latchkey-auth-server api-gateway` runs.',
     );
   const { message, advice, cause } = systemFailure(`cannot connect to ${name}`, error);
-  return new Failure(message, { ...(advice === undefined ? {} : { advice }), cause });
+  return new NotSent(message, { ...(advice === undefined ? {} : { advice }), cause });
 }

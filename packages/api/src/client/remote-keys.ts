@@ -20,6 +20,8 @@ import {
 import {
   type ControllerAddInput,
   type ControllerInput,
+  controllersAdd,
+  controllersRotate,
   exportedNodeSchema,
   type NodeFilter,
   type NodeExport,
@@ -30,6 +32,7 @@ import {
   type OrderCreateInput,
   type OrderInput,
   ordersCreate,
+  ordersExport,
   ordersShow,
   type OrderView,
 } from '@latchkey/operations/contract';
@@ -37,23 +40,34 @@ import { formatId, Secret } from '@latchkey/protocol';
 import { decryptManifest, generateRecipient, parseCredential, parseManifest } from '@latchkey/provisioning';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
-import type { RouteCaller } from './route-caller.js';
+import { type RouteCaller, routeNamed } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
+import { ifUnfinished, withAdvice } from './unfinished.js';
 
 const FILE = 'the file of the server';
+
+interface KeyRequest {
+  readonly route: string;
+  readonly input: RouteInput;
+  readonly recipients: readonly string[];
+  /** What is thrown if the job has been done, and its file has not been kept here. */
+  readonly ifLost?: ((error: unknown, result: unknown) => unknown) | undefined;
+}
 
 /**
  * Hands the file of a job to `keep`; the server forgets it after that. Returns the job's result.
  */
 async function receiveFile(
   api: RouteCaller,
-  { route, input, recipients }: { readonly route: string; readonly input: RouteInput; readonly recipients: readonly string[] },
-  keep: (octets: Uint8Array, result: unknown) => Promise<void>,
+  { route, input, recipients, ifLost }: KeyRequest,
+  keep: (octets: Uint8Array) => Promise<void>,
 ): Promise<unknown> {
   const { id, result } = await api.runJob(route, { ...input, recipients });
-  const octets = await api.fetchFile(id);
   try {
-    await keep(octets, result);
+    // The memory of an API that has ended since has the file no longer.
+    await keep(await api.fetchFile(id));
+  } catch (error) {
+    throw ifLost === undefined ? withAdvice(error, ifUnfinished(routeNamed(route))) : ifLost(error, result);
   } finally {
     // What could not be kept is handed over again, as another file. This one goes within the hour
     // in any case.
@@ -68,15 +82,14 @@ async function receiveFile(
  */
 async function receiveText(
   api: RouteCaller,
-  route: string,
-  input: RouteInput,
-  keep: (text: string, result: unknown) => Promise<void>,
+  request: Omit<KeyRequest, 'recipients'>,
+  keep: (text: string) => Promise<void>,
 ): Promise<unknown> {
   const { recipient, identity } = api.keyPair ?? (await generateRecipient());
-  return receiveFile(api, { route, input, recipients: [recipient] }, async (octets, result) => {
+  return receiveFile(api, { ...request, recipients: [recipient] }, async (octets) => {
     const plain = await decryptManifest(octets, FILE, { identities: [identity] });
     try {
-      await keep(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('utf8'), result);
+      await keep(Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('utf8'));
     } finally {
       plain.fill(0);
     }
@@ -84,24 +97,10 @@ async function receiveText(
 }
 
 /** Writes the manifest of a job to where the caller wants it. */
-async function receiveManifest(
-  api: RouteCaller,
-  route: string,
-  input: RouteInput,
-  output: KeyOutput,
-  onFailure: (error: unknown, result: unknown) => unknown = (error) => error,
-): Promise<unknown> {
-  const orFail = async (writing: Promise<void>, result: unknown): Promise<void> => {
-    await writing.catch((error: unknown) => {
-      throw onFailure(error, result);
-    });
-  };
+function receiveManifest(api: RouteCaller, request: Omit<KeyRequest, 'recipients'>, output: KeyOutput): Promise<unknown> {
   const { encrypted } = output;
-  if (encrypted !== undefined) {
-    const { recipients } = encrypted;
-    return receiveFile(api, { route, input, recipients }, (octets, result) => orFail(encrypted.write(octets), result));
-  }
-  return receiveText(api, route, input, (text, result) => orFail(output.write(parseManifest(text, FILE)), result));
+  if (encrypted === undefined) return receiveText(api, request, (text) => output.write(parseManifest(text, FILE)));
+  return receiveFile(api, { ...request, recipients: encrypted.recipients }, (octets) => encrypted.write(octets));
 }
 
 /** Lines of a file with keys that are in memory opened at once. */
@@ -115,7 +114,7 @@ export async function exportNodesWithKeys(
   { write }: Pick<ExportContext, 'write'>,
 ): Promise<NodeExport> {
   let count = 0;
-  await receiveText(api, nodesExportWithKeys.name, { filter }, async (text) => {
+  await receiveText(api, { route: nodesExportWithKeys.name, input: { filter } }, async (text) => {
     const lines = text.split('\n').filter((line) => line !== '');
     count = lines.length;
     await write(exportedPages(lines));
@@ -153,10 +152,12 @@ export async function createOrder(
   refuseKeysFromHere(readDeviceKeys, 'device keys');
   if (input.count === undefined && input.controllers === undefined)
     throw new UsageFailure('--count is missing', { advice: 'Nothing was changed. Say how many nodes with --count.' });
-  return receiveManifest(api, ordersCreate.name, { ...input }, await openOutput(), (error, result) => {
+  const ifLost = (error: unknown, result: unknown): unknown => {
     const created = ordersCreate.output.safeParse(result).data;
-    return created === undefined ? error : new ManifestNotWritten(created.order, error);
-  });
+    if (created !== undefined) return new ManifestNotWritten(created.order, error);
+    return withAdvice(error, ifUnfinished(routeNamed(ordersCreate.name)));
+  };
+  return receiveManifest(api, { route: ordersCreate.name, input: { ...input }, ifLost }, await openOutput());
 }
 
 export async function showOrder(api: RouteCaller, order: number): Promise<OrderView> {
@@ -170,7 +171,7 @@ export async function exportOrder(
 ): Promise<unknown> {
   // A place that is not free is found before the keys leave, and so is an order that has none.
   await requireRemaining(api, order);
-  return receiveManifest(api, 'orders.export', { order }, await openOutput());
+  return receiveManifest(api, { route: ordersExport.name, input: { order } }, await openOutput());
 }
 
 /** @throws Failure as the operation does where nothing can be handed over */
@@ -191,7 +192,7 @@ export async function writeLabels(
   refuseManyLabels(number, nodes - joined);
   const described = await api.all('nodes.list', { order: [number], never_joined: true });
   const texts = new Map(nodesList.output.parse({ items: described, next: null }).items.map((node) => [node.id, node]));
-  return receiveText(api, 'orders.export', { order: number }, async (text) => {
+  return receiveText(api, { route: ordersExport.name, input: { order: number } }, async (text) => {
     const lines: LabelLine[] = [];
     for (const line of parseManifest(text, FILE)) {
       const { name = null, site = null, location = null } = texts.get(formatId(line.idI)) ?? {};
@@ -216,10 +217,11 @@ export async function resetNodes(
   if (nodes === 0) return { nodes, passed_over: 0, drawn: true, split: false, key: null, diagnosis: null };
   const output = await openOutput(nodes);
   await approve?.({ nodes, key: null, also_held_by: null });
-  return receiveManifest(api, nodesReset.name, { ...input }, output, (error, result) => {
+  const ifLost = (error: unknown, result: unknown): unknown => {
     const reset = nodesReset.output.safeParse(result).data?.nodes ?? 0;
     return keysLost(reset, reset, error);
-  });
+  };
+  return receiveManifest(api, { route: nodesReset.name, input: { ...input }, ifLost }, output);
 }
 
 async function countOf(api: RouteCaller, { ids, order }: NodeResetInput): Promise<number> {
@@ -231,14 +233,14 @@ async function countOf(api: RouteCaller, { ids, order }: NodeResetInput): Promis
 type HandOver = Pick<CredentialContext, 'handOver'>;
 
 export function addController(api: RouteCaller, input: ControllerAddInput, extras: HandOver): Promise<unknown> {
-  return receiveCredential(api, 'controllers.add', { ...input }, extras);
+  return receiveCredential(api, controllersAdd.name, { ...input }, extras);
 }
 
 export function rotateController(api: RouteCaller, { id }: ControllerInput, extras: HandOver): Promise<unknown> {
-  return receiveCredential(api, 'controllers.rotate', { id }, extras);
+  return receiveCredential(api, controllersRotate.name, { id }, extras);
 }
 
 /** The registry knows the credential by then. */
 function receiveCredential(api: RouteCaller, route: string, input: RouteInput, { handOver }: HandOver): Promise<unknown> {
-  return receiveText(api, route, input, (text) => handOver(parseCredential(text, FILE), () => Promise.resolve()));
+  return receiveText(api, { route, input }, (text) => handOver(parseCredential(text, FILE), () => Promise.resolve()));
 }

@@ -12,6 +12,7 @@ import { VERSION_HEADER } from '../version-header.js';
 import { answerFailure, printable, problemFailure, readJson } from './answer-failure.js';
 import type { ApiAnswer, ApiConnection, ApiRequest } from './connection.js';
 import { requestOf, type RouteInput } from './route-request.js';
+import { ifUnfinished, withAdvice } from './unfinished.js';
 
 const ACCEPTED = 202;
 /** Between two looks at a job, in ms: first, and at most. */
@@ -91,7 +92,10 @@ export class RouteCaller {
     if (answer.status < 400) return answer;
     const version = answer.headers[VERSION_HEADER];
     const versions = { server: typeof version === 'string' ? printable(version) : undefined, own: this.#ownVersion };
-    throw answerFailure(answer, route, this.#connection.name, versions);
+    const failure = answerFailure(answer, route, this.#connection.name, versions);
+    // A gateway answers so too if it has waited too long for the API.
+    if (answer.status < 500 || failure.advice !== undefined || request.ifUnanswered === undefined) throw failure;
+    throw withAdvice(failure, request.ifUnanswered);
   }
 
   async #wait(begun: Job, route: Route, progress?: Progress): Promise<Job> {
@@ -99,20 +103,34 @@ export class RouteCaller {
     const follow = async (report: (done: number) => void): Promise<void> => {
       for (let wait = MIN_POLL_MS; job.state === 'running'; wait = Math.min(2 * wait, MAX_POLL_MS)) {
         await pause(wait);
-        job = jobSchema.parse(await this.fetch('jobs.show', { job: job.id }));
+        job = jobSchema.parse(await this.#look(job, route));
         report(job.done);
       }
     };
     await (progress === undefined ? follow(() => undefined) : progress('working', begun.total, follow));
     if (job.state === 'done') return job;
-    if (job.problem !== null) throw problemFailure(job.problem, route, this.#connection.name);
-    throw new Failure(`${this.#connection.name}: the job was ${job.state} after ${job.done} of ${job.total}`, {
-      advice: 'What was done stays done. Run the command again for the rest.',
-    });
+    if (job.problem === null)
+      throw new Failure(
+        `${this.#connection.name}: job ${job.id} was ${job.state} after ${job.done} of ${job.total}`,
+        ifUnfinished(route),
+      );
+    const failure = problemFailure(job.problem, route, this.#connection.name);
+    // The operation has said what is so unless the fault was the server's own.
+    throw job.problem.status < 500 || failure.advice !== undefined ? failure : withAdvice(failure, ifUnfinished(route));
+  }
+
+  async #look(job: Job, route: Route): Promise<unknown> {
+    try {
+      return await this.fetch('jobs.show', { job: job.id });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `${reason}; job ${job.id}, which was running there, may go on`;
+      throw withAdvice(error, ifUnfinished(route), message);
+    }
   }
 }
 
-function routeNamed(name: string): Route {
+export function routeNamed(name: string): Route {
   const route = ROUTES.find((one) => one.name === name);
   if (route === undefined) throw new RangeError(`the API has no route ${name}`);
   return route;

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Route } from '../route.js';
 import type { ApiRequest } from './connection.js';
+import { ifUnfinished } from './unfinished.js';
 
 export type RouteInput = Readonly<Record<string, unknown>>;
 
@@ -24,7 +25,14 @@ export function requestOf(route: Route, input: RouteInput): ApiRequest {
   if (method === 'GET') return { method, path: `${path}${queryOf(rest)}`, headers, isRepeatable: true };
   const hasBody = method === 'PATCH' || (method === 'POST' && rest.size > 0);
   const body = hasBody ? JSON.stringify(Object.fromEntries(rest)) : undefined;
-  return { method, path, headers, body, isRepeatable: beginsJob === true || headers['idempotency-key'] !== undefined };
+  return {
+    method,
+    path,
+    headers,
+    body,
+    isRepeatable: beginsJob === true || headers['idempotency-key'] !== undefined,
+    ifUnanswered: beginsJob === true ? undefined : ifUnfinished(route),
+  };
 }
 
 /** Values of a list are repeated. */

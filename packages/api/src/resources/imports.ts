@@ -196,7 +196,9 @@ interface Reported {
   readonly isRefused: boolean;
 }
 
-/** `expect` stands for the octets of the file, how it is imported, and what happens to each line. */
+/**
+ * `expect` stands for the octets of the file, how it is imported, and what happens to each line.
+ */
 function viewPreview(
   { opaque, principal }: RouteContext,
   input: Input,
