@@ -212,8 +212,12 @@ describe('a request with an Idempotency-Key', () => {
   });
 
   it('that may have been done ends a command with 1: the command was not wrong', () => {
-    const failure = problemFailure(new Problem('outcome-unknown').toJSON(), { scope: 'nodes' }, 'https://plant.example');
-    expect(failure).toMatchObject({ exitCode: 1, advice: expect.stringContaining('Look whether it was done') });
+    const failure = problemFailure(
+      new Problem('outcome-unknown').toJSON(),
+      { name: 'orders.create', method: 'POST', scope: 'keys' },
+      'https://plant.example',
+    );
+    expect(failure).toMatchObject({ exitCode: 1, run: [['latchkey-auth-server', 'order', 'list']] });
   });
 
   it('finds no room beyond the bound of its caller, and room again after a day', async () => {

@@ -9,6 +9,7 @@ import { type Advice, Failure, NotFound, UsageFailure } from '@latchkey/runtime/
 import { type ProblemDocument, PROBLEM_TYPE, problemSchema, problemType } from '../problem.js';
 import type { Route } from '../route.js';
 import type { ApiAnswer } from './connection.js';
+import { ifUnfinished } from './unfinished.js';
 
 /** Characters that a server's text may not have on a terminal. */
 const HIDDEN = new RegExp(UNSEEN, 'gu');
@@ -63,21 +64,25 @@ function otherVersion({ name }: Route, server: string, versions: Versions): Fail
 }
 
 /** Also of a job that failed. */
-export function problemFailure(problem: ProblemDocument, { scope }: Pick<Route, 'scope'>, server: string): Failure {
+export function problemFailure(
+  problem: ProblemDocument,
+  route: Pick<Route, 'name' | 'method' | 'scope' | 'beginsJob'>,
+  server: string,
+): Failure {
   const message = describe(problem);
   const given = adviceOf(problem);
   const at = (advice: string): Failure => new Failure(`${server}: ${message}`, { advice });
   if (problem.type === problemType('recipient-not-allowed'))
     return at('Name a recipient of the token with --recipient, or the file of its identity with --identity-file.');
   if (problem.type === problemType('outcome-unknown'))
-    return at('Its answer was lost. Look whether it was done before you run the command again.');
+    return new Failure(`${server}: ${message}, for its answer was lost`, ifUnfinished(route));
   switch (problem.status) {
     case 401:
       return at(
         'The token is of another server, has expired, was revoked, or may not be used from this address: the log of the API says which.',
       );
     case 403:
-      return at(problem.advice ?? `The operation needs the scope \`${scope}\`. Ask an administrator for it.`);
+      return at(problem.advice ?? `The operation needs the scope \`${route.scope}\`. Ask an administrator for it.`);
     case 404:
       return new NotFound(message, given);
     case 400:

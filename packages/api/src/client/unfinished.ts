@@ -46,7 +46,7 @@ const IF_UNFINISHED: Readonly<Record<string, Advice>> = {
   [nodesChangeMany.name]: { advice: 'What was done stays done. Run the command again for the rest.' },
 };
 
-export function ifUnfinished({ name, method = 'GET', beginsJob }: Route): Advice {
+export function ifUnfinished({ name, method = 'GET', beginsJob }: Pick<Route, 'name' | 'method' | 'beginsJob'>): Advice {
   if (method === 'GET' || beginsJob === true) return NOTHING_CHANGED;
   return IF_UNFINISHED[name] ?? { advice: 'Look whether it was done before you run the command again.' };
 }
