@@ -136,6 +136,15 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     });
   });
 
+  it('answers nothing more once the schema is one that this version does not read', async () => {
+    const storage = await open({ serve: SERVER });
+    await putNode(storage, 1);
+    await cluster.sql('UPDATE latchkey.registry SET schema = schema + 1');
+    await expect(storage.read({})).rejects.toBeInstanceOf(Unavailable);
+    expect(storage.fault()).toBe('the database has schema 2 now, which this version does not read: start the later version');
+    await expect(open()).rejects.toMatchObject({ exitCode: 2 });
+  });
+
   it('overrules what the settings of its role would change', async () => {
     const hostile = {
       client_min_messages: 'error',

@@ -14,7 +14,7 @@ import { DatabaseMetrics } from './database-metrics.js';
 import type { LastSeen } from './last-seen.js';
 import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
 import type { Metadata } from './row-caches.js';
-import { checkSchema, READ_TIMEOUT_MS, Session } from './session.js';
+import { checkSchema, READ_TIMEOUT_MS, readsSchema, Session } from './session.js';
 import { fetching, KeySet, type Rows } from './snapshot.js';
 
 /** In a transaction of its own it makes the commit wait for the standby; and reads the clock. */
@@ -93,6 +93,10 @@ export class Engine {
     const { registry } = rows;
     const { seen } = this.lastSeen;
     if (seen !== undefined && registry.id !== seen.registry) this.fail('the database holds another registry than before');
+    // `upgrade` does not wait for a server that it has not heard of for 10 s.
+    if (!readsSchema(registry.schema)) {
+      this.fail(`the database has schema ${registry.schema} now, which this version does not read: start the later version`);
+    }
     this.#epoch ??= registry.epoch;
     if (registry.epoch !== this.#epoch) {
       this.fail('somebody has let the registry go on without entries that it lost: this process has to start anew');

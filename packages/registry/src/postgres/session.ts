@@ -259,9 +259,13 @@ function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): 
   };
 }
 
-/** Which schema it has; refuses one that this version does not read. */
+export function readsSchema(schema: number): boolean {
+  return schema >= OLDEST_SCHEMA && schema <= NEWEST_SCHEMA;
+}
+
+/** @throws UsageFailure if this version does not read the schema */
 export function checkSchema(schema: number, database: string): void {
-  if (schema >= OLDEST_SCHEMA && schema <= NEWEST_SCHEMA) return;
+  if (readsSchema(schema)) return;
   const known = OLDEST_SCHEMA === NEWEST_SCHEMA ? `schema ${NEWEST_SCHEMA}` : `schemas ${OLDEST_SCHEMA} to ${NEWEST_SCHEMA}`;
   throw new UsageFailure(`the registry in database ${database} has schema ${schema}; this version of Latchkey reads ${known}`, {
     advice:
