@@ -26,7 +26,9 @@ import {
   type PostgresStorage,
   upgradePostgresSchema,
 } from '../src/postgres/index.js';
+import type { PostgresHost } from '../src/postgres/config.js';
 import { Connection, readCredentials } from '../src/postgres/connection.js';
+import { MIGRATIONS } from '../src/postgres/migrations.js';
 import { Registry } from '../src/registry.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
 import { keyFeedContract } from './contract/key-feed-contract.js';
@@ -143,6 +145,23 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     await expect(storage.read({})).rejects.toBeInstanceOf(Unavailable);
     expect(storage.fault()).toBe('the database has schema 2 now, which this version does not read: start the later version');
     await expect(open()).rejects.toMatchObject({ exitCode: 2 });
+  });
+
+  it('is upgraded while a read holds one of two tables that a step alters, and waits for the other', async () => {
+    const of = config();
+    const reader = await Connection.open(of.hosts[0] as PostgresHost, of, await readCredentials(of), {});
+    onTestFinished(() => reader.destroy());
+    const [, , self] = await reader.run(
+      { text: 'BEGIN' },
+      { text: 'SELECT count(*) FROM latchkey.audit' },
+      { text: 'SELECT pg_backend_pid() AS pid' },
+    );
+    const step = 'ALTER TABLE latchkey.nodes ADD COLUMN later text; ALTER TABLE latchkey.audit ADD COLUMN later text';
+    const upgrade = upgradePostgresSchema(of, [...MIGRATIONS, step]);
+    const held = `SELECT count(*) FROM pg_locks WHERE NOT granted AND ${String(self?.rows[0]?.['pid'])} = ANY(pg_blocking_pids(pid))`;
+    await expect.poll(() => cluster.sql(held), { interval: 20 }).toEqual(['1']);
+    await reader.send([{ text: 'SELECT count(*) FROM latchkey.nodes' }, { text: 'ROLLBACK' }]);
+    expect(await upgrade).toEqual({ from: 1, to: 2 });
   });
 
   it('overrules what the settings of its role would change', async () => {

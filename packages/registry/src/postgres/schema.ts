@@ -3,13 +3,14 @@
  * loss.
  */
 
+import { setTimeout as pause } from 'node:timers/promises';
 import { EMPTY_HISTORY, afterDiscontinuity, type ClockHistory } from '@latchkey/protocol';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, ConnectionFailure, formatHost, readCredentials } from './connection.js';
+import { Connection, ConnectionFailure, DatabaseFailure, formatHost, readCredentials } from './connection.js';
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
@@ -19,6 +20,15 @@ import { RowCaches } from './row-caches.js';
 import { standbyNamesFault } from './standby-names.js';
 import type { SqlRow } from './tables.js';
 import { InDoubt } from '../storage.js';
+
+/**
+ * A step that alters several tables meets reads that hold the second one, and wait for the first.
+ * Those that wait for the tables meanwhile are requests of nodes.
+ */
+const COLLIDED: ReadonlySet<string> = new Set(['40P01', '55P03']);
+const MAX_UPGRADE_ATTEMPTS = 10;
+const UPGRADE_AGAIN_MS = 500;
+const TABLE_LOCK_TIMEOUT_S = 2;
 
 export const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
 const STATE = {
@@ -53,20 +63,53 @@ export async function makeSchema(connection: Connection): Promise<void> {
   await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
 }
 
-/** Brings the schema to what this version reads. Gives the numbers from and to. */
-export async function upgradePostgresSchema(config: PostgresConfig): Promise<{ readonly from: number; readonly to: number }> {
+/**
+ * Brings the schema to what this version reads, while servers run. Gives the numbers from and to.
+ *
+ * @param migrations are the steps to it, and all before
+ */
+export async function upgradePostgresSchema(
+  config: PostgresConfig,
+  migrations: readonly string[] = MIGRATIONS,
+): Promise<{ readonly from: number; readonly to: number }> {
   return withPrimary(config, async (connection, { made }) => {
     if (made !== true)
       throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
-    const [, row] = await connection.run(BEGIN, { text: 'SELECT schema FROM latchkey.registry FOR UPDATE' });
-    const from = row?.rows[0]?.['schema'] as number;
-    if (from > NEWEST_SCHEMA) checkSchema(from, config.database);
-    if (from < NEWEST_SCHEMA) await refuseOldServers(connection);
-    for (const text of MIGRATIONS.slice(from)) await connection.run({ text });
-    await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
-    await commit(connection, config);
-    return { from, to: NEWEST_SCHEMA };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await upgradeOnce(connection, config, migrations);
+      } catch (error) {
+        if (!(error instanceof DatabaseFailure && COLLIDED.has(error.code))) throw error;
+        await connection.run({ text: 'ROLLBACK' });
+        if (attempt === MAX_UPGRADE_ATTEMPTS) {
+          throw new Failure(`servers use the tables all the time: ${error.message}`, {
+            advice: 'Nothing was changed. Try again.',
+          });
+        }
+        await pause(UPGRADE_AGAIN_MS);
+      }
+    }
   });
+}
+
+async function upgradeOnce(
+  connection: Connection,
+  config: PostgresConfig,
+  migrations: readonly string[],
+): Promise<{ readonly from: number; readonly to: number }> {
+  const [, , row] = await connection.run(
+    BEGIN,
+    { text: `SET LOCAL lock_timeout = '${TABLE_LOCK_TIMEOUT_S}s'` },
+    { text: 'SELECT schema FROM latchkey.registry FOR UPDATE' },
+  );
+  const from = row?.rows[0]?.['schema'] as number;
+  const to = migrations.length;
+  if (from > to) checkSchema(from, config.database);
+  if (from < to) await refuseOldServers(connection, to);
+  for (const text of migrations.slice(from)) await connection.run({ text });
+  await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [to] });
+  await commit(connection, config);
+  return { from, to };
 }
 
 /** What `acceptLoss` found. */
@@ -145,14 +188,14 @@ function describe(seen: Head | undefined, found: Head | undefined): string {
 }
 
 /** A server that cannot read the schema to come must be ended first. */
-async function refuseOldServers(connection: Connection): Promise<void> {
+async function refuseOldServers(connection: Connection, schema: number): Promise<void> {
   const [result] = await connection.run({
     text: `SELECT name, version FROM latchkey.servers WHERE schema_to < $1 AND seen_at > extract(epoch FROM now()) * 1000 - 10000`,
-    values: [NEWEST_SCHEMA],
+    values: [schema],
   });
   const [first] = (result?.rows ?? []) as readonly { readonly name: string; readonly version: string }[];
   if (first === undefined) return;
-  throw new Failure(`server ${first.name} runs version ${first.version}, which does not read schema ${NEWEST_SCHEMA}`, {
+  throw new Failure(`server ${first.name} runs version ${first.version}, which does not read schema ${schema}`, {
     advice: 'Nothing was changed. Install this version on every server first, and start them anew.',
   });
 }
