@@ -8,9 +8,11 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { moveNodes, removeNodes, setDisabled } from '@latchkey/operations';
 import { AdminFixture, C2, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
-import { CapturedLog, collected, tempFolder } from '@latchkey/test-support/fixtures';
+import { CapturedLog, Child, collected, tempFolder } from '@latchkey/test-support/fixtures';
 import { COMMIT } from '@latchkey/test-support/registry-fixtures';
+import { pollUntil } from '../../tools/testbed/src/poll-until.js';
 import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
+import { PostgresProxy, type ProxyMessage } from '../../tools/testbed/src/postgres-proxy.js';
 import { backup } from '../src/backup/backup.js';
 import { restore, type RestoredFrom } from '../src/backup/restore.js';
 import type { RegistryContents } from '../src/contents.js';
@@ -166,6 +168,68 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     const { previous } = await into(second, true);
     expect(previous).toMatch(/^latchkey_before_\d{17}$/);
     await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log })).close();
+  });
+
+  describe('that is there while a restore into its database is killed', () => {
+    /** Runs a restore up to this message, of which 5 octets go through, and kills it. */
+    async function killedAt(isLast: (message: ProxyMessage) => boolean, postgres: PostgresConfig, file: string, folder: string) {
+      const proxy = await PostgresProxy.start(cluster.primary.port);
+      onTestFinished(() => proxy.close());
+      proxy.decide = (message) => (isLast(message) ? { kind: 'hold', after: 5 } : 'forward');
+      const through = { ...postgres, hosts: [{ host: '127.0.0.1', port: Number(proxy.address.split(':')[1]) }] };
+      const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+      const child = new Child(
+        `
+        const { restore } = await import(${module('../dist/backup/restore.js')});
+        const { Secret } = await import(${module('../../protocol/dist/index.js')});
+        const [, file, folder, postgres] = process.argv;
+        const master = Secret.fromHex('${Secret.from(MASTER).toHex()}');
+        await restore(file, { folder, postgres: JSON.parse(postgres), master, actor: 'test', replace: true });`,
+        [file, folder, JSON.stringify(through)],
+      );
+      const isHeld = pollUntil(
+        () => proxy.heldCount,
+        (count) => count > 0,
+      );
+      await Promise.race([isHeld, child.exited]);
+      expect(await child.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
+      proxy.cutAll();
+    }
+
+    it.each([
+      ['stays, if the restore had not committed', (message) => message.octets.includes('INSERT INTO latchkey.audit'), false],
+      [
+        'is put aside, if only the answer was lost',
+        ({ direction, octets }) => direction === 'to client' && octets.includes('COMMIT'),
+        true,
+      ],
+    ] as const satisfies readonly (readonly [string, (message: ProxyMessage) => boolean, boolean])[])(
+      '%s, and the next restore goes through',
+      async (_, isLast, isRestored) => {
+        const postgres = await newDatabase(isRestored ? 'answer_lost' : 'half_restored');
+        const [folder, file] = [await tempFolder(), join(await tempFolder(), 'backup.lkb')];
+        const { folder: source } = await newRegistry();
+        const registry = await Registry.open(source, Secret.from(MASTER), ACTOR);
+        const { seq } = await backup(registry, file);
+        await registry.close();
+        const put = (replace: boolean): Promise<RestoredFrom> =>
+          restore(file, { folder, postgres, master: Secret.from(MASTER), actor: ACTOR, replace });
+        const schemas = (): Promise<string[]> =>
+          cluster.primary.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'latchkey%'", postgres.database);
+
+        await put(false);
+        const before = await contentsIn(postgres);
+        await killedAt(isLast, postgres, file, folder);
+        // The machine that restored goes on with whichever is there, whole.
+        await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log })).close();
+        const after = await contentsIn(postgres);
+        expect([await schemas(), after.head.seq]).toEqual([[isRestored ? '2' : '1'], seq + 1]);
+        expect(Buffer.from(after.head.hash).equals(before.head.hash)).toBe(!isRestored);
+        expect(after.tables.nodes).toEqual(before.tables.nodes);
+        await put(true);
+        expect((await contentsIn(postgres)).tables.nodes).toEqual(before.tables.nodes);
+      },
+    );
   });
 
   it('of any rows is the same after a fill of the database', async () => {
