@@ -48,6 +48,11 @@ const MAX_NODES_READ = 1_000;
 
 export class TestNetwork {
   readonly folder: string;
+  /**
+   * Where the packages of the version are that commands and daemons are from, from now on;
+   * `undefined`: this one.
+   */
+  packages: string | undefined;
   readonly #database: TestDatabase | undefined;
   readonly #daemons: DaemonProcess[] = [];
   #orderCount = 0;
@@ -101,12 +106,12 @@ export class TestNetwork {
 
   /** Runs a command that may fail. */
   try(name: CommandName, args: readonly string[], input?: string): Promise<CommandResult> {
-    return runCommand(name, args, input);
+    return runCommand(name, args, input, this.packages);
   }
 
   /** `environment`, `within`: as of a DaemonProcess. */
   start(name: CommandName, args: readonly string[], environment?: NodeJS.ProcessEnv, within?: readonly string[]): DaemonProcess {
-    const daemon = new DaemonProcess(name, args, environment, within);
+    const daemon = new DaemonProcess(name, args, environment, within, this.packages);
     this.#daemons.push(daemon);
     return daemon;
   }

@@ -20,8 +20,11 @@ export type CommandName = 'auth-server' | 'controller' | 'node-agent' | 'fleet';
 /**
  * `node packages/NAME/dist/main.js`, or the command that is installed below the folder that
  * LATCHKEY_TESTBED_BIN names.
+ *
+ * @param packages a folder of another version's packages
  */
-export function commandLine(name: CommandName, args: readonly string[]): string[] {
+export function commandLine(name: CommandName, args: readonly string[], packages?: string): string[] {
+  if (packages !== undefined && name !== 'fleet') return [join(packages, name, 'dist/main.js'), ...args];
   const installed = process.env['LATCHKEY_TESTBED_BIN'];
   if (installed !== undefined && name !== 'fleet') return [join(installed, `latchkey-${name}`), ...args];
   // From src/ under vitest as from dist/: both are two below the packages.
@@ -32,17 +35,22 @@ export function commandLine(name: CommandName, args: readonly string[]): string[
 /**
  * Runs a command to its end: in a process that runs others before and after it where
  * LATCHKEY_TESTBED_WORKER names the program of such a process (`command-worker`), in one of its own
- * where not.
+ * where not, and if it is of another version (`packages`, as of `commandLine`).
  */
-export function runCommand(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
+export function runCommand(name: CommandName, args: readonly string[], input = '', packages?: string): Promise<CommandResult> {
   const worker = process.env['LATCHKEY_TESTBED_WORKER'];
-  if (worker === undefined || name === 'fleet') return runProcess(name, args, input);
+  if (worker === undefined || name === 'fleet' || packages !== undefined) return runProcess(name, args, input, packages);
   return runInWorker(worker, { name, args, input, environment: process.env });
 }
 
-/** Runs a command to its end, in a process of its own. */
-export async function runProcess(name: CommandName, args: readonly string[], input = ''): Promise<CommandResult> {
-  const child = spawn(process.execPath, commandLine(name, args), { stdio: ['pipe', 'pipe', 'pipe'] });
+/** Runs a command to its end, in a process of its own. `packages`: as of `commandLine`. */
+export async function runProcess(
+  name: CommandName,
+  args: readonly string[],
+  input = '',
+  packages?: string,
+): Promise<CommandResult> {
+  const child = spawn(process.execPath, commandLine(name, args, packages), { stdio: ['pipe', 'pipe', 'pipe'] });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (part: Buffer) => stdout.push(part));
@@ -77,11 +85,18 @@ export class DaemonProcess {
    * @param environment added to this process's own
    * @param within a command that changes what the daemon finds around it, and then becomes the
    *   daemon, whose command line follows
+   * @param packages as of `commandLine`
    */
-  constructor(name: CommandName, args: readonly string[], environment: NodeJS.ProcessEnv = {}, within: readonly string[] = []) {
+  constructor(
+    name: CommandName,
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    within: readonly string[] = [],
+    packages?: string,
+  ) {
     this.name = name;
     this.#events.setMaxListeners(0);
-    const [command = '', ...line] = [...within, process.execPath, ...commandLine(name, args)];
+    const [command = '', ...line] = [...within, process.execPath, ...commandLine(name, args, packages)];
     this.#child = spawn(command, line, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },

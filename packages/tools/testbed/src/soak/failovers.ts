@@ -12,6 +12,7 @@ import type { PostgresServer } from '../postgres-server.js';
 import type { DaemonProcess, LogLine } from '../process.js';
 import type { Campaign, CampaignResult, Scale } from './campaign.js';
 import { CONTROLLER, findKeyMismatches, joinOnceMore, SoakEnvironment, type SoakNode } from './environment.js';
+import { chainFaults, describeLost, findLostCommits, isCommit, keyIn } from './commits.js';
 import { CutOff, Firewall } from './firewall.js';
 
 interface FailoverSize {
@@ -129,7 +130,7 @@ class FailoverCampaign {
   }
 
   get #commits(): readonly LogLine[] {
-    return this.#allServers.flatMap(({ lines }) => lines.filter(({ msg }) => msg === 'node has a new key'));
+    return this.#allServers.flatMap(({ lines }) => lines.filter(isCommit));
   }
 
   async #startServer(i: number): Promise<void> {
@@ -161,8 +162,8 @@ class FailoverCampaign {
 
   /** A pause is over once there was a commit. */
   async #untilCommitSince(since: number): Promise<void> {
-    const isCommit = ({ msg, time }: LogLine): boolean => msg === 'node has a new key' && Date.parse(time) >= since;
-    await Promise.any(this.#servers.map((server) => server.waitFor(isCommit, JOIN_TIMEOUT_MS)));
+    const isLater = (line: LogLine): boolean => isCommit(line) && Date.parse(line.time) >= since;
+    await Promise.any(this.#servers.map((server) => server.waitFor(isLater, JOIN_TIMEOUT_MS)));
   }
 
   #longestPause(since: number): number {
@@ -202,15 +203,11 @@ export const failovers: Campaign = async ({ scale, seed, report }) => {
     }
     const failures = await campaign.stopFleets();
     failures.push(...(await findKeyMismatches(environment, nodes)));
-    const entries = await keysInAuditLog(environment);
-    const lost = campaign.acknowledged.filter((key) => !entries.has(key));
-    failures.push(
-      ...lost.map((key) => `a commit was acknowledged and is lost: ${key}`),
-      ...campaign.confirmed.filter((key) => !entries.has(key)).map((key) => `a node has a key that no entry names: ${key}`),
-    );
+    const lost = await findLostCommits(environment, campaign);
+    failures.push(...describeLost(lost));
     report('every node joins once more');
     failures.push(...(await joinOnceMore(environment, nodes)), ...(await chainFaults(environment)));
-    return { counts: countsOf(campaign, nodes.length, lost.length), failures };
+    return { counts: countsOf(campaign, nodes.length, lost.acknowledged.length), failures };
   } finally {
     await environment?.network.remove();
     await cluster.remove();
@@ -237,25 +234,6 @@ async function take(primary: PostgresServer, fate: Fate): Promise<() => Promise<
       };
     }
   }
-}
-
-function keyIn(line: LogLine): string {
-  return `${String(line['node'])} ${String(line['key'])}`;
-}
-
-/** `NODE KEY` of each entry that gives a node a key. */
-async function keysInAuditLog({ network }: SoakEnvironment): Promise<ReadonlySet<string>> {
-  const lines = await network.run('auth-server', ['audit', 'export', ...network.location()]);
-  const entries = lines
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { readonly node?: string; readonly key?: string });
-  return new Set(entries.map(({ node, key }) => `${node} ${key}`));
-}
-
-async function chainFaults({ network }: SoakEnvironment): Promise<string[]> {
-  const { code, stdout, stderr } = await network.try('auth-server', ['audit', 'verify', ...network.location()]);
-  return code === 0 ? [] : [`the audit log does not hold: ${stdout}${stderr}`];
 }
 
 function countsOf(campaign: FailoverCampaign, nodes: number, lost: number): CampaignResult['counts'] {

@@ -10,11 +10,13 @@ import { hostile } from './hostile.js';
 import { kills } from './kills.js';
 import { proofs } from './proofs.js';
 import { storm } from './storm.js';
+import { upgrades } from './upgrades.js';
 
 const CAMPAIGNS: Readonly<Record<string, Campaign>> = {
   storm,
   kills,
   failovers,
+  upgrades,
   hostile,
   floods,
   firewall,
