@@ -473,6 +473,20 @@ describe('a controller', () => {
     expect(givenOut(applicationRoots)).toBeUndefined();
   });
 
+  it('serves a former key no longer than until its own expiry', async () => {
+    let now = 4_000_000_000_000;
+    const path = join(await tempFolder(), 'keys');
+    const applicationRoots = await ApplicationRootStore.open(path, Secret.from(MASTER.expose()), { now: () => now });
+    onTestFinished(() => applicationRoots.close());
+    const joined = { idI: ID_I, nidI: new Uint8Array(18), ts: BigInt(now), lifetime: 60 };
+    await applicationRoots.put({ ...joined, tid: 1n, applicationRoot: newSecret(), keyId: '00000001' });
+    await applicationRoots.put({ ...joined, tid: 2n, applicationRoot: newSecret(), keyId: '00000002', lifetime: 0 });
+    now += 60_000;
+    expect(givenOut(applicationRoots)).toEqual(['current', '00000002', '00000001']);
+    now += 1;
+    expect(givenOut(applicationRoots)).toEqual(['current', '00000002']);
+  });
+
   it('has former keys under another master key, too', async () => {
     const folder = await tempFolder();
     const path = join(folder, 'keys');

@@ -85,6 +85,10 @@ function idOf(identity: string): string {
   return identity.slice(0, ID_DIGITS);
 }
 
+function isExpired({ notAfter }: Pick<NodeKeyEvent, 'notAfter'>, now: number): boolean {
+  return notAfter !== undefined && now > notAfter.getTime();
+}
+
 /** The connections of each node, those in the handshake too. */
 class ConnectionTable {
   readonly #connections = new Map<string, Set<TlsConnection>>();
@@ -118,9 +122,10 @@ class KeyTable {
   find(identity: string, now: number): Buffer | undefined {
     const [, id = '', kid] = IDENTITY.exec(identity) ?? [];
     const node = this.#nodes.get(id);
-    if (node === undefined || now > (node.notAfter?.getTime() ?? Infinity)) return undefined;
+    if (node === undefined || isExpired(node, now)) return undefined;
     if (kid === undefined || kid === node.kid) return node.keys[this.#label];
-    return node.previous.find((former) => former.kid === kid && now < former.until.getTime())?.keys[this.#label];
+    const former = node.previous.find((one) => one.kid === kid && now < one.until.getTime() && !isExpired(one, now));
+    return former?.keys[this.#label];
   }
 
   apply(event: KeyEvent): void {

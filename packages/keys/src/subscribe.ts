@@ -8,7 +8,9 @@ import { DEFAULT_SOCKET } from './lookup.js';
 export interface FormerKey {
   readonly kid: string;
   readonly keys: Readonly<Record<string, Buffer>>;
-  /** The end of its use. */
+  /** The key's own expiry, which may come before `until`. `undefined`: never. */
+  readonly notAfter: Date | undefined;
+  /** The end of the overlap with the key that replaced it. */
   readonly until: Date;
 }
 
@@ -211,11 +213,12 @@ function eventIn(line: Line, labels: readonly string[]): KeyEvent | undefined {
     kid: idIn(line['kid']),
     keys: keysIn(line['keys'], labels),
     joined: timeIn(line['joined']),
-    notAfter: line['not_after'] === null ? undefined : timeIn(line['not_after']),
+    notAfter: expiryIn(line['not_after']),
     verified: line['verified'] === true,
     previous: linesIn(line['previous']).map((former) => ({
       kid: idIn(former['kid']),
       keys: keysIn(former['keys'], labels),
+      notAfter: expiryIn(former['not_after']),
       until: timeIn(former['until']),
     })),
   };
@@ -224,6 +227,11 @@ function eventIn(line: Line, labels: readonly string[]): KeyEvent | undefined {
 function keysIn(keys: unknown, labels: readonly string[]): Readonly<Record<string, Buffer>> {
   if (!isLine(keys)) throw malformed();
   return Object.fromEntries(labels.map((label) => [label, keyIn(keys[label])]));
+}
+
+/** Returns `undefined` for a key that never expires. */
+function expiryIn(text: unknown): Date | undefined {
+  return text === null ? undefined : timeIn(text);
 }
 
 function timeIn(text: unknown): Date {

@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { KeyServer, type KeySource } from '@latchkey/key-delivery';
 import { deriveApplicationKey, deriveKeyId, formatId, Secret } from '@latchkey/protocol';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   type KeyEvent,
   type KeysError,
@@ -28,6 +28,17 @@ import {
 const ID = 0xa1b2;
 const LABEL = 'tls-psk';
 const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+/** A key that a daemon tells of. */
+const KEY_LINE = {
+  seq: 1,
+  event: 'key',
+  id: '0000a1b2',
+  kid: '11223344',
+  keys: { [LABEL]: '00'.repeat(16) },
+  joined: '2026-01-01T00:00:00.000Z',
+  not_after: null,
+  previous: [],
+};
 const CIPHERS = 'TLS_AES_128_GCM_SHA256:ECDHE-PSK-AES128-CBC-SHA256:PSK-AES128-GCM-SHA256';
 
 type State = 'current' | 'disabled';
@@ -123,6 +134,18 @@ async function startDaemon(labels: readonly string[] = [LABEL, 'mqtt-psk']): Pro
   };
   onTestFinished(() => daemon.server.close());
   return daemon;
+}
+
+/** A daemon that sends these lines to each subscriber. Returns its socket. */
+async function startLineServer(...lines: readonly object[]): Promise<string> {
+  const socket = join(await tempFolder(), 'keys.sock');
+  const server = createUnixServer((client) => {
+    client.on('error', () => undefined);
+    client.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  });
+  await new Promise<void>((resolve) => void server.listen(socket, resolve));
+  onTestFinished(() => void server.close());
+  return socket;
 }
 
 /** Events of a subscription one by one, closed with the test. */
@@ -244,16 +267,9 @@ describe('subscribe', () => {
     ['an ID that names a path', { id: '../a1b2f' }],
     ['a key identifier that is none', { kid: '1122334' }],
     ['no time', { joined: 'soon' }],
+    ['a former key without an expiry', { previous: [{ kid: '55667788', keys: KEY_LINE.keys, until: KEY_LINE.joined }] }],
   ])('gives no event of a line with %s, and says that the connection is over', async (_, fields) => {
-    const keys = { [LABEL]: '00'.repeat(16) };
-    const line = { seq: 1, event: 'key', id: '0000a1b2', kid: '11223344', keys, joined: '2026-01-01T00:00:00.000Z' };
-    const socket = join(await tempFolder(), 'keys.sock');
-    const server = createUnixServer((client) => {
-      client.on('error', () => undefined);
-      client.write(`${JSON.stringify({ ...line, not_after: null, previous: [], ...fields })}\n`);
-    });
-    await new Promise<void>((resolve) => void server.listen(socket, resolve));
-    onTestFinished(() => void server.close());
+    const socket = await startLineServer({ ...KEY_LINE, ...fields });
     const error = await new Promise<KeysError>((resolve) => {
       const subscription = subscribe({ socket, labels: [LABEL], onDisconnect: resolve });
       onTestFinished(() => subscription.close());
@@ -385,6 +401,23 @@ describe('pskCallback', () => {
     await expect.poll(() => callback(connection, formatId(1)), { timeout: 60_000 }).toBeNull();
     expect(callback(connection, formatId(2))).toEqual(keyOf(2, 1));
     expect(revoked).toEqual([`${formatId(1)} removed`]);
+  });
+
+  it('serves a former key no longer than until its own expiry, though its overlap lasts longer', async () => {
+    const now = Date.now();
+    const at = (ms: number): string => new Date(now + ms).toISOString();
+    const former = { kid: '55667788', keys: { [LABEL]: '11'.repeat(16) }, not_after: at(60_000), until: at(900_000) };
+    const synced = { seq: 2, event: 'synced' };
+    const socket = await startLineServer({ ...KEY_LINE, previous: [former] }, synced);
+    const callback = await pskCallback({ socket, label: LABEL });
+    onTestFinished(() => callback.close());
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(now + 60_000);
+    onTestFinished(() => clock.mockRestore());
+    const connection = { destroy: () => undefined, once: () => undefined };
+    expect(callback(connection, `${KEY_LINE.id}@55667788`)).toEqual(Buffer.alloc(16, 0x11));
+    clock.mockReturnValue(now + 60_001);
+    expect(callback(connection, `${KEY_LINE.id}@55667788`)).toBeNull();
+    expect(callback(connection, KEY_LINE.id)).toEqual(Buffer.alloc(16));
   });
 
   it('fails at once if the daemon refuses', async () => {

@@ -62,7 +62,7 @@ function answerOf({ idI, state, current, former }: NodeKeys, options: KeyOptions
   };
   try {
     if (isExpired && options.allowExpired !== true) throw expiredFailure(idI, current.expiresAt);
-    return { generations: [current, ...former.filter(({ until }) => until > now)].map(derive) };
+    return { generations: [current, ...former].map(derive) };
   } finally {
     for (const { applicationRoot } of [current, ...former]) applicationRoot.wipe();
   }

@@ -98,7 +98,7 @@ export function openKeys(
     state,
     current: current && open(current),
     former: former
-      .filter(({ until }) => until > now)
+      .filter(({ until, expiresAt = Infinity }) => until > now && expiresAt >= now)
       .map((one): FormerGeneration => Object.assign(open(one), { until: one.until })),
   };
 }

@@ -14,7 +14,9 @@ export interface CurrentKeys {
 export interface FormerKeys {
   readonly kid: string;
   readonly keys: KeysByLabel;
-  /** The end of its overlap, in ms since the epoch. */
+  /** The key's own expiry, which may come before `until`. `undefined`: never. */
+  readonly notAfter: number | undefined;
+  /** The end of its overlap. */
   readonly until: number;
 }
 
@@ -93,8 +95,8 @@ function generationsOf({ id, current, former }: DeliveredNode, { withFormer, ove
   const [newest] = former;
   const sourceOverlapMs = newest === undefined ? 0 : newest.until - current.joinedAt;
   const shorterMs = Math.max(0, sourceOverlapMs - overlapMs);
-  for (const { kid, keys, until } of former) {
-    const ends = Math.min(end, until - shorterMs);
+  for (const { kid, keys, until, notAfter = Infinity } of former) {
+    const ends = Math.min(end, until - shorterMs, notAfter);
     // If two generations have one KID, the newer one counts.
     if (ends > now && shown.every((other) => other.kid !== kid)) shown.push({ id, kid, keys, isCurrent: false, until: ends });
   }

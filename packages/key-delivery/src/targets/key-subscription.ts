@@ -133,7 +133,12 @@ function nodeOf({ id, kid, keys, joined, notAfter, previous }: NodeKeyEvent): De
   return {
     id,
     current: { kid, keys: textOf(keys), joinedAt: joined.getTime(), notAfter: notAfter?.getTime() },
-    former: previous.map((former) => ({ kid: former.kid, keys: textOf(former.keys), until: former.until.getTime() })),
+    former: previous.map((former) => ({
+      kid: former.kid,
+      keys: textOf(former.keys),
+      notAfter: former.notAfter?.getTime(),
+      until: former.until.getTime(),
+    })),
   };
 }
 

@@ -79,9 +79,9 @@ function expectRefused(one: DeliveredNode): void {
 
 describe('the generations in use', () => {
   const former = [
-    { kid: '00000002', keys: { [LABEL]: keyHex() }, until: 105 * MINUTE },
-    { kid: '00000003', keys: { [LABEL]: keyHex() }, until: 101 * MINUTE },
-    { kid: '00000004', keys: { [LABEL]: keyHex() }, until: 100 * MINUTE },
+    { kid: '00000002', keys: { [LABEL]: keyHex() }, notAfter: undefined, until: 105 * MINUTE },
+    { kid: '00000003', keys: { [LABEL]: keyHex() }, notAfter: undefined, until: 101 * MINUTE },
+    { kid: '00000004', keys: { [LABEL]: keyHex() }, notAfter: undefined, until: 100 * MINUTE },
   ];
   // The source keeps each for 15 minutes: the newest was replaced 10 minutes ago.
   const renewed = node('0000a1b2', { kid: '00000001', joinedAt: 90 * MINUTE }, former);
@@ -93,6 +93,14 @@ describe('the generations in use', () => {
   it('are the current one and the former ones within their overlap', () => {
     expect(kids({})).toEqual(['00000001', '00000002', '00000003']);
     expect(kids({ now: 101 * MINUTE })).toEqual(['00000001', '00000002']);
+  });
+
+  it('have a former one no longer than until its own expiry', () => {
+    const [newest, ...older] = former;
+    const expiring = { ...renewed, former: [{ ...newest!, notAfter: 100.5 * MINUTE }, ...older] };
+    const generations = snapshotOf(expiring).generations(FILTER);
+    expect(generations.find(({ kid }) => kid === '00000002')?.until).toBe(100.5 * MINUTE);
+    expect(kids({ now: 100.5 * MINUTE }, expiring)).toEqual(['00000001', '00000003']);
   });
 
   it('are fewer with a shorter overlap', () => {

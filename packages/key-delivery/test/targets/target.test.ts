@@ -181,7 +181,7 @@ describe('a revocation', () => {
     const hook = await program('hook', `$1 $LATCHKEY_REASON [$(cat ${path('keys.psk')})]`);
     const deliverer = await open({ on_revoke: [hook, '{id}'] });
     const now = Date.now();
-    const former = [{ kid: '00000002', keys: node('00000001').current.keys, until: now + 600_000 }];
+    const former = [{ kid: '00000002', keys: node('00000001').current.keys, notAfter: undefined, until: now + 600_000 }];
     deliverer.replaceSnapshot(snapshotOf(node('00000001', { joinedAt: now }, former)));
     await settled(deliverer);
     expect((await text('keys.psk')).split('\n')).toHaveLength(3);

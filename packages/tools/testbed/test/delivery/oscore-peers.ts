@@ -89,7 +89,8 @@ export class NodeContexts {
       kid,
       keys: Object.fromEntries(LABELS.map((label) => [label, applicationKey(applicationRoot, label, idI)])),
     });
-    const former = this.#generations.slice(1).map((one) => Object.assign(keysOf(one), { until: generation.joined + OVERLAP_MS }));
+    const times = { notAfter: undefined, until: generation.joined + OVERLAP_MS };
+    const former = this.#generations.slice(1).map((one) => Object.assign(keysOf(one), times));
     const snapshot = new KeySnapshot();
     const current = { ...keysOf(generation), joinedAt: generation.joined, notAfter: undefined };
     snapshot.set({ id: formatId(idI), current, former });
