@@ -46,6 +46,8 @@ export class ConnectionPool {
   failedAt: number = -Infinity;
   readonly #counts: ClientMetrics;
   readonly #connections = new Map<number, Connection>();
+  /** Connections that take no further request, and are open for those under way. */
+  readonly #released = new Set<Connection>();
   #turn = 0;
   #others = 0;
   /** What the server's name meant when it was last found. */
@@ -140,9 +142,12 @@ export class ConnectionPool {
     return open[this.#others++ % open.length];
   }
 
-  /** Does not wait for a connection whose server is still being looked up. */
+  /**
+   * Ends the requests under way, and closes all sockets. Does not wait for a connection whose
+   * server is still being looked up.
+   */
   async close(): Promise<void> {
-    const closing = [...this.#connections.values()].flatMap(({ client, connecting }) => {
+    const closing = [...this.#connections.values(), ...this.#released].flatMap(({ client, connecting }) => {
       const closed = connecting.then((one) => one.close()).catch(() => undefined);
       return client === undefined ? [] : [closed];
     });
@@ -183,7 +188,12 @@ export class ConnectionPool {
 
   /** Closes the connection once nothing is under way on it. */
   #release(connection: Connection): void {
-    if (this.#forget(connection)) connection.connecting.then((client) => client.closeWhenIdle()).catch(() => undefined);
+    if (!this.#forget(connection)) return;
+    this.#released.add(connection);
+    void connection.connecting
+      .then((client) => client.closeWhenIdle())
+      .catch(() => undefined)
+      .finally(() => this.#released.delete(connection));
   }
 
   #forget(connection: Connection): boolean {

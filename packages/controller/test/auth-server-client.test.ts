@@ -4,7 +4,9 @@
 import { type LinkDecision, type LinkRefusal, TYPE } from '@latchkey/protocol';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CapturedLog, lookUpBy, type Received, UdpPeer } from '@latchkey/test-support/fixtures';
+import { ClientMetrics } from '@latchkey/coap';
 import { CoapAuthServerClient } from '../src/auth-server-client.js';
+import { ConnectionPool } from '../src/connection-pool.js';
 
 type Endpoint = UdpPeer['endpoint'];
 
@@ -414,6 +416,17 @@ describe('close', () => {
     expect(await asked).toBeUndefined();
     expect(await client.request(QUESTION, accept)).toBeUndefined();
     expect([first.unread, second.unread]).toEqual([[], []]);
+  });
+
+  it('ends those on a socket that was given up, too', async () => {
+    const silent = await UdpPeer.open();
+    const pool = new ConnectionPool(silent.endpoint, new ClientMetrics());
+    const connection = pool.next();
+    const client = await connection.connecting;
+    const asked = client.exchange({ payload: QUESTION, deadlineMs: 600_000, maxIgnored: 16, accept: () => undefined });
+    pool.unanswered(connection);
+    await pool.close();
+    expect(await asked).toEqual({ kind: 'unreachable', code: 'ECANCELED' });
   });
 
   it('does not fail where a server is being looked for that has no name', async () => {

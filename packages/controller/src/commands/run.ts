@@ -36,6 +36,11 @@ import { rotateCommand, TidAllocator } from '../tid-allocator.js';
 import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateOptions, stateOptions } from './state.js';
 
 const SERIALS_FILE = 'serials.json';
+/**
+ * Requests of nodes may wait for an auth-server for so long once the controller is to stop, in ms.
+ * A silent auth-server would take longer than a daemon has to stop.
+ */
+const UPSTREAM_GRACE_MS = 5_000;
 const NOT_REPLACED =
   'Was the file put in the place of the old one? A unit of systemd gets what is in /etc/credstore when it is restarted.';
 
@@ -166,7 +171,9 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       current = next;
     },
     async stop() {
+      const grace = setTimeout(() => void client.close(), UPSTREAM_GRACE_MS);
       await Promise.all(sockets.map((socket) => socket.stop()));
+      clearTimeout(grace);
       const feedStopped = keyFeed.stop();
       await controller.stop();
       await feedStopped;

@@ -205,6 +205,21 @@ describe('a network with one controller', () => {
     await network.run('node-agent', ['join', '--state', state]);
   });
 
+  it('stops cleanly while a node asks and the auth-server is silent', async () => {
+    const { network, controllerAddress } = running;
+    await running.controller.stop();
+    const { id, state } = await orderAndInstall(network);
+    running.authServer.signal('SIGSTOP');
+    const controller = await network.startController(CONTROLLER, controllerAddress);
+    const agent = network.start('node-agent', ['run', '--state', state]);
+    await controller.waitFor(({ msg, node, message }) => msg === 'sent' && message === 'M2' && node === id);
+    expect(await controller.stop()).toBe(0);
+    expect(controller.lines.at(-1)?.msg).toBe('stopped');
+    running.authServer.signal('SIGCONT');
+    await agent.stop();
+    running = { ...running, controller: await network.startController(CONTROLLER, controllerAddress) };
+  });
+
   it('imports nodes that were ordered elsewhere, once, all or none', async () => {
     const { network, controllerAddress } = running;
     const ik = '000102030405060708090a0b0c0d0e0f';
