@@ -216,11 +216,15 @@ async function addOrder(registry: Registry, row: OrderRow): Promise<number> {
   }
 }
 
-/** Whether an order is there that was added as `added`, and that nobody has cleared away since. */
+/**
+ * Whether an order is there that was added as `added`, and that nobody has cleared away since, nor
+ * begun to: an engine that serves several processes gives such an order another count.
+ */
 function isSamePending(found: OrderRow | undefined, added: OrderRow): boolean {
-  const { kind, installer, idC, createdAt } = added;
+  const { kind, installer, idC, count, createdAt } = added;
   return (
     found?.state === 'pending' &&
+    found.count === count &&
     found.createdAt === createdAt &&
     found.kind === kind &&
     found.installer === installer &&

@@ -168,7 +168,8 @@ export interface RegistryStorage {
 
   /**
    * Removes a pending order with its nodes and their descriptions. To be called again after a
-   * crash.
+   * crash. An engine that removes them in parts while another process may write to the order first
+   * changes the `count` of the order: that process finds it changed, and does not open the order.
    */
   unload(order: number): Promise<void>;
 

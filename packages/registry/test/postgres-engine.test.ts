@@ -76,6 +76,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     onTestFinished(() => cluster.primary.set({ [name]: undefined }));
   }
 
+  /** Storage over a proxy, and what may be done to its next messages. */
+  async function proxied(patience: number = 10): Promise<{ storage: PostgresStorage; proxy: PostgresProxy }> {
+    const proxy = await PostgresProxy.start(cluster.primary.port);
+    onTestFinished(() => proxy.close());
+    const port = Number(proxy.address.split(':')[1]);
+    return { storage: await open({}, config({ patience }, port)), proxy };
+  }
+
   describe('refuses in words', () => {
     it('a database without a registry, and one that has another', async () => {
       const folder = await tempFolder();
@@ -185,14 +193,6 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
   });
 
   describe('a connection that breaks', () => {
-    /** Storage over a proxy, and what may be done to its next messages. */
-    async function proxied(patience: number = 10): Promise<{ storage: PostgresStorage; proxy: PostgresProxy }> {
-      const proxy = await PostgresProxy.start(cluster.primary.port);
-      onTestFinished(() => proxy.close());
-      const port = Number(proxy.address.split(':')[1]);
-      return { storage: await open({}, config({ patience }, port)), proxy };
-    }
-
     function metric(storage: PostgresStorage, name: string): unknown {
       const found = storage.metrics.find((one) => one.name === name);
       return found?.type === 'histogram' ? undefined : found?.read();
@@ -400,28 +400,77 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
   });
 
   describe('an order that is being written', () => {
-    it('keeps others out on every machine, until it ends or its process does', async () => {
-      const first = await Registry.createOn(await open(), 'one', () => Promise.resolve(copyOf(MASTER)), 'test');
-      const second = await Registry.openOn(await open(), 'other', copyOf(MASTER), 'test');
+    const written = (registry: Registry, idI: number, progress?: () => Promise<void>): Promise<number | undefined> => {
+      const batch = new NodeBatch();
+      batch.add(idI, ID_C, newSecret().expose(), 0);
+      return enrol(registry, { terms: TERMS, batch, ...(progress && { progress }) });
+    };
+
+    async function twoRegistries(one: PostgresStorage, other: PostgresStorage): Promise<[Registry, Registry]> {
+      const first = await Registry.createOn(one, 'one', () => Promise.resolve(copyOf(MASTER)), 'test');
+      const second = await Registry.openOn(other, 'other', copyOf(MASTER), 'test');
       await addController(first, controller());
-      const written = (registry: Registry, idI: number, progress?: () => Promise<void>): Promise<number | undefined> => {
-        const batch = new NodeBatch();
-        batch.add(idI, ID_C, newSecret().expose(), 0);
-        return enrol(registry, { terms: TERMS, batch, ...(progress && { progress }) });
-      };
+      return [first, second];
+    }
+
+    /** As if the process that holds it had ended. */
+    const loseLock = (): Promise<unknown> =>
+      cluster.sql("SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'");
+    const nodesIn = async (registry: Registry): Promise<number[]> => (await allOf(registry.nodePages())).map(({ idI }) => idI);
+
+    it('keeps others out on every machine, until it ends or its process does', async () => {
+      const [first, second] = await twoRegistries(await open(), await open());
       const busy = 'another order or import is under way on this registry';
       await written(first, 1, async () => {
         await expect(written(second, 2)).rejects.toThrow(busy);
       });
       expect(await written(second, 2)).toBe(2);
 
-      // As if its process had ended: all its connections go.
       const left = written(first, 3, async () => {
-        await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'");
-        await expect.poll(() => written(second, 4).catch(() => undefined)).toBe(3);
+        await loseLock();
+        expect(await written(second, 4)).toBe(3);
       });
       await expect(left).rejects.toThrow('has cleared away order 3 before it was finished');
-      expect((await allOf(second.nodePages())).map(({ idI }) => idI)).toEqual([1, 2, 4]);
+      expect(await nodesIn(second)).toEqual([1, 2, 4]);
+    });
+
+    it('is not published once another process has cleared away a part of it', async () => {
+      const { storage, proxy } = await proxied();
+      const [first, second] = await twoRegistries(await open(), storage);
+      const left = written(first, 3, async () => {
+        // More nodes than are removed in one transaction.
+        await cluster.sql(`INSERT INTO latchkey.nodes SELECT (jsonb_populate_record(n, jsonb_build_object('id', 100 + i))).*
+          FROM latchkey.nodes n, generate_series(1, 4100) i`);
+        await loseLock();
+        let parts = 0;
+        proxy.decide = ({ type, octets }) =>
+          type === 'P' && octets.includes('DELETE FROM latchkey.nodes') && ++parts === 2 ? { kind: 'cut', after: 0 } : 'forward';
+        await expect(written(second, 4)).rejects.toBeInstanceOf(Unavailable);
+        expect(parts).toBe(2);
+      });
+      await expect(left).rejects.toThrow('has cleared away order 1 before it was finished');
+      expect(await written(second, 4)).toBe(1);
+      expect(await nodesIn(second)).toEqual([4]);
+    });
+
+    it('keeps its nodes if another process starts to clear them away while it is published', async () => {
+      const { storage, proxy } = await proxied(60);
+      const [first, second] = await twoRegistries(storage, await open());
+      const published = written(first, 3, async () => {
+        await loseLock();
+        // After what is there was compared.
+        proxy.decide = ({ direction, type, octets }) =>
+          direction === 'to server' && type === 'B' && octets.includes('put latchkey.orders')
+            ? { kind: 'hold', after: 0 }
+            : 'forward';
+      });
+      await expect.poll(() => proxy.heldCount, { interval: 5, timeout: 60_000 }).toBe(1);
+      const other = written(second, 4);
+      const waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'latchkey' AND wait_event_type = 'Lock'";
+      await expect.poll(() => cluster.sql(waiting), { interval: 20, timeout: 60_000 }).toEqual(['1']);
+      proxy.release();
+      expect([await published, await other]).toEqual([1, 2]);
+      expect(await nodesIn(second)).toEqual([3, 4]);
     });
   });
 

@@ -61,6 +61,9 @@ const ROLLBACK = { text: 'ROLLBACK' };
 // An order that is shared-locked becomes neither open nor another one.
 const SHARE_ORDER = 'SELECT state, version FROM latchkey.orders WHERE number = $1 FOR SHARE';
 const LOCK_PENDING = "SELECT number FROM latchkey.orders WHERE number = $1 AND state = 'pending' FOR UPDATE";
+/** From here on nobody loads into it, for its version is another; and nobody publishes it. */
+const MARK_UNLOADED =
+  "UPDATE latchkey.orders SET count = -1, version = $2 WHERE number = $1 AND state = 'pending' RETURNING number";
 const UNLOAD = `WITH removed AS (DELETE FROM latchkey.nodes
     WHERE id IN (SELECT id FROM latchkey.nodes WHERE order_number = $1 LIMIT ${ROWS_PER_TRANSACTION}) RETURNING id),
   undescribed AS (DELETE FROM latchkey.node_descriptions d USING removed r WHERE d.id = r.id)
@@ -191,6 +194,14 @@ export class PostgresStorage implements RegistryStorage {
   }
 
   async unload(order: number): Promise<void> {
+    const isMarked = await this.#transaction('nodes of an order', async (connection) => {
+      const [, marked] = await connection.run(BEGIN, { text: MARK_UNLOADED, values: [order, drawVersion()] });
+      return marked?.rows.length === 1;
+    });
+    if (!isMarked) return;
+    // A write that read the order before it was marked may publish it still: then it is open below.
+    // The mark is not made under this lock, for a load that is stuck would hold up all writes.
+    await this.#writer.holdLock();
     for (let areMore = true; areMore;) {
       areMore = await this.#transaction('nodes of an order', async (connection) => {
         const [, pending] = await connection.run(BEGIN, { text: LOCK_PENDING, values: [order] });
