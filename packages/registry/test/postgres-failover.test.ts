@@ -124,6 +124,17 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a cluster of three under the engine
     expect(await problemsOf(storage)).toEqual([]);
   });
 
+  it('is not opened on a primary whose names are emptied while it proves that a standby is there', async () => {
+    pauseStandbys();
+    const { port } = cluster.primary;
+    const opening = open({}, config({ hosts: [{ host: '127.0.0.1', port }], patience: 20 })).catch((error: unknown) => error);
+    await expect.poll(() => waiting('count(*)'), POLL).toBeGreaterThan(0);
+    await cluster.primary.set({ synchronous_standby_names: '' });
+    const failure = await opening;
+    expect(failure).toBeInstanceOf(Unavailable);
+    expect((failure as Unavailable).message).toContain('synchronous_standby_names is empty');
+  });
+
   it('answers no read from a primary that came back without its standbys', async () => {
     const storage = await open();
     await putNode(storage, 1);

@@ -14,7 +14,7 @@ import { DatabaseMetrics } from './database-metrics.js';
 import type { LastSeen } from './last-seen.js';
 import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
 import type { Metadata } from './row-caches.js';
-import { checkSchema, READ_TIMEOUT_MS, readsSchema, Session } from './session.js';
+import { checkSchema, READ_TIMEOUT_MS, readsSchema, Session, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet, type Rows } from './snapshot.js';
 
 /** In a transaction of its own it makes the commit wait for the standby; and reads the clock. */
@@ -166,8 +166,14 @@ export class Engine {
     refuseOtherCluster(seen, place.system, formatHost(place.host));
     const { statements, take } = fetching(new KeySet(), session.caches);
     const sentAt = performance.now();
-    const work = session.reader.run(BEGIN_READ, BARRIER, fetchSeenEntry(seen), ...statements, COMMIT);
-    const [, barrier, hash, ...results] = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
+    const work = session.reader.run(BEGIN_READ, BARRIER, fetchSeenEntry(seen), ...statements, COMMIT, STANDBY_NAMES);
+    const answers = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
+    const [, barrier, hash, ...results] = answers;
+    if (session.reader.notices > 0) throw new Failure('the wait for the standby was cancelled');
+    // The names may have been emptied since the session began, which ends the wait without a
+    // standby.
+    const fault = session.standbyFault(answers.at(-1)?.rows[0]?.['names']);
+    if (fault !== undefined) throw new Failure(fault);
     const rows = take(results);
     const { registry } = rows;
     checkSchema(registry.schema, this.config.database);
@@ -180,7 +186,6 @@ export class Engine {
     }
     this.observeClock(sentAt, barrier);
     this.accept(rows);
-    if (session.reader.notices > 0) throw new Failure('the wait for the standby was cancelled');
     this.keep(session, rows);
   }
 
