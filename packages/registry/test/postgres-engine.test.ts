@@ -265,6 +265,31 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect(entries.map(({ operation = '' }) => operation)).toEqual([expect.stringMatching(/^[0-9a-f]{16}$/), '']);
     });
 
+    it('leaves the writes of a transaction in doubt, and no read that only took the lock in it', async () => {
+      const { storage, proxy } = await proxied();
+      proxy.decide = ({ type, octets }) =>
+        type === 'B' && octets.includes('put latchkey.nodes') ? { kind: 'cut', after: 0 } : 'forward';
+      // The first read over a connection takes the lock of all writes.
+      const failures = [storage.read({}), putNode(storage, 1)].map((one) => one.catch((error: unknown) => error));
+      expect(await failures[0]).toBeInstanceOf(Unavailable);
+      expect(await failures[1]).toBeInstanceOf(InDoubt);
+    });
+
+    it('fails what was sent over it if that is not answered in time', async () => {
+      const { proxy } = await proxied();
+      const of = config();
+      const port = Number(proxy.address.split(':')[1]);
+      const connection = await Connection.open(
+        { host: '127.0.0.1', port },
+        of,
+        await readCredentials(of),
+        {},
+        { answerTimeoutMs: 1_000 },
+      );
+      proxy.decide = () => ({ kind: 'hold', after: 0 });
+      await expect(connection.run({ text: 'SELECT 1' })).rejects.toThrow('it did not answer for 1 s');
+    });
+
     it('at any message of a read costs that read only', async () => {
       const { storage, proxy } = await proxied();
       await putNode(storage, 1);

@@ -67,9 +67,17 @@ export class Writer {
     });
   }
 
-  /** Holds the lock of all writes for a moment. */
+  /**
+   * Holds the lock of all writes for a moment.
+   *
+   * @throws Unavailable also where writes of the same transaction are in doubt: it changes nothing
+   */
   async holdLock(): Promise<void> {
-    await this.write({ keys: {}, decide: () => ({ result: undefined }) });
+    try {
+      await this.write({ keys: {}, decide: () => ({ result: undefined }) });
+    } catch (error) {
+      throw error instanceof InDoubt ? unavailable(error.message) : error;
+    }
   }
 
   async #run(): Promise<void> {
