@@ -511,6 +511,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect(found.map(({ rows }) => rows[0]?.['value'])).toEqual(['15', '5', '3']);
     });
 
+    it('is released though the database does not answer', async () => {
+      const { storage, proxy } = await proxied();
+      const lock = await storage.lockEnrolment();
+      proxy.decide = ({ direction }) => (direction === 'to server' ? { kind: 'hold', after: 0 } : 'forward');
+      await lock.release();
+      expect(proxy.heldCount).toBe(1);
+    });
+
     it('leaves no connection behind if it cannot be asked for', async () => {
       const storage = await open();
       const may = 'EXECUTE ON FUNCTION pg_try_advisory_lock(bigint)';

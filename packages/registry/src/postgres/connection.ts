@@ -10,6 +10,8 @@ import type { SqlRow } from './tables.js';
 
 /** Until a host has taken a connection, in ms. */
 const CONNECT_TIMEOUT_MS = 2_000;
+/** Until a host has ended a connection that is closed, in ms. */
+const CLOSE_TIMEOUT_MS = 2_000;
 /**
  * After 30 s the database drops a connection whose machine is gone, with the locks that it holds.
  * Linux by itself would do so after two hours.
@@ -65,6 +67,15 @@ export function formatHost(host: PostgresHost): string {
   return 'socketFolder' in host ? `${host.socketFolder}:${host.port}` : formatEndpoint(host);
 }
 
+export interface ConnectionOptions {
+  /** Called once, unless the connection was closed here. */
+  readonly onBroken?: (reason: string) => void;
+  /**
+   * The connection breaks if statements that are sent together are not answered within this, in ms.
+   */
+  readonly answerTimeoutMs?: number;
+}
+
 /** What is read from files for each connection: they may be replaced while a server runs. */
 export interface Credentials {
   readonly password: string;
@@ -105,14 +116,17 @@ export async function readCredentials({ passwordFile, tls, hosts }: PostgresConf
 export class Connection {
   readonly #client: Client;
   readonly #socket: Socket;
-  readonly #onBroken: (reason: string) => void;
+  readonly #options: ConnectionOptions;
+  #isOpen = false;
   #notices = 0;
   #isClosed = false;
+  /** Why it was given up here. */
+  #brokenBy: string | undefined;
 
-  private constructor(client: Client, socket: Socket, onBroken: (reason: string) => void) {
+  private constructor(client: Client, socket: Socket, options: ConnectionOptions) {
     this.#client = client;
     this.#socket = socket;
-    this.#onBroken = onBroken;
+    this.#options = options;
     // Without a listener an idle connection that breaks would end the process.
     client.on('error', (error) => this.#broke(describe(error)));
     client.on('end', () => this.#broke('the connection ended'));
@@ -124,14 +138,13 @@ export class Connection {
   /**
    * @param settings of the session, from its very start: those of a role could make the first
    *   statement fail
-   * @param onBroken called once, unless it was closed here
    */
   static async open(
     host: PostgresHost,
     { database, user, patience = 1 }: PostgresConfig,
     { password, ssl }: Credentials,
     settings: Readonly<Record<string, string>>,
-    onBroken: (reason: string) => void = () => undefined,
+    options: ConnectionOptions = {},
   ): Promise<Connection> {
     const socket = new Socket();
     const client = new Client({
@@ -153,15 +166,14 @@ export class Connection {
       connectionTimeoutMillis: patience * CONNECT_TIMEOUT_MS,
       keepAlive: true,
     });
-    let reason = (message: string): void => void message;
-    const connection = new Connection(client, socket, (message) => reason(message));
+    const connection = new Connection(client, socket, options);
     try {
       await client.connect();
     } catch (error) {
       connection.destroy();
       throw new Failure(describe(error));
     }
-    reason = onBroken;
+    connection.#isOpen = true;
     return connection;
   }
 
@@ -174,7 +186,21 @@ export class Connection {
    * Sends all of them at once. Settles when each has its answer; later ones may fail for an earlier
    * one.
    */
-  send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
+  async send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
+    const { answerTimeoutMs } = this.#options;
+    if (answerTimeoutMs === undefined) return this.#send(statements);
+    const timer = setTimeout(
+      () => this.#broke(`it did not answer for ${Math.round(answerTimeoutMs / 1_000)} s`),
+      answerTimeoutMs,
+    );
+    try {
+      return await this.#send(statements);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
     return Promise.allSettled(
       statements.map(async ({ name, text, values = [] }): Promise<SqlResult> => {
         try {
@@ -185,7 +211,7 @@ export class Connection {
           });
           return { command, rows, at: performance.now() };
         } catch (error) {
-          throw toFailure(error);
+          throw toFailure(error, this.#brokenBy);
         }
       }),
     );
@@ -196,10 +222,12 @@ export class Connection {
     return resultsOf(await this.send(statements));
   }
 
-  /** Says goodbye. */
+  /** Says goodbye. Does not wait for long for a host that does not answer. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    const timer = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS);
     await this.#client.end().catch(() => undefined);
+    clearTimeout(timer);
     this.#socket.destroy();
   }
 
@@ -212,8 +240,9 @@ export class Connection {
   #broke(reason: string): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#brokenBy = reason;
     this.#socket.destroy();
-    this.#onBroken(reason);
+    if (this.#isOpen) this.#options.onBroken?.(reason);
   }
 }
 
@@ -224,10 +253,10 @@ export function resultsOf(settled: readonly PromiseSettledResult<SqlResult>[]): 
   });
 }
 
-function toFailure(error: unknown): Failure {
+function toFailure(error: unknown, brokenBy: string | undefined): Failure {
   const { code, message } = error as DatabaseError;
   if (error instanceof DatabaseError && code !== undefined) return new DatabaseFailure(message, code);
-  return new ConnectionFailure(describe(error));
+  return new ConnectionFailure(brokenBy ?? describe(error));
 }
 
 function describe(error: unknown): string {

@@ -124,7 +124,7 @@ export class Session {
       const places: Place[] = [];
       for (const limits of [READER, WRITER, GENERAL]) {
         const settings = settingsOf(limits, config);
-        const connection = await Connection.open(host, config, credentials, settings, onBroken);
+        const connection = await Connection.open(host, config, credentials, settings, { onBroken });
         connections.push(connection);
         const [set, checked] = await within(
           READ_TIMEOUT_MS * (config.patience ?? 1),
@@ -194,11 +194,15 @@ export class Session {
     return mine;
   }
 
-  /** A connection of its own to the same server, for a long read. */
+  /**
+   * A connection of its own to the same server, for a long read in many short statements, or a
+   * lock.
+   */
   async another(): Promise<Connection> {
     const { host, system, started } = this.place;
     const settings = settingsOf(LONG_READ, this.config);
-    const connection = await Connection.open(host, this.config, this.credentials, settings);
+    const answerTimeoutMs = GENERAL_TIMEOUT_MS * (this.config.patience ?? 1);
+    const connection = await Connection.open(host, this.config, this.credentials, settings, { answerTimeoutMs });
     try {
       const [set, checked] = await connection.run(IN_FORCE, { text: CHECKS });
       checkSettings(set?.rows[0], settings);
