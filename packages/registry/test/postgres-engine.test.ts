@@ -3,7 +3,9 @@
 // clock servers go by.
 
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AuthServer } from '@latchkey/auth-server';
@@ -528,6 +530,41 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'latchkey' AND query LIKE '%pg_try_advisory%'";
       await expect(storage.lockEnrolment()).rejects.toThrow('permission denied for function pg_try_advisory_lock');
       await expect.poll(() => cluster.sql(COUNT), { timeout: 60_000 }).toEqual(['0']);
+    });
+  });
+
+  describe('the audit log', () => {
+    it('has its length without a count of all entries', async () => {
+      const { storage, proxy } = await proxied();
+      for (const idI of [1, 2, 3]) await putNode(storage, idI);
+      await storage.pruneAudit(1, 100);
+      const counts: string[] = [];
+      proxy.decide = ({ octets }) => {
+        if (octets.includes('count(')) counts.push(octets.toString('latin1'));
+        return 'forward';
+      };
+      expect([await storage.audit.length, counts]).toEqual([2, []]);
+    });
+  });
+
+  describe('the heartbeat', () => {
+    it('goes on while other hosts take connections and do not answer', async () => {
+      const sockets: Socket[] = [];
+      const silent = [1, 2].map(() => createServer((socket) => void sockets.push(socket)));
+      for (const server of silent) await once(server.listen(0, '127.0.0.1'), 'listening');
+      const end = (): void => {
+        for (const one of silent) one.close();
+        for (const socket of sockets) socket.destroy();
+      };
+      onTestFinished(end);
+      const others = silent.map((server) => ({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }));
+      // With that patience they are not given up.
+      const opening = open({ serve: SERVER }, config({ hosts: [...config().hosts, ...others], patience: 1_000 }));
+      const beat = async (): Promise<number> => Number((await cluster.sql('SELECT max(beat) FROM latchkey.servers'))[0]);
+      await expect.poll(beat, { timeout: 60_000 }).toBeGreaterThan(2);
+      expect(sockets).toHaveLength(2);
+      end();
+      await opening;
     });
   });
 

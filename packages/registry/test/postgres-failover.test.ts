@@ -164,6 +164,25 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a cluster of three under the engine
     await expect(storage.read({})).rejects.toBeInstanceOf(Unavailable);
   });
 
+  it('stops once another host is a standby of a later primary', async () => {
+    const { primary, standbys } = cluster;
+    const [strayed] = standbys as [PostgresServer];
+    // It was promoted by somebody, and is a standby on the timeline of that by now.
+    await strayed.follow(undefined);
+    await strayed.sql('SELECT pg_promote(true, 180)');
+    await strayed.sql('CHECKPOINT');
+    await strayed.stop();
+    await strayed.becomeStandby(primary);
+    await strayed.start();
+    onTestFinished(() => strayed.kill());
+    const hosts = [primary, strayed].map(({ port }) => ({ host: '127.0.0.1', port }));
+    const storage = await open({ serve: SERVER }, config({ hosts, patience: 10 }));
+    await expect
+      .poll(() => storage.fault(), POLL)
+      .toMatch(/^\S+ follows another primary on timeline \d+, and \S+ takes writes on/);
+    await expect(storage.read({})).rejects.toBeInstanceOf(Unavailable);
+  });
+
   it('answers nothing once a standby is promoted that lacks what was acknowledged, until that is accepted', async () => {
     const folder = await tempFolder();
     const storage = await open({ folder, serve: SERVER });

@@ -15,7 +15,7 @@ import { ask } from './audit-table.js';
 import { Connection, formatHost, type SqlResult, type Statement } from './connection.js';
 import type { Engine } from './engine.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
-import { READ_TIMEOUT_MS, SETTINGS } from './session.js';
+import { type Place, READ_TIMEOUT_MS, SETTINGS } from './session.js';
 
 const INTERVAL_MS = 1_000;
 /** Other hosts are asked at every so many of them: each time that takes connections. */
@@ -31,8 +31,10 @@ const TELL = `INSERT INTO latchkey.servers AS s (id, name, version, schema_from,
   ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, beat = s.beat + 1, monotonic = EXCLUDED.monotonic`;
 const OTHERS = 'SELECT id, beat, monotonic, seen_at FROM latchkey.servers WHERE watching AND seen_at > $1';
 const FORGET = 'DELETE FROM latchkey.servers WHERE seen_at < $1';
+/** A standby is on the timeline up to which it must replay, at least. */
 const WHERE = `SELECT pg_is_in_recovery() AS recovering, (SELECT system_identifier FROM pg_control_system())::text AS system,
-  pg_postmaster_start_time()::text AS started`;
+  pg_postmaster_start_time()::text AS started, greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+  (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline`;
 
 /** Writes after what these statements find, while nobody else writes. */
 export type WriteUnderLock = <T>(
@@ -45,6 +47,14 @@ interface Pulse {
   holdLock(): Promise<void>;
   writeUnderLock: WriteUnderLock;
   read(keys: Keys): Promise<unknown>;
+}
+
+/** What another host of the cluster says of itself. */
+interface OtherPlace {
+  readonly recovering: boolean;
+  readonly system: string;
+  readonly started: string;
+  readonly timeline: number;
 }
 
 interface Beat {
@@ -63,6 +73,7 @@ export class Heartbeat {
   #fault: string | undefined;
   #stop: (() => void) | undefined;
   #underWay: Promise<void> = Promise.resolve();
+  #lookingAround: Promise<void> | undefined;
 
   constructor(engine: Engine, storage: Pulse, identity: ServerIdentity) {
     this.#engine = engine;
@@ -87,11 +98,13 @@ export class Heartbeat {
         return this.#underWay;
       },
     });
+    await this.#lookingAround;
   }
 
   async close(): Promise<void> {
     this.#stop?.();
     await this.#underWay.catch(() => undefined);
+    await this.#lookingAround;
     try {
       await this.#engine.lastSeen.save(this.#engine.clock.shared);
       await ask(this.#engine, { text: 'DELETE FROM latchkey.servers WHERE id = $1', values: [this.#id] });
@@ -144,7 +157,11 @@ export class Heartbeat {
       await ask(this.#engine, this.#telling(clock.read()));
       await lastSeen.save(clock.shared);
       if (this.#count % 3_600 === 0) await ask(this.#engine, { text: FORGET, values: [wallMs - FORGET_MS] });
-      if (this.#count++ % LOOK_AROUND_EVERY === 0) await this.#lookAround();
+      // Not waited for: a host that does not answer would keep others from hearing of this server.
+      if (this.#count++ % LOOK_AROUND_EVERY === 0)
+        this.#lookingAround ??= this.#lookAround().finally(() => {
+          this.#lookingAround = undefined;
+        });
       this.#fault = undefined;
       this.#engine.metrics.heartbeatAt = Date.now();
     } catch (error) {
@@ -153,34 +170,50 @@ export class Heartbeat {
     }
   }
 
-  /** Another primary of the same cluster: one of the two loses what it acknowledges. */
+  /**
+   * Stops this server if there is another primary of the same cluster, or a standby of one: one of
+   * the two primaries loses what it acknowledges.
+   */
   async #lookAround(): Promise<void> {
     const session = this.#engine.connected;
-    if (session === undefined || this.#engine.config.hosts.length < 2) return;
-    const { place } = session;
-    for (const host of this.#engine.config.hosts) {
-      if (host === place.host) continue;
-      const other = await askPlace(host, session.config, session.credentials);
-      if (other === undefined || other.recovering || other.system !== place.system || other.started === place.started) continue;
-      this.#engine.fail(
-        `both ${formatHost(place.host)} and ${formatHost(host)} take writes: nothing is answered until one of them is shut down and this server is started anew`,
-      );
-    }
+    if (session === undefined) return;
+    const { place, config, credentials } = session;
+    const others = config.hosts.filter((host) => host !== place.host);
+    const rivals = await Promise.all(
+      others.map(async (host) => describeRival(place, host, await askPlace(host, config, credentials))),
+    );
+    const rival = rivals.find((one) => one !== undefined);
+    if (rival === undefined) return;
+    // In a failover the former primary may have gone just now: this one must still take a commit.
+    const takesCommits = await this.#storage.read({}).then(
+      () => this.#engine.connected === session,
+      () => false,
+    );
+    if (takesCommits)
+      this.#engine.fail(`${rival}: nothing is answered until one of them is shut down and this server is started anew`);
   }
+}
+
+/** How another host contradicts that `place` is the primary; `undefined`: it does not. */
+function describeRival(place: Place, host: PostgresHost, other: OtherPlace | undefined): string | undefined {
+  if (other?.system !== place.system || other.started === place.started) return undefined;
+  if (!other.recovering) return `both ${formatHost(place.host)} and ${formatHost(host)} take writes`;
+  if (other.timeline <= place.timeline) return undefined;
+  return `${formatHost(host)} follows another primary on timeline ${other.timeline}, and ${formatHost(place.host)} takes writes on timeline ${place.timeline}`;
 }
 
 /** `undefined`: it does not answer. */
 async function askPlace(
   host: PostgresHost,
   ...[config, credentials]: [Parameters<typeof Connection.open>[1], Parameters<typeof Connection.open>[2]]
-): Promise<{ readonly recovering: boolean; readonly system: string; readonly started: string } | undefined> {
+): Promise<OtherPlace | undefined> {
   let connection: Connection | undefined;
   let timer: NodeJS.Timeout | undefined;
   try {
     connection = await Connection.open(host, config, credentials, SETTINGS);
     timer = setTimeout(() => connection?.destroy(), READ_TIMEOUT_MS);
     const [result] = await connection.run({ text: WHERE });
-    return result?.rows[0] as { readonly recovering: boolean; readonly system: string; readonly started: string };
+    return result?.rows[0] as unknown as OtherPlace | undefined;
   } catch {
     return undefined;
   } finally {
