@@ -8,6 +8,11 @@ import { stat } from 'node:fs/promises';
 import { Failure, systemCode } from '@latchkey/runtime/failure';
 
 const LOOK_EVERY_MS = 1_000;
+/**
+ * Once the file of a store was moved away for this long, in ms, processes that have it open write
+ * no more to it, unless they or their disk hang.
+ */
+export const MOVE_NOTICED_MS: number = 2 * LOOK_EVERY_MS;
 /** What stat(2) says of a path that leads nowhere. Other errors say nothing about the file. */
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
 

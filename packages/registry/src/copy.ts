@@ -2,13 +2,15 @@
 
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { MOVE_NOTICED_MS } from '@latchkey/lmdb';
 import type { Secret } from '@latchkey/protocol';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists, lockFolder, syncFolderOf } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { type Actor, formatHead, headOf } from './audit-chain.js';
 import { type VerifiedContents, verifiedContents } from './backup/verified-contents.js';
-import type { RegistryContents } from './contents.js';
+import type { ContentPage, RegistryContents } from './contents.js';
 import { readContents } from './lmdb/contents.js';
 import { fillStagedStore, putStagedStoreInPlace, removeStagedStore } from './lmdb/staged-store.js';
 import { STORE_FOLDER, Tables } from './lmdb/tables.js';
@@ -49,6 +51,8 @@ export async function copyToDatabase(folder: string, { postgres, master, actor }
     await move(join(folder, STORE_FOLDER), former);
     let copied: CopiedStore;
     try {
+      // The lock keeps auth-servers out. The API and commands may have the store open.
+      await pause(MOVE_NOTICED_MS);
       copied = await copyStore(folder, store, { postgres, master, actor });
     } catch (error) {
       // Two of them would go on from here.
@@ -77,12 +81,22 @@ async function copyStore(folder: string, store: string, { postgres, master, acto
     await tables.upgrade();
     const { fillDatabase } = await import('./postgres/whole-registry.js');
     const { taken, ...copied } = await verified(folder, readContents(tables), master, (contents) =>
-      fillDatabase(postgres, contents),
+      fillDatabase(postgres, { ...contents, pages: unlessWritten(folder, tables, contents) }),
     );
     return { ...copied, seen: taken };
   } finally {
     await tables.close();
   }
+}
+
+/** Pages that fail at their end if the store has later entries than these by then. */
+async function* unlessWritten(folder: string, tables: Tables, { head, pages }: RegistryContents): AsyncGenerator<ContentPage> {
+  yield* pages;
+  tables.refreshSnapshot();
+  if (Buffer.compare(tables.audit.head.hash, head.hash) === 0) return;
+  throw new Failure(`the registry in ${folder} was changed while it was copied`, {
+    advice: 'Nothing was copied. End the API and all commands that work on this folder, and try again.',
+  });
 }
 
 /**

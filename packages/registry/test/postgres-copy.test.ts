@@ -16,7 +16,7 @@ import { PostgresProxy, type ProxyMessage } from '../../tools/testbed/src/postgr
 import { backup } from '../src/backup/backup.js';
 import { restore, type RestoredFrom } from '../src/backup/restore.js';
 import type { RegistryContents } from '../src/contents.js';
-import { type CopyOptions, copyToDatabase, copyToFolder } from '../src/copy.js';
+import { type Copied, type CopyOptions, copyToDatabase, copyToFolder } from '../src/copy.js';
 import { allOf } from '../src/listing.js';
 import { readContents } from '../src/lmdb/contents.js';
 import { Tables } from '../src/lmdb/tables.js';
@@ -230,6 +230,65 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
         expect((await contentsIn(postgres)).tables.nodes).toEqual(before.tables.nodes);
       },
     );
+  });
+
+  describe('that another process has open', () => {
+    /** A copy whose transaction is held at its start by the proxy. */
+    async function heldCopy(database: string): Promise<{ folder: string; proxy: PostgresProxy; start: () => Promise<Copied> }> {
+      const postgres = await newDatabase(database);
+      const proxy = await PostgresProxy.start(cluster.primary.port);
+      onTestFinished(() => proxy.close());
+      proxy.decide = ({ direction, octets }) =>
+        direction === 'to server' && octets.includes('CREATE SCHEMA') ? { kind: 'hold', after: 0 } : 'forward';
+      const hosts = [{ host: '127.0.0.1', port: Number(proxy.address.split(':')[1]) }];
+      const { folder } = await newRegistry();
+      const options = { postgres: { ...postgres, hosts, patience: 10 }, master: Secret.from(MASTER), actor: ACTOR };
+      return { folder, proxy, start: () => copyToDatabase(folder, options) };
+    }
+    async function untilHeld(proxy: PostgresProxy): Promise<void> {
+      await expect.poll(() => proxy.heldCount, { timeout: 60_000 }).toBe(1);
+    }
+
+    it('is copied with all that it took in its former place', async () => {
+      const { folder, proxy, start } = await heldCopy('open');
+      const registry = await Registry.open(folder, Secret.from(MASTER), ACTOR);
+      onTestFinished(() => registry.close());
+      const copying = start().then(
+        ({ head }) => head,
+        (error: unknown) => (error as Error).message,
+      );
+      await expect.poll(() => readdir(folder), { interval: 5, timeout: 60_000 }).not.toContain('registry');
+      let last = 0;
+      const write = async (): Promise<void> => {
+        last = await registry.write({}, ({ head }) => ({ result: head.seq + 1, events: [{ what: 'node described' }] }));
+      };
+      const refusal = (): Promise<string> =>
+        write().then(
+          () => '',
+          (error: unknown) => (error as Error).message,
+        );
+      await expect.poll(refusal, { interval: 20, timeout: 60_000 }).toContain('moved away while it is in use');
+      await untilHeld(proxy);
+      proxy.release();
+      // On a machine that hangs, the copy may begin before that, and is refused.
+      const head = await copying;
+      expect([`${last}`, `the registry in ${folder} was changed while it was copied`]).toContain(
+        /^\d+(?=:[0-9a-f]{64}$)/.exec(head)?.[0] ?? head,
+      );
+    });
+
+    it('is not copied if it took a change in its new place, and stays in its folder', async () => {
+      const { folder, proxy, start } = await heldCopy('changed');
+      const copying = start().catch((error: unknown) => error);
+      await untilHeld(proxy);
+      const store = (await readdir(folder)).find((name) => name.startsWith('registry-copied-'));
+      const tables = await Tables.open(folder, ACTOR, { store: store ?? '' });
+      await tables.audited({ what: 'node described' }, () => undefined);
+      await tables.close();
+      proxy.release();
+      expect(await copying).toMatchObject({ message: `the registry in ${folder} was changed while it was copied` });
+      expect(await readdir(folder)).toContain('registry');
+    });
   });
 
   it('of any rows is the same after a fill of the database', async () => {
