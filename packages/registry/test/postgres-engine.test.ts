@@ -352,7 +352,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
   });
 
   describe('a wait for the standby', () => {
-    it('that is cancelled leaves a write in doubt, and a read without an answer', async () => {
+    it('that is cancelled or terminated leaves a write in doubt, and a read without an answer', async () => {
       const storage = await open();
       await putNode(storage, 1);
       await set('synchronous_standby_names', 'ANY 1 (a, b)');

@@ -10,7 +10,7 @@ import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, ConnectionFailure, DatabaseFailure, formatHost, readCredentials } from './connection.js';
+import { Connection, DatabaseFailure, formatHost, readCredentials } from './connection.js';
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
@@ -210,8 +210,8 @@ export async function commit(
   advice: string = 'It may have happened. Look whether it did before you try again.',
 ): Promise<void> {
   const { notices } = connection;
-  const [result, names] = await connection.run(COMMIT, STANDBY_NAMES).catch((error: unknown) => {
-    if (!(error instanceof ConnectionFailure)) throw error;
+  // Also if the database ends the session: the commit may be waiting for a standby just then.
+  const [result, names] = await connection.run(COMMIT, STANDBY_NAMES).catch((error: Failure) => {
     throw new InDoubt(`it is not known whether the database took it: ${error.message}`, { advice });
   });
   if (result?.command !== 'COMMIT')
