@@ -133,6 +133,7 @@ export class Engine {
       this.log.warn({ host: formatHost(this.#session.place.host) }, `the database is gone: ${this.#session.brokenBy}`);
     this.#session = undefined;
     const reasons: string[] = [];
+    let advised: Failure | undefined;
     for (const host of this.#hosts) {
       let session: Session | undefined;
       try {
@@ -151,12 +152,14 @@ export class Engine {
         if (error instanceof UsageFailure || !(error instanceof Failure)) throw error;
         if (this.#fault !== undefined) throw unavailable(this.#fault);
         reasons.push(`${formatHost(host)}: ${error.message}`);
+        // As one that lost entries.
+        if (error.advice !== undefined) advised ??= error;
       }
     }
-    throw new Unavailable(`no host of the database serves: ${reasons.join('; ')}`, {
-      advice:
-        'Nothing was changed. Check the hosts, and what each says of itself. Requests are answered again as soon as one serves.',
-    });
+    const advice =
+      advised?.advice ??
+      'Nothing was changed. Check the hosts, and what each says of itself. Requests are answered again as soon as one serves.';
+    throw new Unavailable(`no host of the database serves: ${reasons.join('; ')}`, { advice, run: advised?.run ?? [] });
   }
 
   /** Whether it is the registry that was seen before, and a standby is there. */

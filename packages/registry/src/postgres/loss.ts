@@ -4,7 +4,7 @@
  */
 
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { formatHead } from '../audit-chain.js';
+import type { Head } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { Statement } from './connection.js';
 import type { Seen } from './last-seen.js';
@@ -49,14 +49,20 @@ export function describeLoss(
   const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
   // It was pruned.
   if (head.seq < start.seq) return undefined;
-  if (found === undefined) return `it ends at entry ${last.seq}, and a server has seen ${formatHead(head)}`;
+  if (found === undefined) return `it ends at entry ${last.seq}, and a server has seen ${describeHead(head)}`;
   if (Buffer.from(found).toString('hex') === head.hash) return undefined;
-  return `its entry ${head.seq} is another than the one that a server has seen, ${formatHead(head)}`;
+  return `its entry ${head.seq} is another than a server has seen: ${describeHead(head)}`;
+}
+
+/** The whole hash would be withheld from the message, for it looks like a key. */
+function describeHead({ seq, hash }: Head): string {
+  return `entry ${seq}, whose hash begins with ${hash.slice(0, 16)}`;
 }
 
 export function lost(what: string): Unavailable {
   return new Unavailable(`the database has lost entries that were acknowledged: ${what}`, {
     advice:
-      'Nothing is answered from it. If a standby or backup has these entries, serve from that. Else let the registry go on without them, and see whom that locks out: latchkey-auth-server registry accept',
+      'Nothing is answered from it. If a standby or backup has these entries, serve from that. Else let the registry go on without them, and see whom that locks out:',
+    run: [['latchkey-auth-server', 'registry', 'accept']],
   });
 }
