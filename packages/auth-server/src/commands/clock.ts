@@ -32,8 +32,7 @@ async function show({ json, ...options }: RegistryOptions & { readonly json?: tr
   if (json === true) return printJson(view);
   const { holdoff_until: holdoff, blocked_ranges: ranges, controllers_with_old_keys: controllers } = view;
   if (holdoff !== null) process.stdout.write(`${describeHoldoff(holdoff)}\n`);
-  else if (ranges.length === 0)
-    process.stdout.write('No times are blocked: keys are committed now\n');
+  else if (ranges.length === 0) process.stdout.write('No times are blocked: keys are committed now\n');
   if (ranges.length > 0)
     process.stdout.write(
       `${formatTable(
