@@ -25,6 +25,17 @@ describe('a table', () => {
     expect(formatTable(['WHO', 'N'], rows)).toBe('WHO         N\n김          1\nJose\u0301        2\nKim & Sons  3\n');
   });
 
+  it.each([
+    ['한글', 4],
+    ['ﾊﾝｶｸ', 4],
+    ['ก็', 1],
+    ['→ é', 3],
+    ['🇩🇪', 2],
+    ['❤️', 2],
+  ])('gives %s %i places', (text, places) => {
+    expect(formatTable(['A', 'B'], [[text, '1']])).toBe(`A${' '.repeat(places + 1)}B\n${text}  1\n`);
+  });
+
   it('without rows is its headings', () => expect(formatTable(['ID', 'AT'], [])).toBe('ID  AT\n'));
 });
 

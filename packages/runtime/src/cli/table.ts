@@ -3,7 +3,7 @@
  * none.
  */
 
-import stringWidth from 'string-width';
+import stringWidth from 'fast-string-width';
 
 /** Controls, line breaks, and characters that change how those next to them are shown. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
