@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Secret } from '@latchkey/protocol';
+import { type Clocks, Secret } from '@latchkey/protocol';
 import { InDoubt, Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { PartlyDone, setDisabled } from '@latchkey/operations';
@@ -15,8 +15,10 @@ import { IdempotentRequests } from '../src/jobs/idempotency.js';
 import { Jobs, type JobControl, type JobView } from '../src/jobs/jobs.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
 import { Problem } from '../src/problem.js';
+import { operationContext } from '../src/operation-context.js';
 import { RegistryAccess } from '../src/registry-access.js';
 import { RegistryWalks } from '../src/registry-walks.js';
+import type { RouteContext } from '../src/route.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
 
 const UID = `uid ${process.getuid?.() ?? 0}`;
@@ -341,6 +343,29 @@ describe('a job', () => {
         advice: 'Run it again for the rest.',
       },
     });
+  });
+
+  it('goes by the clock of the registry, as a request does', async () => {
+    const { registry } = await AdminFixture.open();
+    const { folder } = registry;
+    const clock = (): Clocks => ({ wallMs: 5_000, monotonicMs: 7_000 });
+    const access = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api', clock));
+    const [walks, store] = [new RegistryWalks(), await RequestStore.open(folder)];
+    const jobs = new Jobs(access, walks, store, new CapturedLog().log);
+    onTestFinished(async () => {
+      await jobs.close();
+      await store.close();
+      await access.close();
+    });
+    let ofJob: Clocks | undefined;
+    await jobs.start(options(), ({ begin, context }) => {
+      ofJob = context.clock();
+      return begin(1);
+    });
+    const ofRequest = await access.use((opened) =>
+      operationContext({ registry: opened, principal: ada, walks } as RouteContext).clock(),
+    );
+    expect([ofJob, ofRequest]).toEqual([clock(), clock()]);
   });
 
   it('does not exist for an owner with other rights than it was begun with', async () => {

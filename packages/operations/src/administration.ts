@@ -328,7 +328,8 @@ export function resetNodes(
         initial: true,
         ik: identity,
         ...(split === undefined ? {} : splitFields(registry, idI, found.order(row.order)?.row, split)),
-        resetAt: Date.now(),
+        // Compared with what servers saw of the node.
+        resetAt: registry.clock().wallMs,
         // Who has seen the IK that comes back has seen it.
         ...(sameKey && seenBy !== undefined ? { seenBy } : {}),
         ...(sameKey ? {} : { initialKeyIssuedAt: Date.now() }),

@@ -208,7 +208,12 @@ async function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | und
   return { fingerprint, is: 'former', since: got?.at ?? null, until: replaced.at };
 }
 
-/** The surroundings as a command finds them beside the server, if one runs. */
+/**
+ * The surroundings as a command finds them beside the server, if one runs.
+ *
+ * @param lock of the registry's folder
+ * @param clock of the servers
+ */
 export async function surroundingsOf(
   registry: Registry,
   lock: FolderLockState,
@@ -222,7 +227,7 @@ export async function surroundingsOf(
   return {
     now,
     server: {
-      runs: isServed(lock) || (nativeLocks() === undefined && now - (seenAt ?? -Infinity) < STOPPED_TO_ASK_MS),
+      runs: (await registry.storage.isServed?.()) ?? isServedHere(lock, now - (seenAt ?? -Infinity)),
       combined: lock.holder?.startsWith('latchkey-controller ') === true,
       seenAt,
     },
@@ -233,9 +238,14 @@ export async function surroundingsOf(
   };
 }
 
-/** Whether a daemon holds the lock, not a command. A full disk takes no words about the holder. */
-function isServed({ locked, holder }: FolderLockState): boolean {
-  return locked && (holder === undefined || / run\b/.test(holder));
+/**
+ * Whether a daemon holds the lock, not a command. A full disk takes no words about the holder.
+ *
+ * @param sinceSeenMs how long ago a server last wrote what its clock showed
+ */
+function isServedHere({ locked, holder }: FolderLockState, sinceSeenMs: number): boolean {
+  if (locked && (holder === undefined || / run\b/.test(holder))) return true;
+  return nativeLocks() === undefined && sinceSeenMs < STOPPED_TO_ASK_MS;
 }
 
 function holdOff(history: ClockHistory, clock: Clocks): HoldOff | undefined {

@@ -13,6 +13,7 @@ import type { VisibleOrders } from './visibility.js';
 /** What every operation works on. */
 export interface Context {
   readonly registry: Registry;
+  /** That of the registry. */
   readonly clock: () => Clocks;
   /** Who does it, as in the audit log: `user ada`. */
   readonly actor: string;

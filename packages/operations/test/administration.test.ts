@@ -19,11 +19,12 @@ import {
   setOrderState,
   setKeyLifetime,
 } from '../src/administration.js';
-import { EnrolmentTransaction } from '../src/enrolment.js';
+import { enrol, EnrolmentTransaction } from '../src/enrolment.js';
 import { NodeBatch } from '../src/node-batch.js';
 import type { Registry, ControllerRecord } from '@latchkey/registry';
 import type { Endpoint } from '@latchkey/runtime/net';
 import { C1, C2, newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { newRegistry } from '@latchkey/test-support/registry-fixtures';
 
 describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
   let fixture: AdminFixture;
@@ -438,4 +439,16 @@ describe.each(['LMDB', 'memory'] as const)('on %s', (engine) => {
       await expect(stageControllerKey(registry, 77, newSecret())).rejects.toThrow('controller 0000004d is not in the registry');
     });
   });
+});
+
+it('notes when a node was reset by the clock of the registry, as its servers note what they see', async () => {
+  const registry = await newRegistry(() => ({ wallMs: 5_000, monotonicMs: 7_000 }));
+  const nid = { host: '192.0.2.1', port: 5683 };
+  await addController(registry, { idC: C1, skCs: newSecret(), nid, servers: [], addedAt: 1_000 });
+  const batch = new NodeBatch();
+  batch.add(1, C1, newSecret().expose(), 0);
+  const terms = { kind: 'order', installer: 'Kim', idC: C1, sharedKey: false, lifetime: 3_600, grace: 600 } as const;
+  await enrol(registry, { terms, batch });
+  await resetNode(registry, 1, newSecret());
+  expect((await registry.nodeRow(1))?.resetAt).toBe(5_000);
 });

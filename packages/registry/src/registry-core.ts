@@ -78,8 +78,11 @@ export class RegistryCore {
    */
   beforeAdoption: () => Promise<void> = () => Promise.resolve();
   protected readonly opened: Opened;
-  /** Of this process. */
-  readonly #clock: Clock;
+  /**
+   * That of the servers: of the database, or of this machine. What they noted is judged by no other
+   * one.
+   */
+  readonly clock: Clock;
   #transactionKey: Secret | undefined;
 
   protected constructor(opened: Opened) {
@@ -90,7 +93,7 @@ export class RegistryCore {
     this.keyring = keyring;
     this.folder = folder;
     this.actor = actor;
-    this.#clock = clock;
+    this.clock = clock;
     this.audit = new AuditLog(storage, signal);
   }
 
@@ -220,7 +223,7 @@ export class RegistryCore {
    * What was found has the metadata `clock history`.
    */
   timeOfServers(found: Snapshot): number {
-    return serverTime(found.metadata('clock history') as ClockHistory, this.#clock());
+    return serverTime(found.metadata('clock history') as ClockHistory, this.clock());
   }
 
   /**

@@ -258,6 +258,11 @@ export interface RegistryStorage {
    */
   lockEnrolment?(): Promise<{ release(): Promise<void> }>;
 
+  /**
+   * Whether a server serves from it, on whatever machine. Left out: the lock of the folder says so.
+   */
+  isServed?(): Promise<boolean>;
+
   /** What is to be done every minute while somebody serves. */
   maintain(): void | Promise<void>;
 

@@ -587,8 +587,10 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       // Another one starts while it runs; and a command asks beside them.
       const second = await open({ serve: { ...SERVER, name: 'there' } });
       expect([breaks(second, savedAt), breaks(await open(), savedAt)]).toEqual([0, 0]);
+      await expect.poll(async () => (await open()).isServed(), { timeout: 60_000 }).toBe(true);
       await first.close();
       await second.close();
+      expect(await (await open()).isServed()).toBe(false);
       // By itself it goes on as its machine knows. Another machine knows nothing.
       expect([breaks(await open({ folder }), savedAt), breaks(await open(), savedAt)]).toEqual([0, 1]);
     });

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { type Context, PartlyDone, visibleOrdersOf } from '@latchkey/operations';
-import { type Log, RateLimitedLog, readClock } from '@latchkey/runtime/daemon';
+import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import type { OrderLimits } from '@latchkey/operations/contract';
@@ -132,7 +132,7 @@ export class Jobs {
       const actor = actorOf(principal);
       const context = {
         registry: opened.actingAs(actor).until(signal),
-        clock: readClock,
+        clock: opened.clock,
         actor,
         visibleOrders: await visibleOrdersOf(opened, principal.limits),
         inTurn: <T>(walk: () => Promise<T>): Promise<T> =>

@@ -1,7 +1,6 @@
 /** Why a node has not joined, or does not renew its key: what `node why` says. */
 
 import { parseId } from '@latchkey/protocol';
-import { readClock } from '@latchkey/runtime/daemon';
 import { call, diagnoseNode, nodesDiagnoseGroups, surroundingsOf } from '@latchkey/operations';
 import { CAUSES, type NodeFilter } from '@latchkey/operations/contract';
 import { z } from 'zod';
@@ -121,7 +120,7 @@ const show = defineRoute({
   async run({ registry, principal, visibleOrders, walks, readServerState, signal }, { id, holds: deviceKey }) {
     const reading = registry.until(signal);
     const more = { deviceKey, visibleOrders };
-    const surroundings = await surroundingsOf(reading, await readServerState(), readClock(), more);
+    const surroundings = await surroundingsOf(reading, await readServerState(), reading.clock(), more);
     // To count all nodes waits for its turn; most diagnoses need no count.
     let count: ReturnType<typeof surroundings.punctuality> | undefined;
     const punctuality = (): typeof count & object => (count ??= walks.run(surroundings.punctuality, signal, principal.id));

@@ -6,7 +6,6 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Context, pluralize } from '@latchkey/operations';
 import type { Secret } from '@latchkey/protocol';
-import { readClock } from '@latchkey/runtime/daemon';
 import { type Command, Option } from 'commander';
 import type { Registry } from '@latchkey/registry';
 import { isPostgresUrl, parsePostgresUrl, URL_SYNTAX } from '../postgres-config.js';
@@ -120,7 +119,9 @@ export async function withRegistry<T>(options: RegistryOptions, use: (registry: 
 
 /** Opens the registry for the operations of one command. */
 export function withContext<T>(options: RegistryOptions, use: (context: Context) => T | Promise<T>): Promise<T> {
-  return withRegistry(options, (registry) => use({ registry, clock: readClock, actor: currentUser(), progress: withProgress }));
+  return withRegistry(options, (registry) =>
+    use({ registry, clock: registry.clock, actor: currentUser(), progress: withProgress }),
+  );
 }
 
 /** Asks on the terminal, unless `--yes` was given; without a terminal that is asked for. */

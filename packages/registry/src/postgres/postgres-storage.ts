@@ -75,6 +75,9 @@ const OLD_ENTRIES = `WITH old AS (SELECT seq, hash FROM latchkey.audit WHERE seq
 const LOCK_ACTIVITY =
   "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtext('latchkey activity'))";
 const LOCK_ENROLMENT = "SELECT pg_try_advisory_lock(hashtext('latchkey enrolment')) AS taken";
+/** A server that was not heard of for this long does not run, in ms. */
+export const HEARD_MS = 10_000;
+export const SERVING: string = `SELECT name FROM latchkey.servers WHERE seen_at > extract(epoch FROM clock_timestamp()) * 1000 - ${HEARD_MS} LIMIT 1`;
 export const PUT_NODE_ACTIVITY = `INSERT INTO latchkey.node_activity (id, unknown, activity)
   SELECT * FROM unnest($1::bigint[], $2::boolean[], $3::jsonb[]) ON CONFLICT (unknown, id) DO UPDATE SET activity = EXCLUDED.activity`;
 export const PUT_CONTROLLER_ACTIVITY = `INSERT INTO latchkey.controller_activity (id, activity)
@@ -262,6 +265,10 @@ export class PostgresStorage implements RegistryStorage {
     const text = `SELECT ${RETIRED_INITIAL_KEYS.columnNames} FROM latchkey.retired_initial_keys WHERE (entry, id) > ($1, $2) ORDER BY entry, id LIMIT $3`;
     const rows = await ask(this.#engine, { name: 'retired', text, values: [...(after ?? [-1, -1]), limit] });
     return rows.map((row) => [[row['entry'] as number, row['id'] as number], RETIRED_INITIAL_KEYS.decode(row)] as const);
+  }
+
+  async isServed(): Promise<boolean> {
+    return (await ask(this.#engine, { name: 'serving', text: SERVING })).length > 0;
   }
 
   async nodeCount(): Promise<number> {

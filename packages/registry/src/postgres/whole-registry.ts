@@ -14,7 +14,7 @@ import type { Connection, SqlResult } from './connection.js';
 import { readContents } from './contents.js';
 import { LastSeen, type Seen } from './last-seen.js';
 import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
-import { PUT_CONTROLLER_ACTIVITY, PUT_NODE_ACTIVITY } from './postgres-storage.js';
+import { HEARD_MS, PUT_CONTROLLER_ACTIVITY, PUT_NODE_ACTIVITY, SERVING } from './postgres-storage.js';
 import { RowCaches } from './row-caches.js';
 import { BEGIN, commit, makeSchema, readDatabaseTime, withPrimary } from './schema.js';
 import { checkSchema } from './session.js';
@@ -32,8 +32,6 @@ import {
 
 /** Of the whole transaction, in ms. */
 const TIMEOUT_MS = 3_600_000;
-/** A server that was not heard of for this long does not run, in ms. */
-const HEARD_MS = 10_000;
 const SET_START = 'UPDATE latchkey.registry SET audit_start_seq = $1, audit_start_hash = $2';
 const HASH_LENGTH = 32;
 /** Nobody reads or writes until the transaction ends. */
@@ -44,7 +42,6 @@ const LOCK_ALL = [
       latchkey.controller_activity IN ACCESS EXCLUSIVE MODE`,
   },
 ];
-const SERVING = `SELECT name FROM latchkey.servers WHERE seen_at > extract(epoch FROM clock_timestamp()) * 1000 - ${HEARD_MS} LIMIT 1`;
 
 /**
  * Puts a registry into a database that has none, and gives how it is known there.

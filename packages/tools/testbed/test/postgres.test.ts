@@ -56,6 +56,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of th
     expect(await showNode(network, idOf(1))).toMatchObject({ state: 'joined' });
   });
 
+  it('is judged by the clock of the database, and by servers elsewhere, on a machine without a server', async () => {
+    const elsewhere = network.location(network.path('third'));
+    const jsonOf = async (...command: readonly string[]): Promise<unknown> =>
+      JSON.parse(await network.run('auth-server', [...command, '--json', ...elsewhere]));
+    expect(await jsonOf('clock', 'show')).toMatchObject({ holdoff_until: null, blocked_ranges: [] });
+    expect(await jsonOf('node', 'why', idOf(5))).toMatchObject({ cause: 'never-asked' });
+  });
+
   it('goes on after the primary was killed while nodes join, and locks nobody out', async () => {
     const { primary } = cluster;
     const joining = [2, 3, 4].map((i) => network.start('node-agent', ['run', '--state', network.node(idOf(i))]));
