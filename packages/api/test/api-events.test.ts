@@ -96,29 +96,47 @@ describe('a stream of events', () => {
   });
 });
 
+interface Setup {
+  readonly fixture: AdminFixture;
+  /** Opens a stream of the caller after entry `seq`. */
+  readonly open: (principal: Principal, seq?: number) => Promise<Client>;
+}
+
+/** A stream of a registry with node 1, whose looks come fast. */
+async function setUp(): Promise<Setup> {
+  const fixture = await AdminFixture.open();
+  await fixture.order({ 1: newSecret() });
+  const { folder } = fixture.registry;
+  const registry = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
+  const [log, opaque] = [new CapturedLog().log, new OpaqueValues()];
+  const streams = new EventStreams({ registry, opaque, log, intervalMs: 5, signOfLifeMs: 5 });
+  let begun: { readonly principal: Principal; readonly last: string | undefined } | undefined;
+  const server = createServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    if (begun !== undefined)
+      void streams.open(begun.principal, fixture.registry, {}, begun.last).then(({ start }) => start(response));
+  });
+  const socket = join(await tempFolder(), 'events.sock');
+  server.listen(socket);
+  await once(server, 'listening');
+  onTestFinished(async () => {
+    await streams.close();
+    server.close();
+    await registry.close();
+  });
+  const open = (principal: Principal, seq?: number): Promise<Client> => {
+    begun = { principal, last: seq === undefined ? undefined : opaque.sealCursor(principal, 'events', seq) };
+    return Client.open(socket);
+  };
+  return { fixture, open };
+}
+
 describe('a stream of events, looked at closely', () => {
   it('shows that it is alive, and ends once its caller may no longer read', async () => {
-    const fixture = await AdminFixture.open();
-    await fixture.order({ 1: newSecret() });
-    const { folder } = fixture.registry;
-    const registry = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
-    const log = new CapturedLog().log;
-    const streams = new EventStreams({ registry, opaque: new OpaqueValues(), log, intervalMs: 5, signOfLifeMs: 5 });
+    const { fixture, open } = await setUp();
     let scopes = scopesOf('viewer');
     const viewer: Principal = { id: 'uid 7', scopes, recheck: () => Promise.resolve({ id: 'uid 7', scopes }) };
-    const server = createServer((_, response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      void streams.open(viewer, fixture.registry, {}, undefined).then(({ start }) => start(response));
-    });
-    const socket = join(await tempFolder(), 'events.sock');
-    server.listen(socket);
-    await once(server, 'listening');
-    onTestFinished(async () => {
-      await streams.close();
-      server.close();
-      await registry.close();
-    });
-    const client = await Client.open(socket);
+    const client = await open(viewer);
     expect(await client.block()).toBe(': the audit log, from here on');
     expect(await client.block()).toBe(':');
     scopes = new Set();
@@ -127,5 +145,27 @@ describe('a stream of events, looked at closely', () => {
     do last = await client.block();
     while (last === ':');
     expect(last).toBeUndefined();
+  });
+
+  it('searches a long log part by part for what a caller with limits sees, up to 20,000 entries', async () => {
+    const { fixture, open } = await setUp();
+    const { registry } = fixture;
+    const othersChange = (count: number): Promise<void> => {
+      const events = ids(0, count).map(() => ({ what: 'order described', order: 2 }) as const);
+      return registry.write({}, () => ({ result: undefined, events }));
+    };
+    const kim: Principal = { id: 'uid 7', scopes: scopesOf('viewer'), limits: { orders: [1] } };
+    const before = fixture.headSeq;
+    await othersChange(2_100);
+    await setDisabled(registry, [1], true);
+    // Found within the last part: what is before it was not for this caller.
+    expect((await (await open(kim, before)).event()).data).toMatchObject({ what: 'node disabled', node: '00000001' });
+    const after = fixture.headSeq;
+    await setDisabled(registry, [1], false);
+    await othersChange(1_100);
+    expect((await (await open(kim, after)).event()).event).toBe('resync');
+    const end = fixture.headSeq;
+    for (let i = 0; i < 4; i++) await othersChange(5_001);
+    expect((await (await open(kim, end)).event()).event).toBe('resync');
   });
 });

@@ -85,5 +85,5 @@ export {
 } from './orders.js';
 export { PartlyDone } from './parts.js';
 export { pluralize } from './pluralize.js';
-export { isEntryVisible, isVisible, requireVisibleNodes, type VisibleOrders, visibleOrdersOf } from './visibility.js';
+export { isVisible, requireVisibleNodes, visibleEntries, type VisibleOrders, visibleOrdersOf } from './visibility.js';
 export { waitingDismiss, waitingList } from './waiting.js';

@@ -30,12 +30,28 @@ export function isVisible(visible: VisibleOrders, order: number): boolean {
   return visible === undefined || visible.has(order);
 }
 
-/** An entry about a node is of the order that the node is of now; one about neither is of none. */
-export async function isEntryVisible(registry: Registry, { node, order }: AuditEntry, visible: VisibleOrders): Promise<boolean> {
-  if (visible === undefined) return true;
-  if (node === undefined) return order !== undefined && visible.has(order);
-  const row = await registry.nodeRow(parseId(node) ?? 0);
-  return row !== undefined && visible.has(row.order);
+/**
+ * Those of these entries that the caller sees. An entry about a node is of the order that the node
+ * is of now; one about neither is of none.
+ */
+export async function visibleEntries(
+  registry: Registry,
+  entries: readonly AuditEntry[],
+  visible: VisibleOrders,
+): Promise<readonly AuditEntry[]> {
+  if (visible === undefined) return entries;
+  const named = new Set(entries.flatMap(({ node }) => (node === undefined ? [] : [parseId(node) ?? 0])));
+  const orders = new Map<number, number>();
+  await registry.readNodes([...named], (found, part) => {
+    for (const idI of part) {
+      const row = found.node(idI)?.row;
+      if (row !== undefined) orders.set(idI, row.order);
+    }
+  });
+  return entries.filter(({ node, order }) => {
+    const its = node === undefined ? order : orders.get(parseId(node) ?? 0);
+    return its !== undefined && visible.has(its);
+  });
 }
 
 /** What an operation on a node by its ID needs. */

@@ -5,7 +5,7 @@
  */
 
 import type { ServerResponse } from 'node:http';
-import { isEntryVisible, visibleOrdersOf } from '@latchkey/operations';
+import { visibleEntries, visibleOrdersOf } from '@latchkey/operations';
 import type { AuditEntry, Registry } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import type { Principal, Scope } from '../access.js';
@@ -19,8 +19,13 @@ const INTERVAL_MS = 500;
 const SIGN_OF_LIFE_MS = 15_000;
 /** Entries of one look that a stream sends one by one: 20 a second. */
 const MAX_SINGLE = 10;
-/** Entries that a stream may be behind. Beyond that it is told to read again what it shows. */
+/**
+ * Entries that a stream may be behind. Beyond that it is told to read again what it shows: a caller
+ * that sees some orders, only if one of the entries is of these.
+ */
 const MAX_BEHIND = 1_024;
+/** Entries that are looked through for that. With more the stream is told in any case. */
+const MAX_LOOKED_THROUGH = 20_000;
 /** Streams of one caller, and of all. Beyond that a request is answered 429. */
 const MAX_STREAMS_PER_CALLER = 10;
 const MAX_STREAMS = 40;
@@ -152,7 +157,9 @@ export class EventStreams {
       const restoredAt = registry.restored?.at;
       const isOther = restoredAt !== this.#restoredAt;
       this.#restoredAt = restoredAt;
-      const entries = isOther ? [] : await entriesAfter(registry, Math.min(...streams.map(({ seq }) => seq)), head);
+      // The latest ones, if they are many.
+      const behind = Math.max(Math.min(...streams.map(({ seq }) => seq)), head - MAX_BEHIND);
+      const entries = isOther ? [] : await entriesBetween(registry, behind, head);
       for (const stream of streams)
         if (this.#streams.has(stream)) await this.#sendTo(stream, registry, entries, { head, isOther });
     });
@@ -173,16 +180,22 @@ export class EventStreams {
     if (now?.scopes.has(SCOPE) !== true) return void response.end();
     if (isOther || seq > head) return this.#resync(stream, head);
     const visible = await visibleOrdersOf(registry, now.limits);
-    const isShown = async (entry: AuditEntry): Promise<boolean> =>
-      matches(entry, filter) && (await isEntryVisible(registry, entry, visible));
+    const shown = (all: readonly AuditEntry[]): Promise<readonly AuditEntry[]> =>
+      visibleEntries(
+        registry,
+        all.filter((entry) => entry.seq > seq && matches(entry, filter)),
+        visible,
+      );
     if (head - seq > MAX_BEHIND) {
       // How much others change is not for a caller that does not see it.
-      if (visible === undefined || (await hasEntry(registry, { after: seq, head }, isShown))) return this.#resync(stream, head);
-      stream.seq = head;
+      if (visible === undefined || head - seq > MAX_LOOKED_THROUGH) return this.#resync(stream, head);
+      // A part in each look: all streams share it.
+      const last = seq + MAX_BEHIND;
+      if ((await shown(await entriesBetween(registry, seq, last))).length > 0) return this.#resync(stream, head);
+      stream.seq = last;
       return;
     }
-    const matching: AuditEntry[] = [];
-    for (const entry of entries) if (entry.seq > seq && (await isShown(entry))) matching.push(entry);
+    const matching = await shown(entries);
     for (const entry of matching.slice(0, MAX_SINGLE)) this.#send(stream, entry.seq, viewEvent(entry));
     const rest = matching.slice(MAX_SINGLE);
     if (rest.length > 0) this.#send(stream, head, countByKind(rest), 'rate');
@@ -221,32 +234,16 @@ async function headSeq(registry: Registry): Promise<number> {
   return (await registry.audit.readHead())?.seq ?? 0;
 }
 
-/**
- * Entries that some stream has still to get, in ascending order: the latest ones, if they are many.
- */
-async function entriesAfter({ audit }: Registry, behind: number, head: number): Promise<AuditEntry[]> {
+/** Entries after one up to another, in ascending order. */
+async function entriesBetween({ audit }: Registry, after: number, last: number): Promise<AuditEntry[]> {
   const entries: AuditEntry[] = [];
-  if (behind >= head) return entries;
-  for await (const page of audit.entryPages(Math.max(behind, head - MAX_BEHIND) + 1))
+  if (after >= last) return entries;
+  for await (const page of audit.entryPages(after + 1))
     for (const entry of page) {
-      if (entry.seq > head) return entries;
+      if (entry.seq > last) return entries;
       entries.push(entry);
     }
   return entries;
-}
-
-/** Whether there is one that is shown, up to `head`. */
-async function hasEntry(
-  { audit }: Registry,
-  { after, head }: { readonly after: number; readonly head: number },
-  isShown: (entry: AuditEntry) => Promise<boolean>,
-): Promise<boolean> {
-  for await (const page of audit.entryPages(after + 1))
-    for (const entry of page) {
-      if (entry.seq > head) return false;
-      if (await isShown(entry)) return true;
-    }
-  return false;
 }
 
 function matches(entry: AuditEntry, { what, node, controller, order }: EventFilter): boolean {
