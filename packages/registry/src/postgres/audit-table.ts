@@ -7,8 +7,9 @@ import { entryOctets } from './changes.js';
 import { decodeFormer } from './contents.js';
 import type { Statement } from './connection.js';
 import type { Engine } from './engine.js';
-import { asUnavailable } from './reader.js';
-import { fetching, KeySet, type Rows } from './snapshot.js';
+import { asUnavailable, type Reader } from './reader.js';
+import { RowCaches } from './row-caches.js';
+import { fetching, KeySet } from './snapshot.js';
 import type { SqlRow } from './tables.js';
 
 const PAGE_SIZE = 1_024;
@@ -28,24 +29,27 @@ export async function ask(engine: Engine, statement: Statement): Promise<readonl
   }
 }
 
+/** Its ends are read behind a barrier: a head that is kept elsewhere is lost in no failover. */
 export class PostgresAuditTable implements AuditTable {
   readonly #engine: Engine;
+  readonly #reader: Reader;
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, reader: Reader) {
     this.#engine = engine;
+    this.#reader = reader;
   }
 
   get start(): Promise<ChainHead> {
-    return this.#rows().then(({ registry }) => registry.start);
+    return this.#reader.read({}).then(({ registry }) => registry.start);
   }
 
   get head(): Promise<ChainHead> {
-    return this.#rows().then(({ head }) => head);
+    return this.#reader.read({}).then(({ head }) => head);
   }
 
   /** The chain has no gaps: a count would go through all of it. */
   get length(): Promise<number> {
-    return this.#rows().then(({ registry, head }) => head.seq - registry.start.seq);
+    return this.#reader.read({}).then(({ registry, head }) => head.seq - registry.start.seq);
   }
 
   async get(seq: number): Promise<Buffer | undefined> {
@@ -77,13 +81,14 @@ export class PostgresAuditTable implements AuditTable {
 
   /** All of it as of one moment, over a connection of its own. */
   async chain(): Promise<StoredChain> {
-    const session = await this.#engine.session();
-    const connection = await session.another();
-    const { statements, take } = fetching(new KeySet(), session.caches);
+    const connection = await this.#engine.separateConnection();
+    const { statements, take } = fetching(new KeySet(), new RowCaches());
     const begin = { text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' };
     try {
       const [, ...results] = await connection.run(begin, ...statements);
       const { registry, head } = take(results);
+      // What it sees may still wait for a standby: a read from here on comes after all of that.
+      await this.#reader.read({});
       return { start: registry.start, head, entries: pages() };
     } catch (error) {
       connection.destroy();
@@ -102,17 +107,6 @@ export class PostgresAuditTable implements AuditTable {
       } finally {
         await connection.close();
       }
-    }
-  }
-
-  async #rows(): Promise<Rows> {
-    try {
-      const session = await this.#engine.session();
-      const { statements, take } = fetching(new KeySet(), session.caches);
-      const results = await session.general('a statement', (connection) => connection.run(...statements));
-      return take(results);
-    } catch (error) {
-      throw asUnavailable(error);
     }
   }
 }

@@ -8,7 +8,7 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { formatHead, headOf } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
-import { formatHost, type SqlResult, type Statement } from './connection.js';
+import { type Connection, formatHost, type SqlResult, type Statement } from './connection.js';
 import { DatabaseClock } from './database-clock.js';
 import { DatabaseMetrics } from './database-metrics.js';
 import type { LastSeen } from './last-seen.js';
@@ -77,6 +77,17 @@ export class Engine {
       this.#connecting = undefined;
     });
     return this.#connecting;
+  }
+
+  /** A connection of its own, to the server that this process works with. */
+  async separateConnection(): Promise<Connection> {
+    const session = await this.session();
+    try {
+      return await session.another();
+    } catch (error) {
+      if (error instanceof UsageFailure || !(error instanceof Failure)) throw error;
+      throw unavailable(error.message);
+    }
   }
 
   /** The place that this process works with, if it is connected. */

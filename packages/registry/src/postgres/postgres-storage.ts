@@ -96,7 +96,7 @@ export class PostgresStorage implements RegistryStorage {
     this.#engine = engine;
     this.#writer = new Writer(engine);
     this.#reader = new Reader(engine, () => this.#writer.holdLock());
-    this.audit = new PostgresAuditTable(engine);
+    this.audit = new PostgresAuditTable(engine, this.#reader);
     this.assignments = new PostgresAssignments(engine);
   }
 
@@ -302,8 +302,7 @@ export class PostgresStorage implements RegistryStorage {
   /** Ends with its connection: one that breaks lets others in, who clear away what is pending. */
   async lockEnrolment(): Promise<{ release(): Promise<void> }> {
     try {
-      const session = await this.#engine.session();
-      const connection = await session.another();
+      const connection = await this.#engine.separateConnection();
       const release = (): Promise<void> => connection.close();
       try {
         const [taken] = await connection.run({ text: LOCK_ENROLMENT });
@@ -323,8 +322,7 @@ export class PostgresStorage implements RegistryStorage {
 
   async contents(): Promise<RegistryContents> {
     try {
-      const session = await this.#engine.session();
-      const connection = await session.another();
+      const connection = await this.#engine.separateConnection();
       try {
         await connection.run(BEGIN_SNAPSHOT);
         const contents = await readContents(connection, () => connection.close());
