@@ -210,7 +210,7 @@ export async function commit(
   advice: string = 'It may have happened. Look whether it did before you try again.',
 ): Promise<void> {
   const { notices } = connection;
-  // Also if the database ends the session: the commit may be waiting for a standby just then.
+  // As for writes: a COMMIT that fails, with whatever error, may have taken effect before that.
   const [result, names] = await connection.run(COMMIT, STANDBY_NAMES).catch((error: Failure) => {
     throw new InDoubt(`it is not known whether the database took it: ${error.message}`, { advice });
   });
