@@ -280,7 +280,9 @@ describe('a token with the scope keys', () => {
   const FROM = { 'x-forwarded-for': '192.0.2.7' };
 
   /** @param owner of order 1: another order is somebody else's */
-  async function start(limits?: OrderLimits): Promise<(path: string, body?: object, from?: object) => Promise<Answer>> {
+  async function start(
+    limits?: OrderLimits,
+  ): Promise<(path: string, body?: object, from?: object, method?: 'GET' | 'POST') => Promise<Answer>> {
     await fixture.order({ 1: newSecret(), 2: newSecret() });
     await fixture.order({ 3: newSecret() }, { installer: 'Bo' });
     const { text } = await createToken(fixture.registry.folder, {
@@ -290,10 +292,10 @@ describe('a token with the scope keys', () => {
       limits,
       name: 'ordering',
     });
-    return async (path, body, from = FROM) => {
+    return async (path, body, from = FROM, method = 'POST') => {
       const json: Record<string, string> =
         body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': `request-${++keyCount}` };
-      const options = { method: 'POST', ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+      const options = { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
       const answer = await api.remote(path, text, { ...from, ...json }, options);
       if (body !== undefined) answers.push(answer);
       return answer;
@@ -370,11 +372,31 @@ describe('a token with the scope keys', () => {
     expect([others.status, others.text.replace('order 2', 'order 7')]).toEqual([404, nobodys.text]);
     for (const [path, body] of [
       ['/v1/orders', ORDER],
-      ['/v1/resets', { ids: ['00000001'] }],
       ['/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }],
       [`/v1/controllers/${formatId(C1)}/rotations`, {}],
     ] as const)
       expect([path, (await send(path, { ...body, recipients: [recipient] })).status]).toEqual([path, 403]);
+  });
+
+  it('that is limited resets nodes of its own orders, and is told no fingerprint of a key', async () => {
+    const send = await start({ installer: 'Kim' });
+    const before = fixture.headSeq;
+    for (const ids of [['00000003'], ['00000001', '00000003']]) {
+      const others = await send('/v1/resets', { ids, recipients: [recipient] });
+      const nobodys = await send('/v1/resets', { ids: ids.map((id) => id.replace('3', '9')), recipients: [recipient] });
+      expect([others.status, others.text.replace('00000003', '00000009')]).toEqual([404, nobodys.text]);
+    }
+    expect((await send('/v1/resets', { order: 2, recipients: [recipient] })).status).toBe(404);
+    expect(fixture.headSeq).toBe(before);
+    const begun = await send('/v1/resets', { ids: ['00000001'], recipients: [recipient] });
+    const lines = await fetched(send, begun);
+    expect(await Promise.all(lines.map(([id, key]) => holds(id, key)))).toEqual([true]);
+    await expect
+      .poll(async () => (await send(String(begun.headers.location), undefined, FROM, 'GET')).body, { timeout: DEADLINE_MS })
+      .toMatchObject({ state: 'done', result: { nodes: 1, key: null, diagnosis: { cause: expect.any(String) } } });
+    const all = await fetched(send, await send('/v1/resets', { order: 1, recipients: [recipient] }));
+    expect(all.map(([id]) => id)).toEqual(['00000001', '00000002']);
+    await expectNoKeyIn([...lines, ...all].map(([, key]) => key));
   });
 });
 

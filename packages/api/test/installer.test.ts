@@ -111,6 +111,11 @@ const BODIES: Readonly<Record<string, (id: string, order: number) => object[]>> 
   'nodes.change-many': (id, order) =>
     [{ ids: [id] }, { ids: [OWN, id] }, { order }].map((select) => ({ select, change: { kind: 'remove' }, dry_run: true })),
   'orders.export': () => [{ recipients: [RECIPIENT] }, { recipients: [] }],
+  'nodes.reset': (id, order) => [
+    { ids: [id], recipients: [RECIPIENT] },
+    { ids: [OWN, id], recipients: [RECIPIENT] },
+    { order, recipients: [RECIPIENT] },
+  ],
   'orders.change': () => [{ state: 'suspended' }, { site: 'x' }, { join_until: '2100-01-01T00:00:00Z' }],
 };
 

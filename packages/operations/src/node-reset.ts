@@ -19,11 +19,12 @@ import { enrolAgain, freeName } from './next-steps.js';
 import { idsOf } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation, withProgress } from './operation.js';
 import { generateKey } from './order-creation.js';
-import { requireOrder } from './order-lookup.js';
+import { orderNotFound, requireOrder } from './order-lookup.js';
 import { type KeyOutput, requireHolder } from './orders.js';
 import { numberFromId } from './parse-input.js';
 import { type AfterPart, NODES_PER_TRANSACTION, PartlyDone } from './parts.js';
 import { pluralize } from './pluralize.js';
+import { isVisible, requireVisibleNodes } from './visibility.js';
 
 /** What is about to happen. */
 export interface ResetPreview {
@@ -51,8 +52,13 @@ export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = im
     const { registry, readDeviceKeys } = context;
     const manufacturer = requireHolder(readDeviceKeys, input.manufacturer);
     const ids = await selectNodes(context, input);
-    const check = manufacturer === undefined && !input.unsplit ? refuseSplit : undefined;
-    if (check !== undefined) await refuseSplits(registry, ids, check);
+    const mayBeSplit = manufacturer !== undefined || input.unsplit;
+    if (!mayBeSplit) await refuseSplits(registry, ids);
+    const check: Check = (idI, row) => {
+      // It may be of another order by now.
+      if (!isVisible(context.visibleOrders, row.order)) throw notFound('node', idI);
+      if (!mayBeSplit) refuseSplit(idI, row);
+    };
     const deviceKeys = await readDeviceKeys?.();
     const splitting = deviceKeys === undefined || manufacturer === undefined ? undefined : { deviceKeys, manufacturer };
     try {
@@ -73,8 +79,13 @@ interface Splitting {
 }
 
 async function selectNodes(context: Context, { ids, order }: NodeResetInput): Promise<readonly number[]> {
-  if (ids !== undefined) return [...new Set(ids.map(numberFromId))];
+  if (ids !== undefined) {
+    const named = [...new Set(ids.map(numberFromId))];
+    await requireVisibleNodes(context, named);
+    return named;
+  }
   const { registry, clock } = context;
+  if (order !== undefined && !isVisible(context.visibleOrders, order)) throw orderNotFound(order);
   return inTurn(context, () => idsOf(registry, { order, neverJoined: true }, clock().wallMs));
 }
 
@@ -82,11 +93,11 @@ async function selectNodes(context: Context, { ids, order }: NodeResetInput): Pr
 type Check = (idI: number, row: NodeRow) => void;
 
 /** Before anybody is asked, or a key is drawn. The write of each node looks again. */
-async function refuseSplits(registry: Registry, ids: readonly number[], check: Check): Promise<void> {
+async function refuseSplits(registry: Registry, ids: readonly number[]): Promise<void> {
   await registry.readNodes(ids, (found, part) => {
     for (const idI of part) {
       const row = found.node(idI)?.row;
-      if (row !== undefined) check(idI, row);
+      if (row !== undefined) refuseSplit(idI, row);
     }
   });
 }
@@ -136,11 +147,11 @@ async function controllerOf(registry: Registry, idI: number): Promise<Controller
 
 interface ResetTerms {
   readonly splitting: Splitting | undefined;
-  readonly check: Check | undefined;
+  readonly check: Check;
 }
 
 async function resetOne(context: ResetContext, idI: number, { splitting, check }: ResetTerms): Promise<NodeReset> {
-  const { registry, approve } = context;
+  const { registry, approve, visibleOrders } = context;
   const { idC, nid } = await controllerOf(registry, idI);
   const { given, output } = await findKey(context, idI);
   const key = combine(idI, given, splitting);
@@ -151,7 +162,7 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
   let reset = 0;
   const change = async (): Promise<undefined> => {
     await resetNodes(registry, new Map([[idI, key]]), (_, row) => {
-      check?.(idI, row);
+      check(idI, row);
       return true;
     });
     reset = 1;
@@ -166,15 +177,16 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
     passed_over: 0,
     drawn: output !== undefined,
     split: splitting !== undefined,
-    key: fingerprint,
+    // A caller with limits gets no fingerprints, and a diagnosis without them.
+    key: visibleOrders === undefined ? fingerprint : null,
     diagnosis: await remainingObstacle(context, idI),
   };
 }
 
 /** What the registry says of the node, whether or not a server runs on it now. */
-async function remainingObstacle({ registry, clock }: Context, idI: number): Promise<Diagnosis> {
+async function remainingObstacle({ registry, clock, visibleOrders }: Context, idI: number): Promise<Diagnosis> {
   const now = clock();
-  const surroundings = await surroundingsOf(registry, await readFolderLock(registry.folder), now);
+  const surroundings = await surroundingsOf(registry, await readFolderLock(registry.folder), now, { visibleOrders });
   const server = { ...surroundings.server, runs: true, seenAt: now.wallMs };
   return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined });
 }
@@ -225,7 +237,7 @@ async function resetAll(
     const isReset = (idI: number, row: NodeRow): boolean => {
       // Its device has traded in the initial key: another one would lock it out.
       if (onlyInitial && !row.initial) return false;
-      check?.(idI, row);
+      check(idI, row);
       return true;
     };
     const change = async (progress: (done: number) => void): Promise<void> => {

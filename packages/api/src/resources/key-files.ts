@@ -128,6 +128,7 @@ const resetNodes = defineRoute({
   summary: 'Give nodes another initial key each',
   description: 'Nodes by ID, or those of an order that still hold their initial key. They are installed again with the new one.',
   scope: nodesReset.scope,
+  isLimitable: true,
   path: '/v1/resets',
   input: z
     .strictObject({

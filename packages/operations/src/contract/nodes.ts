@@ -305,7 +305,7 @@ export interface NodeReset {
   readonly drawn: boolean;
   /** Whether the installer has halves of the initial keys. */
   readonly split: boolean;
-  /** Fingerprint of the initial key. */
+  /** Fingerprint of the initial key; `null` for a caller with limits. */
   readonly key: string | null;
   /** What still keeps the node from joining, once its device asks. */
   readonly diagnosis: Diagnosis | null;
@@ -314,6 +314,7 @@ export interface NodeReset {
 export const nodesReset: Contract<NodeResetInput, NodeReset> = {
   name: 'nodes.reset',
   scope: 'keys',
+  isLimitable: true,
   input: z
     .strictObject({
       ids: z.array(idSchema).min(1).optional(),
