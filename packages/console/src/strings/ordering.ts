@@ -21,8 +21,8 @@ export const ORDERING_STRINGS = {
   'problem.step-up-required': ['This needs your password again', 'Das braucht noch einmal das Passwort'],
   'problem.request-under-way': ['The same request is being answered', 'Dieselbe Anfrage wird gerade beantwortet'],
   'problem.job-interrupted': [
-    'The server stopped before it was done. Reload the list of orders to see what is stored.',
-    'Der Server hielt vorher an. Die Liste der Aufträge neu laden: sie zeigt, was gespeichert ist.',
+    'The server stopped before this was done. Some or all of it may be done: look at the list before you try again.',
+    'Der Server hielt vorher an. Ein Teil oder alles kann getan sein: erst die Liste ansehen, dann noch einmal.',
   ],
   'problem.browser-key': [
     'This browser cannot make a key pair: take a newer one, or encrypt to the installer only',
