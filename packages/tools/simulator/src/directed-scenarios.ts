@@ -5,6 +5,7 @@
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
+import { lateJoins } from './directed-scenarios-key-feed.js';
 import { type Kind, KINDS } from './network.js';
 import { drawReset, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 
@@ -377,7 +378,8 @@ export type DirectedScenarioName =
   | 'clockStopped'
   | 'powerCuts'
   | 'resetSoon'
-  | 'restoredSoon';
+  | 'restoredSoon'
+  | 'lateJoins';
 
 const DIRECTED_SCENARIOS: Readonly<Record<DirectedScenarioName, DirectedScenario>> = {
   rapidRetries,
@@ -396,7 +398,11 @@ const DIRECTED_SCENARIOS: Readonly<Record<DirectedScenarioName, DirectedScenario
   powerCuts,
   resetSoon,
   restoredSoon,
+  lateJoins,
 };
+
+/** Of the worlds whose controllers follow the key feed and that have no other plot. */
+const LATE_JOINS_PROBABILITY = 0.4;
 
 /** Some are more often needed than others. */
 const WEIGHTED_NAMES: readonly DirectedScenarioName[] = [
@@ -424,7 +430,8 @@ const WEIGHTED_NAMES: readonly DirectedScenarioName[] = [
 /** Some worlds have a plot, most have none. */
 export function withDirectedScenario(scenario: Scenario, random: SeededRandom, always?: DirectedScenarioName): Scenario {
   const name = always ?? random.pick(WEIGHTED_NAMES);
-  if (always === undefined && random.uniform() >= 0.45) return scenario;
+  if (always === undefined && random.uniform() >= 0.45)
+    return scenario.keyFeed !== undefined && random.uniform() < LATE_JOINS_PROBABILITY ? lateJoins(scenario, random) : scenario;
   const directed = DIRECTED_SCENARIOS[name](scenario, random);
   if (directed.combined || name === 'resetSoon') return { ...directed, passThrough: [], dishonest: undefined };
   // A controller that relays as it likes is no trouble of the power's.

@@ -5,7 +5,7 @@ import { KeyFeedClient, type KeyFeedDecision } from '@latchkey/protocol';
 import type { FeedSource } from '@latchkey/registry/memory';
 import { PROFILE, type Rules } from '../rules.js';
 import { SimulatedServer } from '../server.js';
-import { SimulatedKeyStore } from '../simulated-key-store.js';
+import { SimulatedKeyStore, type StoreOperation } from '../simulated-key-store.js';
 import { SimulatedStorage } from '../simulated-storage.js';
 
 /** A server whose key feed reads the registry otherwise. */
@@ -67,6 +67,25 @@ const isAlwaysVerified = withClient(
   },
 );
 
+/** A join that arrives while an M12 is under way hides all that its answer says of the node. */
+const skipsWhatJoined = withClient(
+  class extends KeyFeedClient {
+    override joined(idI: number, tid: bigint): boolean {
+      return super.joined(idI, tid) && super.joined(idI, 2n ** 64n - 1n);
+    }
+  },
+);
+
+/** A join counts, though the registry was read after it began, and may have lost it. */
+const takesJoinsOfBefore = withClient(
+  class extends KeyFeedClient {
+    override joined(idI: number, tid: bigint): boolean {
+      super.joined(idI, tid);
+      return true;
+    }
+  },
+);
+
 /** Of a walk only what it lists counts, and not what it leaves out. */
 const keepsWhatIsNotListed = withClient(
   class extends KeyFeedClient {
@@ -76,6 +95,17 @@ const keepsWhatIsNotListed = withClient(
     }
   },
 );
+
+/** A late join counts, whatever the registry has told of its node since. */
+class TakesLateJoins extends SimulatedKeyStore {
+  protected override apply(operation: StoreOperation): void {
+    if (operation.kind === 'join') {
+      const row = this.rows.get(operation.joined.idI);
+      if (row !== undefined) this.rows.set(operation.joined.idI, { ...row, entryTid: -1n });
+    }
+    super.apply(operation);
+  }
+}
 
 /** How far the feed was followed is on the disk before the keys are. */
 class WritesCursorFirst extends SimulatedKeyStore {
@@ -91,6 +121,9 @@ export const KEY_FEED_MUTANTS: readonly { readonly name: string; readonly rules:
   { name: 'a restore not noticed by the key feed', rules: keepsIncarnation },
   { name: 'keys never marked unverified', rules: isAlwaysVerified },
   { name: 'only the first change of an answer applied', rules: skipsChanges },
+  { name: 'what the feed says of a node that just joined skipped, and not asked again', rules: skipsWhatJoined },
+  { name: 'a join from before the registry was read given out', rules: takesJoinsOfBefore },
   { name: 'nodes that a walk leaves out kept', rules: keepsWhatIsNotListed },
+  { name: 'a late join given out, whatever the feed said since', rules: { ...PROFILE, KeyStore: TakesLateJoins } },
   { name: 'cursor of the key feed stored before its keys', rules: { ...PROFILE, KeyStore: WritesCursorFirst } },
 ];
