@@ -86,7 +86,9 @@ export class LineConnection {
     for (const buffer of buffers) buffer.fill(0);
   }
 
+  /** Nothing counts that comes after the end: it would pass for the answer to another request. */
   #parse(octets: Buffer): void {
+    if (this.#socket.destroyed) return;
     let line: unknown;
     try {
       line = JSON.parse(octets.toString('utf8'));

@@ -1,7 +1,7 @@
 /** One look-up, for stores that ask at each handshake. */
 
 import { KeysError, type KeysErrorCode } from './keys-error.js';
-import { idIn, keyIn, type Line, LineConnection } from './line-connection.js';
+import { idIn, keyIn, type Line, LineConnection, malformed } from './line-connection.js';
 
 export interface NodeKey {
   /** 8 hex digits. */
@@ -42,6 +42,8 @@ const sessions = new Map<string, LookupSession>();
 export async function lookup(identity: string, label: string, options: LookupOptions = {}): Promise<NodeKey> {
   const { socket = DEFAULT_SOCKET, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const line = await ask(socket, { get: identity, label }, timeoutMs);
+  // A key of another node would be worse than none.
+  if (line['get'] !== identity) throw malformed();
   if (typeof line['error'] === 'string')
     throw new KeysError(line['error'] as KeysErrorCode, `no key of ${identity} for ${label}: ${line['error']}`);
   return {

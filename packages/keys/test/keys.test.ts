@@ -207,6 +207,36 @@ describe('lookup', () => {
   });
 });
 
+describe('lookup from a daemon that is broken', () => {
+  /** Answers two look-ups of one connection, and takes no other connection. */
+  async function brokenDaemon(answers: string): Promise<string> {
+    const socket = join(await tempFolder(), 'keys.sock');
+    let requests = '';
+    const server = createUnixServer((connection) => {
+      if (requests !== '') return void connection.destroy();
+      connection.on('error', () => undefined);
+      connection.on('data', (part) => {
+        requests += String(part);
+        if (requests.split('\n').length === 3) connection.write(answers);
+      });
+    }).listen(socket);
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    return socket;
+  }
+  const answer = (get: string): string =>
+    `${JSON.stringify({ get, id: get, kid: '00000001', key: '00'.repeat(16), not_after: null })}\n`;
+
+  it.each([
+    ['after a line that is none', `no line of ours\n${answer('00000002')}`],
+    ['in another order', answer('00000002') + answer('00000001')],
+  ])('gives no key of another node: %s', async (_, answers) => {
+    const socket = await brokenDaemon(answers);
+    const outcomes = await Promise.allSettled(['00000001', '00000002'].map((id) => lookup(id, LABEL, { socket })));
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'disconnected' } });
+  });
+});
+
 describe('subscribe', () => {
   it('gives a snapshot, then renewals and revocations', async () => {
     const { nodes, socket } = await startDaemon();
