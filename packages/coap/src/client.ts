@@ -15,7 +15,7 @@ import { Failure, systemCode, systemFailure } from '@latchkey/runtime/failure';
 import type { ClientMetrics } from './metrics.js';
 import { codeText, type Datagram, emptyMessage, MESSAGE_TYPE, opaqueOption, OPTION, uintOption } from './datagram.js';
 import { filterResponse } from './guard.js';
-import { toPacket } from './packet.js';
+import { payloadOf, toPacket } from './packet.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { ConnectedSocket } from './socket.js';
 
@@ -235,7 +235,7 @@ export class CoapClient {
       this.#countTransmissions(request);
       const entry: InFlight = { request, messageId: 0, handleResponse, shortenDeadline, fail };
       this.#inFlight.set(key, entry);
-      request.end(options.payload);
+      request.end(payloadOf(options.payload));
       entry.messageId = request._packet.messageId ?? 0;
     });
   }

@@ -23,3 +23,8 @@ export function toPacket({ type, code, messageId, token, payload }: Datagram): P
     payload,
   };
 }
+
+/** The same octets as `coap` sends them: it copies a payload by a method that a Buffer has. */
+export function payloadOf(octets: Uint8Array): Buffer {
+  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength);
+}

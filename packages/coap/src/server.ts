@@ -24,7 +24,7 @@ import {
 } from './datagram.js';
 import { EchoValidator } from './echo.js';
 import { type DropCause, filterRequest, MAX_DATAGRAM } from './guard.js';
-import { toPacket } from './packet.js';
+import { payloadOf, toPacket } from './packet.js';
 import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { GuardedSocket } from './socket.js';
@@ -448,7 +448,7 @@ function send(response: OutgoingMessage, answer: Exclude<AnyResponse, 'challenge
   response.code = answer.code;
   if (answer.contentFormat !== undefined) response.setOption('Content-Format', answer.contentFormat);
   if (answer.maxAge !== undefined) response.setOption('Max-Age', answer.maxAge);
-  response.end(answer.payload);
+  response.end(answer.payload && payloadOf(answer.payload));
 }
 
 function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'validateAddresses'>): AdmissionControl | undefined {
