@@ -4,4 +4,5 @@
  */
 
 export { NodeAgent, type NodeAgentOptions } from './node-agent.js';
+export { createNodeFile } from './create-node-file.js';
 export { NodeFile, type StoredNode } from './node-file.js';

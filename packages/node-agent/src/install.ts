@@ -5,6 +5,7 @@ import { InvalidContent } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
+import { createNodeFile } from './create-node-file.js';
 import { differentDeviceKey, eraseDeviceKey, readDeviceKey, readDeviceKeyFile, storeDeviceKey } from './device-key.js';
 import { type Installation, type InstallationOptions, readInstallation } from './installation.js';
 import { NodeFile, type StoredNode } from './node-file.js';
@@ -38,7 +39,7 @@ export async function install(options: InstallOptions): Promise<void> {
       const split = deviceKey === undefined ? {} : { split: true };
       // The age of a candidate goes by powered time, which therefore stays too.
       const record = { state, endpoints: [controller], powered: previous?.powered, ...nothingYet, ...split };
-      await NodeFile.create(options.state, record, options.replace === true);
+      await createNodeFile(options.state, record, options.replace === true);
       if (deviceKey !== undefined) await keepOrErase(options, deviceKey);
       report(options, { idI, idC, controller, ik }, state, deviceKey !== undefined);
     } finally {

@@ -22,7 +22,7 @@ import {
 } from '@latchkey/protocol';
 import { addressesOf, type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { CoapClient, type ExchangeOutcome, type Response } from '@latchkey/coap';
-import { type Log, monotonicNow } from '@latchkey/runtime/daemon';
+import { type Log, monotonicNow, type ProcessTime } from '@latchkey/runtime/daemon';
 import type { AttemptResult, FailedExchange } from './attempt-result.js';
 import type { NodeMetrics } from './metrics.js';
 import { formerKeyOf } from './key-lease.js';
@@ -62,14 +62,14 @@ const RETRYABLE: ReadonlySet<string> = new Set(['4.29', '5.03', '5.04']);
 const REFUSALS_RETRIED = 1;
 
 export interface AttemptOptions {
-  readonly file: NodeFile;
+  readonly file: Pick<NodeFile, 'record' | 'write'>;
   readonly controller: Endpoint;
   /**
    * How many attempts at this controller came before: a name may mean several addresses, and each
    * is the first one in turn.
    */
   readonly turn: number;
-  readonly uptime: CumulativeUptime;
+  readonly uptime: Pick<CumulativeUptime, 'now' | 'clocks' | 'save'>;
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly metrics: NodeMetrics;
@@ -77,16 +77,54 @@ export interface AttemptOptions {
   readonly onSent: () => void;
 }
 
+/** How the initiator decides; randomness, time and the network as this attempt sees them. */
+export interface AttemptEnvironment extends ProcessTime {
+  readonly beginAttempt: typeof beginAttempt;
+  readonly receiveM4: typeof receiveM4;
+  readonly receiveM6: typeof receiveM6;
+  readonly randomBytes: (n: number) => Uint8Array;
+  /** A draw from [0, 1). */
+  readonly uniform: () => number;
+  /** A client with a new socket, connected to what the controller's name means now. */
+  readonly connect: (
+    options: Pick<AttemptOptions, 'controller' | 'turn' | 'metrics'>,
+  ) => Promise<Pick<CoapClient, 'exchange' | 'close'>>;
+}
+
+type Client = Awaited<ReturnType<AttemptEnvironment['connect']>>;
+
+const SYSTEM: AttemptEnvironment = {
+  beginAttempt,
+  receiveM4,
+  receiveM6,
+  randomBytes,
+  uniform: () => randomInt(0, RANDOM_RANGE) / RANDOM_RANGE,
+  now: monotonicNow,
+  pause: (ms, signal) => pause(ms, undefined, { signal }).catch(() => undefined),
+  async connect({ controller, turn, metrics }) {
+    const addresses = await addressesOf(controller);
+    const first = turn % addresses.length;
+    return CoapClient.connect({
+      peer: controller,
+      addresses: [...addresses.slice(first), ...addresses.slice(0, first)],
+      tokenLength: TOKEN_LENGTH,
+      maxInFlight: 1,
+      metrics: metrics.client,
+    });
+  },
+};
+
 type StepResult<D> = { readonly kind: 'opened'; readonly decision: D } | FailedExchange;
 
-export async function attemptJoin(options: AttemptOptions): Promise<AttemptResult> {
+/** @param environment left out: that of this process, and the profile's initiator */
+export async function attemptJoin(options: AttemptOptions, environment: AttemptEnvironment = SYSTEM): Promise<AttemptResult> {
   const { signal } = options;
-  const way = new Way(options);
+  const way = new Way(() => environment.connect(options));
   const abort = (): void => void way.close();
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
   try {
-    return await new JoinAttempt(way, options).run();
+    return await new JoinAttempt(way, options, environment).run();
   } finally {
     signal.removeEventListener('abort', abort);
     if (!signal.aborted) await way.close();
@@ -95,21 +133,21 @@ export async function attemptJoin(options: AttemptOptions): Promise<AttemptResul
 
 /** The way to the controller: one socket at a time. */
 class Way {
-  readonly #options: AttemptOptions;
-  #connecting: Promise<CoapClient> | undefined;
+  readonly #connect: () => Promise<Client>;
+  #connecting: Promise<Client> | undefined;
   #isClosed = false;
   #close: () => void = () => undefined;
   readonly #closed = new Promise<undefined>((resolve) => (this.#close = () => resolve(undefined)));
 
-  constructor(options: AttemptOptions) {
-    this.#options = options;
+  constructor(connect: () => Promise<Client>) {
+    this.#connect = connect;
   }
 
   /**
    * Resolves with `undefined` once the way is closed, also while a name is looked up, for which the
    * system may take half a minute.
    */
-  client(): Promise<CoapClient | undefined> {
+  client(): Promise<Client | undefined> {
     if (this.#isClosed) return this.#closed;
     this.#connecting ??= this.#connect();
     return Promise.race([this.#closed, this.#connecting]);
@@ -127,29 +165,17 @@ class Way {
     this.#close();
     await closeOnceConnected(this.#connecting);
   }
-
-  async #connect(): Promise<CoapClient> {
-    const { controller, turn, metrics } = this.#options;
-    const addresses = await addressesOf(controller);
-    const first = turn % addresses.length;
-    return CoapClient.connect({
-      peer: controller,
-      addresses: [...addresses.slice(first), ...addresses.slice(0, first)],
-      tokenLength: TOKEN_LENGTH,
-      maxInFlight: 1,
-      metrics: metrics.client,
-    });
-  }
 }
 
-async function closeOnceConnected(connecting: Promise<CoapClient> | undefined): Promise<void> {
+async function closeOnceConnected(connecting: Promise<Client> | undefined): Promise<void> {
   await connecting?.then((client) => client.close()).catch(() => undefined);
 }
 
 class JoinAttempt {
   readonly #way: Way;
   readonly #options: AttemptOptions;
-  readonly #deadlineAt: number = monotonicNow() + TRANSACTION_LIFETIME_MS;
+  readonly #environment: AttemptEnvironment;
+  readonly #deadlineAt: number;
   /**
    * What the controller last asked to have brought back. It is good for M5 too, which then needs no
    * round trip more.
@@ -157,13 +183,16 @@ class JoinAttempt {
   #echo: Buffer | undefined;
   #foreign: number | undefined;
 
-  constructor(way: Way, options: AttemptOptions) {
+  constructor(way: Way, options: AttemptOptions, environment: AttemptEnvironment) {
     this.#way = way;
     this.#options = options;
+    this.#environment = environment;
+    this.#deadlineAt = environment.now() + TRANSACTION_LIFETIME_MS;
   }
 
   async run(): Promise<AttemptResult> {
     const { file, uptime } = this.#options;
+    const { beginAttempt, receiveM4, randomBytes } = this.#environment;
     const { state } = file.record;
     const awaitingM4 = beginAttempt(state, randomBytes(RN_LENGTH), uptime.now());
     const answer = await this.#exchange('M1', awaitingM4.m1, M4_TIMEOUT_MS, (octets) =>
@@ -185,6 +214,7 @@ class JoinAttempt {
   /** Sends M5 until an M6 opens or the transaction at the controller is over. */
   async #sendM5(awaitingM6: AwaitingM6): Promise<AttemptResult> {
     const { file, signal } = this.#options;
+    const { receiveM6, now, pause } = this.#environment;
     for (let retriesLeft = REFUSALS_RETRIED; ;) {
       const { state } = file.record;
       const answer = await this.#exchange('M5', awaitingM6.m5, M5_DEADLINE_MS, (octets) => receiveM6(state, awaitingM6, octets));
@@ -192,10 +222,10 @@ class JoinAttempt {
       const retryable =
         answer.kind !== 'unreachable' && (answer.kind !== 'refused' || RETRYABLE.has(answer.code) || retriesLeft-- > 0);
       const delayMs = M5_RETRY_DELAY_MS + 1000 * (answer.kind === 'refused' ? (answer.maxAge ?? 0) : 0);
-      if (!retryable || signal.aborted || monotonicNow() + delayMs >= this.#deadlineAt)
+      if (!retryable || signal.aborted || now() + delayMs >= this.#deadlineAt)
         return { kind: 'failed', step: 'M5', reason: answer };
       if (answer.kind === 'no answer') await this.#startOver();
-      await pause(delayMs, undefined, { signal }).catch(() => undefined);
+      await pause(delayMs, signal);
     }
   }
 
@@ -222,7 +252,7 @@ class JoinAttempt {
     const now = uptime.clocks();
     const { wallMs: at, poweredMs: poweredAt, boots } = now;
     const joinedAt = file.record.keyLease?.joinedAt ?? at;
-    const renewal = scheduleRenewal(lifetime, () => randomInt(0, RANDOM_RANGE) / RANDOM_RANGE);
+    const renewal = scheduleRenewal(lifetime, this.#environment.uniform);
     await file.write({
       state: { ...state, controllers },
       keyLease: { joinedAt, at, poweredAt, boots, lifetime, renewal },
@@ -257,14 +287,15 @@ class JoinAttempt {
     decide: (octets: Uint8Array) => D,
   ): Promise<StepResult<Exclude<D, { kind: 'ignored' }>> | { readonly kind: 'echo'; readonly echo: Buffer }> {
     const { log, controller, metrics, onSent } = this.#options;
-    const since = monotonicNow();
+    const { now } = this.#environment;
+    const since = now();
     const to = formatEndpoint(controller);
     const client = await this.#way.client();
     if (client === undefined) return { kind: 'unreachable', code: 'ECANCELED' };
     log.debug({ message: step, octets: payload.length, to }, 'sent');
     const exchange = client.exchange({
       payload,
-      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#deadlineAt - monotonicNow())),
+      deadlineMs: Math.max(0, Math.min(deadlineMs, this.#deadlineAt - now())),
       echo: this.#echo,
       maxIgnored: MAX_IGNORED_ANSWERS,
       graceMs: GRACE_MS,
@@ -273,7 +304,7 @@ class JoinAttempt {
     // The socket has it after what is queued now.
     setImmediate(onSent);
     const outcome = await exchange;
-    metrics.exchanges[step].observe(monotonicNow() - since);
+    metrics.exchanges[step].observe(now() - since);
     return outcome.kind === 'answered' ? outcome.value : toFailedExchange(outcome, this.#foreign);
   }
 }

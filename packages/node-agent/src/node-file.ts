@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { formatId, MAX_CANDIDATES, type NodeState, parseId, Secret } from '@latchkey/protocol';
-import { createFile, exists, ensurePrivateFolder, replaceFile } from '@latchkey/runtime/files';
+import { exists, replaceFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
 import { loadPrivateJson } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -82,35 +82,20 @@ const schema = z.strictObject({
 });
 
 export class NodeFile {
-  readonly #path: string;
+  readonly #replace: (text: string) => Promise<void>;
   #record: StoredNode;
   /** The write that every later one waits for. It never rejects. */
   #lastWrite: Promise<unknown> = Promise.resolve();
 
-  private constructor(path: string, record: StoredNode) {
-    this.#path = path;
+  /** @param replace makes the file's text another, durably */
+  constructor(record: StoredNode, replace: (text: string) => Promise<void>) {
     this.#record = record;
+    this.#replace = replace;
   }
 
   /** What the disk holds. */
   get record(): StoredNode {
     return this.#record;
-  }
-
-  /**
-   * Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed:
-   * its key would be lost.
-   */
-  static async create(folder: string, record: StoredNode, replace: boolean): Promise<void> {
-    await ensurePrivateFolder(folder);
-    const path = join(folder, NODE_FILE);
-    if (replace) return replaceFile(path, format(record));
-    if (await exists(path)) {
-      throw new UsageFailure(`${folder} holds an installed node already`, {
-        advice: 'Nothing was changed. To give up the key it has, install again with --replace.',
-      });
-    }
-    return createFile(path, format(record));
   }
 
   static isInstalled(folder: string): Promise<boolean> {
@@ -131,7 +116,7 @@ export class NodeFile {
     const path = join(folder, NODE_FILE);
     const advice =
       'The file was changed by something else. Restore it, or install the node again with --replace; if it has joined, after `node reset`.';
-    return new NodeFile(path, parse(await loadPrivateJson(schema, path, advice)));
+    return new NodeFile(parse(await loadPrivateJson(schema, path, advice)), (text) => replaceFile(path, text));
   }
 
   /**
@@ -148,12 +133,13 @@ export class NodeFile {
   async #writeAfter(earlier: Promise<unknown>, change: RecordChange): Promise<void> {
     await earlier;
     const next = { ...this.#record, ...(typeof change === 'function' ? change(this.#record) : change) };
-    await replaceFile(this.#path, format(next));
+    await this.#replace(formatNode(next));
     this.#record = next;
   }
 }
 
-function format(record: StoredNode): string {
+/** The text of the file. */
+export function formatNode(record: StoredNode): string {
   const { state, endpoints, keyLease, formerKey, lastAttempt, powered, hookPending, expiryHookFor, split } = record;
   const json: z.input<typeof schema> = {
     version: NODE_FILE_VERSION,
@@ -182,6 +168,11 @@ function format(record: StoredNode): string {
     ...(split === true ? { split } : {}),
   };
   return `${JSON.stringify(json, null, 2)}\n`;
+}
+
+/** Throws if `text` is not that of a node's file. */
+export function parseNode(text: string): StoredNode {
+  return parse(z.parse(schema, JSON.parse(text)));
 }
 
 function parse(json: z.output<typeof schema>): StoredNode {

@@ -7,6 +7,7 @@ import type { Endpoint } from '@latchkey/runtime/net';
 import { onTestFinished } from 'vitest';
 import { CapturedLog, type Received, tempFolder, UdpPeer } from '@latchkey/test-support/fixtures';
 import { NodeAgent } from '../src/node-agent.js';
+import { createNodeFile } from '../src/create-node-file.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
 
 export const ID_I = 0xa1b2;
@@ -53,7 +54,7 @@ export interface Installed {
 
 export async function install(record: StoredNode, onKeyChange?: string): Promise<Installed> {
   const folder = await tempFolder();
-  await NodeFile.create(folder, record, false);
+  await createNodeFile(folder, record, false);
   const [file, log] = [await NodeFile.open(folder), new CapturedLog()];
   const agent = new NodeAgent({ file, folder, onKeyChange, log: log.log });
   onTestFinished(() => agent.stop());

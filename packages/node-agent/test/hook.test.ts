@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { type Hook, runHook } from '../src/hook.js';
-import { NodeFile } from '../src/node-file.js';
+import { createNodeFile } from '../src/create-node-file.js';
 import { newRecord } from './fixtures.js';
 
 async function run(command: string): Promise<{ done: boolean; folder: string; log: CapturedLog }> {
@@ -23,7 +23,7 @@ describe('on_key_change', () => {
   it('has ID and state folder in its environment, and no key there or among its arguments', async () => {
     const [folder, log] = [await tempFolder(), new CapturedLog()];
     const record = newRecord();
-    await NodeFile.create(folder, record, false);
+    await createNodeFile(folder, record, false);
     const command = 'env > "$LATCHKEY_STATE/seen"; tr "\\0" "\\n" < /proc/$$/cmdline >> "$LATCHKEY_STATE/seen"';
     expect(await runHook(hook(command, folder, log))).toBe(true);
     const seen = await readFile(join(folder, 'seen'), 'utf8');

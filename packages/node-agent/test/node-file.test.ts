@@ -7,6 +7,7 @@ import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Child, tempFolder } from '@latchkey/test-support/fixtures';
+import { createNodeFile } from '../src/create-node-file.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
 import { newRecord, newSecret } from './fixtures.js';
 
@@ -81,7 +82,7 @@ function withoutKeys(given: StoredNode): StoredNode {
 
 async function installed(given: StoredNode = newRecord()): Promise<{ folder: string; path: string; file: NodeFile }> {
   const folder = join(await tempFolder(), 'node');
-  await NodeFile.create(folder, given, false);
+  await createNodeFile(folder, given, false);
   return { folder, path: join(folder, 'node.json'), file: await NodeFile.open(folder) };
 }
 
@@ -90,7 +91,7 @@ describe('what a node holds', () => {
     const folder = await tempFolder();
     await fc.assert(
       fc.asyncProperty(record, async (given) => {
-        await NodeFile.create(folder, given, true);
+        await createNodeFile(folder, given, true);
         expect(plain(withoutKeys((await NodeFile.open(folder)).record))).toEqual(plain(withoutKeys(given)));
       }),
       { numRuns: 40 },
@@ -156,14 +157,14 @@ describe('what a node holds', () => {
   it('is not overwritten by another installation unless told so', async () => {
     const { folder, path } = await installed();
     const before = await readFile(path, 'utf8');
-    await expect(NodeFile.create(folder, newRecord(), false)).rejects.toMatchObject({
+    await expect(createNodeFile(folder, newRecord(), false)).rejects.toMatchObject({
       name: 'UsageFailure',
       message: `${folder} holds an installed node already`,
       advice: expect.stringContaining('--replace') as string,
     });
     expect(await readFile(path, 'utf8')).toBe(before);
     const other = newRecord();
-    await NodeFile.create(folder, other, true);
+    await createNodeFile(folder, other, true);
     expect((await NodeFile.open(folder)).record.state.confirmed.toHex()).toBe(other.state.confirmed.toHex());
   });
 

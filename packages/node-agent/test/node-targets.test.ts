@@ -8,6 +8,7 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { FormerKey } from '../src/key-lease.js';
 import { NodeAgent } from '../src/node-agent.js';
+import { createNodeFile } from '../src/create-node-file.js';
 import { NodeFile, type StoredNode } from '../src/node-file.js';
 import { msUntilActivation, NodeTargets } from '../src/targets.js';
 import { ID_I, newKeyLease, newRecord, newSecret, TestController } from './fixtures.js';
@@ -44,7 +45,7 @@ async function setting(record: StoredNode): Promise<Setting> {
   const root = await tempFolder();
   const path = (name: string): string => join(root, name);
   const folder = path('node');
-  await NodeFile.create(folder, record, false);
+  await createNodeFile(folder, record, false);
   const file = await NodeFile.open(folder);
   const open = async (config: object = {}, target: object = {}, opened: NodeFile = file): Promise<NodeTargets> => {
     const one = { label: LABEL, file: path('keys.psk'), format: 'psk', debounce: 'none', ...target };

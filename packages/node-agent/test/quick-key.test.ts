@@ -5,7 +5,8 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { expect, it } from 'vitest';
-import { NodeFile, type StoredNode } from '../src/node-file.js';
+import { createNodeFile } from '../src/create-node-file.js';
+import type { StoredNode } from '../src/node-file.js';
 import { printFromFile } from '../src/quick-key.js';
 import { newKeyLease, newRecord } from './fixtures.js';
 
@@ -19,7 +20,7 @@ function joined(more: Partial<StoredNode> = {}): StoredNode {
 
 async function installed(record: StoredNode): Promise<{ readonly folder: string; readonly path: string }> {
   const folder = await tempFolder();
-  await NodeFile.create(folder, record, false);
+  await createNodeFile(folder, record, false);
   return { folder, path: join(folder, 'node.json') };
 }
 

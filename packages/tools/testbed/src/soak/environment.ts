@@ -3,7 +3,7 @@
  * stores say.
  */
 
-import { NodeFile, type StoredNode } from '@latchkey/node-agent';
+import { createNodeFile, NodeFile, type StoredNode } from '@latchkey/node-agent';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, parseEndpoint } from '@latchkey/runtime/net';
 import { freePort, type OrderOptions, type TestDatabase, TestNetwork } from '../network.js';
@@ -109,7 +109,7 @@ export class SoakEnvironment {
         const folder = this.network.node(id);
         const state = { idI, controllers: [idC], confirmed: ik, initial: true, candidates: [] };
         const nothingYet = { keyLease: undefined, lastAttempt: undefined, powered: undefined, hookPending: false };
-        await NodeFile.create(folder, { state, endpoints: [controller], ...nothingYet }, false);
+        await createNodeFile(folder, { state, endpoints: [controller], ...nothingYet }, false);
         return { id, folder };
       }),
     );
