@@ -35,28 +35,20 @@ export class SimulatedAuthServerClient implements AuthServerClient {
     }));
   }
 
-  request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
-    return new Promise((resolve) => {
-      this.#round(request, accept, this.#process.monotonicMs + REQUEST_TIMEOUT_MS, (decision) => {
-        this.#process.simulation.unsettled();
-        resolve(decision);
-      });
-    });
-  }
-
-  #round(request: Uint8Array, accept: AcceptAnswer, end: number, done: (decision: LinkDecision | undefined) => void): void {
-    const tryNext = ([peer, ...rest]: readonly Peer[]): void => {
-      const left = end - this.#process.monotonicMs;
-      if (left <= 0) return done(undefined);
-      if (peer === undefined)
-        return this.#process.schedule(RETRY_DELAY_MS, 'asks all again', () => this.#round(request, accept, end, done));
-      this.#exchange(peer, request, accept, this.#peers.length > 1 ? Math.min(left, PER_SERVER_TIMEOUT_MS) : left, (outcome) => {
-        if (outcome.kind === 'answered') return done(outcome.value);
+  async request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
+    const end = this.#process.monotonicMs + REQUEST_TIMEOUT_MS;
+    for (;;) {
+      for (const peer of this.#byPreference()) {
+        const left = end - this.#process.monotonicMs;
+        if (left <= 0) return undefined;
+        const deadlineMs = this.#peers.length > 1 ? Math.min(left, PER_SERVER_TIMEOUT_MS) : left;
+        const outcome = await this.#exchange(peer, request, accept, deadlineMs);
+        if (outcome.kind === 'answered') return outcome.value;
         peer.failedAt = this.#process.monotonicMs;
-        tryNext(rest);
-      });
-    };
-    tryNext(this.#byPreference());
+      }
+      if (this.#process.monotonicMs >= end) return undefined;
+      await this.#process.pause(RETRY_DELAY_MS, 'asks all again');
+    }
   }
 
   /** As configured, but those that failed lately come last. */
@@ -71,9 +63,8 @@ export class SimulatedAuthServerClient implements AuthServerClient {
     request: Uint8Array,
     accept: AcceptAnswer,
     deadlineMs: number,
-    done: (outcome: ExchangeOutcome<LinkDecision>) => void,
-  ): void {
-    client.exchange({
+  ): Promise<ExchangeOutcome<LinkDecision>> {
+    return client.exchange({
       payload: request,
       deadlineMs,
       maxIgnored: MAX_IGNORED,
@@ -82,12 +73,11 @@ export class SimulatedAuthServerClient implements AuthServerClient {
         const decision = accept(payload, maxAge);
         return decision.kind === 'ignored' ? undefined : decision;
       },
-      done,
     });
   }
 
   close(): Promise<void> {
-    for (const { client } of this.#peers) client.close();
+    for (const { client } of this.#peers) void client.close();
     return Promise.resolve();
   }
 }

@@ -4,7 +4,7 @@
  * deadline, and answers that do not count, which do not end the exchange.
  */
 
-import type { CoapCode } from '@latchkey/protocol';
+import type { AttemptEnvironment } from '@latchkey/node-agent/join-attempt';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Address, Datagram, SimulatedNetwork } from './network.js';
 import type { Process } from './process.js';
@@ -15,31 +15,33 @@ const MAX_RETRANSMIT = 4;
 /** One reset may be the past's or a forger's; two in one exchange are taken for an answer. */
 const RESETS_BEFORE_UNREACHABLE = 2;
 
-export interface Response {
-  readonly code: CoapCode | undefined;
-  readonly payload: Uint8Array;
+/** The part of `CoapClient` that the roles use. */
+type CoapClient = Awaited<ReturnType<AttemptEnvironment['connect']>>;
+
+interface Response {
+  readonly code: string;
+  readonly payload: Buffer;
   readonly maxAge: number | undefined;
-  readonly echo: string | undefined;
+  readonly echo: Buffer | undefined;
 }
 
 export type ExchangeOutcome<T> =
   | { readonly kind: 'answered'; readonly value: T }
-  | { readonly kind: 'timeout' }
-  | { readonly kind: 'too-many-invalid' }
-  | { readonly kind: 'unreachable' };
+  | { readonly kind: 'timeout'; readonly ignored: number; readonly lastCode: string | undefined }
+  | { readonly kind: 'too-many-invalid'; readonly ignored: number }
+  | { readonly kind: 'unreachable'; readonly code: string };
 
-export interface ExchangeOptions<T> {
+interface ExchangeOptions<T> {
   readonly payload: Uint8Array;
   readonly deadlineMs: number;
-  readonly echo?: string | undefined;
+  readonly echo?: Buffer | undefined;
   readonly maxIgnored: number;
   readonly graceMs?: number;
   /** What an answer is worth; `undefined`: it does not count. */
   readonly accept: (response: Response) => T | undefined;
-  readonly done: (outcome: ExchangeOutcome<T>) => void;
 }
 
-export class SimulatedClient {
+export class SimulatedClient implements CoapClient {
   readonly #process: Process;
   readonly #network: SimulatedNetwork;
   readonly #random: SeededRandom;
@@ -59,32 +61,45 @@ export class SimulatedClient {
     });
   }
 
-  exchange<T>({ payload, deadlineMs, echo, maxIgnored, graceMs, accept, done }: ExchangeOptions<T>): void {
+  exchange<T>(options: ExchangeOptions<T>): Promise<ExchangeOutcome<T>> {
+    return new Promise((resolve) => {
+      this.#begin(options, (outcome) => {
+        this.#process.simulation.unsettled();
+        resolve(outcome);
+      });
+    });
+  }
+
+  #begin<T>(
+    { payload, deadlineMs, echo, maxIgnored, graceMs, accept }: ExchangeOptions<T>,
+    done: (outcome: ExchangeOutcome<T>) => void,
+  ): void {
     const token = this.#random.u32();
     const endsAt = this.#process.monotonicMs + deadlineMs;
     let ignored = 0;
+    let lastCode: string | undefined;
     let resets = 0;
     const end = (outcome: ExchangeOutcome<T>): void => {
       if (this.#pending.delete(token)) done(outcome);
     };
+    const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode });
     this.#pending.set(token, (datagram) => {
       if (datagram.kind === 'reset') {
         resets += 1;
-        if (resets >= RESETS_BEFORE_UNREACHABLE) end({ kind: 'unreachable' });
+        if (resets >= RESETS_BEFORE_UNREACHABLE) end({ kind: 'unreachable', code: 'ECONNREFUSED' });
         return;
       }
-      const value = accept({ code: datagram.code, payload: datagram.payload, maxAge: datagram.maxAge, echo: datagram.echo });
+      const response = responseOf(datagram);
+      const value = accept(response);
       if (value !== undefined) return end({ kind: 'answered', value });
       ignored += 1;
-      if (ignored === 1 && graceMs !== undefined) {
-        this.#process.schedule(Math.min(graceMs, endsAt - this.#process.monotonicMs), 'stops listening', () =>
-          end({ kind: 'timeout' }),
-        );
-      }
-      if (ignored > maxIgnored) end({ kind: 'too-many-invalid' });
+      lastCode = response.code;
+      if (ignored === 1 && graceMs !== undefined)
+        this.#process.schedule(Math.min(graceMs, endsAt - this.#process.monotonicMs), 'stops listening', timeOut);
+      if (ignored > maxIgnored) end({ kind: 'too-many-invalid', ignored });
     });
-    this.#process.schedule(deadlineMs, 'gives up an exchange', () => end({ kind: 'timeout' }));
-    this.#transmit(token, payload, echo, this.#random.between(...FIRST_TIMEOUT), MAX_RETRANSMIT);
+    this.#process.schedule(deadlineMs, 'gives up an exchange', timeOut);
+    this.#transmit(token, payload, echo?.toString('latin1'), this.#random.between(...FIRST_TIMEOUT), MAX_RETRANSMIT);
   }
 
   #transmit(token: number, payload: Uint8Array, echo: string | undefined, timeout: number, left: number): void {
@@ -94,8 +109,18 @@ export class SimulatedClient {
     this.#process.schedule(timeout, 'retransmits', () => this.#transmit(token, payload, echo, 2 * timeout, left - 1));
   }
 
-  close(): void {
+  close(): Promise<void> {
     this.#pending.clear();
     this.#network.close(this.#address);
+    return Promise.resolve();
   }
+}
+
+function responseOf({ code, payload, maxAge, echo }: Datagram): Response {
+  return {
+    code: code ?? '0.00',
+    payload: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
+    maxAge,
+    echo: echo === undefined ? undefined : Buffer.from(echo, 'latin1'),
+  };
 }

@@ -121,6 +121,16 @@ export class Process {
     };
   }
 
+  /** Resolves with a step so called, `ms` from now. */
+  pause(ms: number, step: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.schedule(ms, step, () => {
+        this.simulation.unsettled();
+        resolve();
+      });
+    });
+  }
+
   /** Hands in something from outside, now or as soon as the machine is awake. */
   receive(step: string, action: () => void): void {
     if (!this.#up) return;

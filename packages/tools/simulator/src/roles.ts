@@ -1,4 +1,5 @@
 import type { ControllerRespondent } from '@latchkey/controller/controller';
+import type { AttemptEnvironment } from '@latchkey/node-agent/join-attempt';
 import {
   beginAttempt,
   installNode,
@@ -15,14 +16,12 @@ import {
 /** The respondent as a controller drives it, and how many transactions are open. */
 export type RespondentRole = ControllerRespondent & Pick<Respondent, 'pendingCount'>;
 
+/** The initiator as an attempt drives it. */
+export type InitiatorRole = Pick<AttemptEnvironment, 'beginAttempt' | 'receiveM4' | 'receiveM6'>;
+
 /** The roles of @latchkey/protocol, as the shells take them. */
 export interface Roles {
-  readonly initiator: {
-    readonly installNode: typeof installNode;
-    readonly beginAttempt: typeof beginAttempt;
-    readonly receiveM4: typeof receiveM4;
-    readonly receiveM6: typeof receiveM6;
-  };
+  readonly initiator: InitiatorRole & { readonly installNode: typeof installNode };
   readonly respondent: (options: RespondentOptions) => RespondentRole;
   readonly keyFeedClient: (options: KeyFeedClientOptions) => KeyFeedClient;
   readonly server: ServerRole;

@@ -29,6 +29,8 @@ const MAX_EVENTS = 400_000;
 const LOOK_AT_KEYS_EVERY_MS = 1_000;
 /** Until nodes are assigned as before, while a reset or a restore is under way. */
 const ASSIGN_RETRY_MS = 100;
+/** How often devices that went to another controller are looked for once faults have ended. */
+const MOVE_INTERVAL_MS = 60_000;
 
 export interface RunOptions {
   readonly rules?: Rules;
@@ -434,6 +436,14 @@ class World {
       if (row !== undefined && row.controller !== controller) this.#administrator.move(idI, controller);
       if (row?.disabled === true) this.#administrator.setDisabled(idI, false);
     }
+    this.#moveDevices();
+  }
+
+  /** Each device is told the controller that its node is assigned to. */
+  #moveDevices(): void {
+    if (this.#resets.underWay === 0)
+      for (const node of this.#nodes) if (this.#present.has(node.idI)) node.moveTo(this.#assignedTo(node.idI));
+    this.#simulation.events.schedule(MOVE_INTERVAL_MS, () => this.#moveDevices());
   }
 
   #honest(): NodeScenario[] {

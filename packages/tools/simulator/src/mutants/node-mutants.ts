@@ -1,5 +1,6 @@
 /** Nodes that break one rule of the profile each. */
 
+import type { AttemptEnvironment } from '@latchkey/node-agent/join-attempt';
 import {
   type AwaitingM6,
   CANDIDATE_MIN_AGE_MS,
@@ -9,16 +10,17 @@ import {
   installNode,
   LABEL_M4,
   type M4Decision,
-  type M6Decision,
   type NodeState,
   receiveM4,
+  receiveM6,
   RN_LENGTH,
   sealM4,
   type Secret,
 } from '@latchkey/protocol';
+import { Failure } from '@latchkey/runtime/failure';
 import type { Disk } from '../disk.js';
-import type { Response } from '../exchange.js';
-import { type ExchangeResult, type AttemptResult, SimulatedNode } from '../node.js';
+import { type AttemptFile, SimulatedNode } from '../node.js';
+import type { InitiatorRole } from '../roles.js';
 import { FILE, SimulatedFile, type Step } from '../simulated-file.js';
 import { PROFILE, type Rules } from '../rules.js';
 
@@ -101,47 +103,88 @@ function openBare(key: Secret, m4: Uint8Array): Uint8Array | undefined {
 
 /** M5 goes out while the candidate is still being written. */
 class SendsM5First extends SimulatedNode {
-  protected override store(decision: Store, done: (result: AttemptResult) => void): void {
-    this.write({ state: decision.state, powered: this.saveUptime() }, () => undefined);
-    this.prove(decision.attempt, done);
+  /** Nothing is wiped: the write that drops it is still under way. */
+  protected override initiator(): InitiatorRole {
+    const initiator = super.initiator();
+    return {
+      ...initiator,
+      receiveM4: (...given) => {
+        const decision = initiator.receiveM4(...given);
+        return decision.kind === 'store' ? { ...decision, dropped: [] } : decision;
+      },
+    };
+  }
+
+  protected override attemptFile(): AttemptFile {
+    const file = super.attemptFile();
+    return {
+      get record() {
+        return file.record;
+      },
+      write: (change) => {
+        const writing = file.write(change);
+        if (!('state' in change) || 'keyLease' in change) return writing;
+        this.context.simulation.run(() => unlessRefused(writing));
+        return Promise.resolve();
+      },
+    };
   }
 }
 
 /** Any 2.04 is as good as M6. */
-class BelievesAny204 extends SimulatedNode {
-  protected override judgeM6(awaitingM6: AwaitingM6, octets: Uint8Array): M6Decision {
-    const decision = super.judgeM6(awaitingM6, octets);
-    if (decision.kind === 'joined') return decision;
-    const { state } = this.stored;
-    const next: NodeState = { ...state, confirmed: awaitingM6.psk, initial: false, candidates: [] };
-    if (this.context.oracle.isHonest(this.idI)) this.context.oracle.checkConfirmed(this.idI, awaitingM6.psk, 0);
-    return { kind: 'joined', state: next, lifetime: 0, dropped: [] };
-  }
-}
+export const believesAny204: Rules = {
+  ...PROFILE,
+  roles: {
+    ...PROFILE.roles,
+    initiator: {
+      ...PROFILE.roles.initiator,
+      receiveM6: (state, awaitingM6, octets) => {
+        const decision = receiveM6(state, awaitingM6, octets);
+        if (decision.kind === 'joined') return decision;
+        const believed: NodeState = { ...state, confirmed: awaitingM6.psk, initial: false, candidates: [] };
+        return { kind: 'joined', state: believed, lifetime: 0, dropped: [] };
+      },
+    },
+  },
+};
 
 /** An M6 of an attempt that is over still counts. */
 class TakesEarlierM6 extends SimulatedNode {
   readonly #earlier: AwaitingM6[] = [];
 
-  protected override prove(awaitingM6: AwaitingM6, done: (result: AttemptResult) => void): void {
-    if (!this.#earlier.includes(awaitingM6)) this.#earlier.push(awaitingM6);
-    super.prove(awaitingM6, done);
-  }
-
-  protected override judgeM6(awaitingM6: AwaitingM6, octets: Uint8Array): M6Decision {
-    const decision = super.judgeM6(awaitingM6, octets);
-    if (decision.kind === 'joined') return decision;
-    for (const earlier of this.#earlier.slice(-8)) {
-      if (!this.#holds(earlier)) continue;
-      const late = super.judgeM6(earlier, octets);
-      if (late.kind === 'joined') return late;
-    }
-    return decision;
+  protected override initiator(): InitiatorRole {
+    const initiator = super.initiator();
+    return {
+      ...initiator,
+      receiveM4: (...given) => {
+        const decision = initiator.receiveM4(...given);
+        if (decision.kind === 'store') this.#earlier.push(decision.attempt);
+        return decision;
+      },
+      receiveM6: (state, awaitingM6, octets) => {
+        const decision = initiator.receiveM6(state, awaitingM6, octets);
+        if (decision.kind === 'joined') return decision;
+        for (const earlier of this.#earlier.slice(-8)) {
+          if (!this.#holds(earlier)) continue;
+          const late = initiator.receiveM6(state, earlier, octets);
+          if (late.kind === 'joined') return late;
+        }
+        return decision;
+      },
+    };
   }
 
   #holds({ psk }: AwaitingM6): boolean {
     const { confirmed, candidates } = this.stored.state;
     return [confirmed, ...candidates.map((candidate) => candidate.psk)].includes(psk);
+  }
+}
+
+async function unlessRefused(writing: Promise<void>): Promise<void> {
+  try {
+    await writing;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
   }
 }
 
@@ -157,12 +200,30 @@ class AgesByWallClock extends SimulatedNode {
  * key.
  */
 class BelievesErrors extends SimulatedNode {
-  protected override classify<D extends M4Decision | M6Decision>(
-    response: Response,
-    judge: (octets: Uint8Array) => D,
-  ): ExchangeResult<Exclude<D, { kind: 'ignored' }>> | undefined {
-    if (response.code === '4.03') this.stored = { ...this.stored, state: { ...this.stored.state, candidates: [] } };
-    return super.classify(response, judge);
+  protected override environment(): AttemptEnvironment {
+    const environment = super.environment();
+    return {
+      ...environment,
+      connect: async (options) => {
+        const client = await environment.connect(options);
+        return {
+          exchange: (exchange) =>
+            client.exchange({
+              ...exchange,
+              accept: (response) => {
+                if (response.code === '4.03') this.#beginAnew();
+                return exchange.accept(response);
+              },
+            }),
+          close: () => client.close(),
+        };
+      },
+    };
+  }
+
+  #beginAnew(): void {
+    const { state } = this.stored;
+    this.context.simulation.run(() => unlessRefused(this.attemptFile().write({ state: { ...state, candidates: [] } })));
   }
 }
 
@@ -231,7 +292,6 @@ export const savesTimeWithAttemptsOnly: Rules = withNode(SavesTimeWithAttemptsOn
 export const countsNoBoots: Rules = withNode(CountsNoBoots);
 export const agesCandidatesByBoots: Rules = withNode(AgesCandidatesByBoots);
 export const sendsM5First: Rules = withNode(SendsM5First);
-export const believesAny204: Rules = withNode(BelievesAny204);
 export const takesEarlierM6: Rules = withNode(TakesEarlierM6);
 export const agesByWallClock: Rules = withNode(AgesByWallClock);
 export const believesErrors: Rules = withNode(BelievesErrors);
