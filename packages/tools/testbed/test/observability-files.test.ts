@@ -149,6 +149,19 @@ describe('units', () => {
     }
   });
 
+  it('let a node write the file of `targets:` that its configuration shows, and wait for activate_after', () => {
+    const file = /^# +file: \/run\/(.+)\/[^/]+$/m.exec(read('packaging/config/node-agent.yaml'))?.[1];
+    const text = (unit: string): string => readFileSync(join(folder, unit), 'utf8');
+    for (const unit of ['latchkey-node-agent.service', 'latchkey-node-agent-join.service'])
+      expect(/^RuntimeDirectory=(.+)$/m.exec(text(unit))?.[1], unit).toBe(file);
+    const joinUnit = text('latchkey-node-agent-join.service');
+    expect(joinUnit).toContain('\nRuntimeDirectoryPreserve=yes\n');
+    const minutes = Number(/^TimeoutStartSec=(\d+)min$/m.exec(joinUnit)?.[1]);
+    const longestWait = Number(/MAX_ACTIVATE_AFTER = (\d+);/.exec(read('packages/node-agent/src/targets.ts'))?.[1]);
+    // Three minutes for an attempt, and one each for the hook and for the files after the wait.
+    expect(60 * minutes).toBeGreaterThanOrEqual(180 + 60 + longestWait + 60);
+  });
+
   it('let combined mode write where the configuration and docs/OPERATIONS.md have its registry', () => {
     const registryIn = (text: string): string | undefined => /registry: (\/[^\s,]+)/.exec(text)?.[1];
     const folder = registryIn(readFileSync(join(root, 'packaging/config/controller.yaml'), 'utf8'));
