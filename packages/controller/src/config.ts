@@ -46,6 +46,11 @@ const boundsSchema = z.strictObject({
   per_source: z.int().min(1).max(1_000_000).default(4_096),
 });
 
+/**
+ * A revoked key is served for so long. Node.js makes 1 ms of a timer that is longer than 24 days.
+ */
+const MAX_KEY_FEED_MS = 86_400_000;
+
 export const configSchema: z.ZodType<Config> = z
   .strictObject({
     mode: z.enum(['relay', 'combined']).default('relay'),
@@ -56,7 +61,9 @@ export const configSchema: z.ZodType<Config> = z
     log_level: z.enum(LOG_LEVELS).default('info'),
     memory: z.int().min(MIN_MEMORY).default(DEFAULT_MEMORY),
     http: z.optional(httpSchema),
-    key_feed: durationMsSchema('10s').optional(),
+    key_feed: durationMsSchema('10s')
+      .refine((ms) => ms <= MAX_KEY_FEED_MS, 'expected 1d or less')
+      .optional(),
     key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
     max_unverified: z.union([z.literal(0), durationMsSchema('7d')]).default(0),
     keys: keysSchema.default([]),
