@@ -25,7 +25,7 @@ import { CoapClient, type ExchangeOutcome, type Response } from '@latchkey/coap'
 import { type Log, monotonicNow, type ProcessTime } from '@latchkey/runtime/daemon';
 import type { AttemptResult, FailedExchange } from './attempt-result.js';
 import type { NodeMetrics } from './metrics.js';
-import { formerKeyOf } from './key-lease.js';
+import { formerKeyOf, leaseOfPromoted } from './key-lease.js';
 import type { NodeFile } from './node-file.js';
 import type { CumulativeUptime } from './cumulative-uptime.js';
 
@@ -204,8 +204,18 @@ class JoinAttempt {
 
     // Promote, erase and store: one durable write. Then M5.
     const { formerKey } = file.record;
-    const promotion = decision.promoted ? { formerKey: formerKeyOf(file.record, uptime.clocks()), hookPending: true } : {};
-    await file.write({ state: decision.state, powered: uptime.save(), ...promotion });
+    const now = uptime.clocks();
+    const promotion = decision.promoted
+      ? {
+          formerKey: formerKeyOf(file.record, now),
+          keyLease: leaseOfPromoted(file.record, decision.state.confirmed),
+          hookPending: true,
+        }
+      : {};
+    const candidates = decision.state.candidates.map((one) =>
+      one.psk === decision.attempt.psk ? { ...one, clocks: { ...now, poweredMs: one.storedAt } } : one,
+    );
+    await file.write({ state: { ...decision.state, candidates }, powered: uptime.save(), ...promotion });
     wipeAll(decision.dropped);
     if (decision.promoted) formerKey?.applicationRoot.wipe();
     return this.#sendM5(decision.attempt);

@@ -54,6 +54,20 @@ export function expiryOf({ keyLease }: Pick<KeyTimes, 'keyLease'>, now: NodeCloc
 }
 
 /**
+ * Returns the lease of a candidate that becomes the confirmed key without an M6. It begins when the
+ * candidate was stored, which is before the auth-server committed it. The lifetime of the key
+ * before counts, as only an M6 brings another.
+ */
+export function leaseOfPromoted(
+  { keyLease, state }: KeyTimes & { readonly state: NodeState },
+  psk: Secret,
+): KeyLease | undefined {
+  const clocks = state.candidates.find((candidate) => candidate.psk === psk)?.clocks;
+  if (keyLease === undefined || clocks === undefined) return keyLease;
+  return { ...keyLease, at: clocks.wallMs, poweredAt: clocks.poweredMs, boots: clocks.boots };
+}
+
+/**
  * Returns the confirmed key as the former one, as another takes its place. An initial key leaves
  * nothing: no application key comes from it.
  */

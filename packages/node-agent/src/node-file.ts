@@ -54,7 +54,15 @@ const schema = z.strictObject({
   controllers: z.union([z.literal('any'), z.array(idSchema).check(z.minLength(1))]),
   addresses: z.array(storedPeerSchema).check(z.minLength(1)),
   confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
-  candidates: z.array(z.strictObject({ psk: keySchema, stored_at: msSchema })).check(z.maxLength(MAX_CANDIDATES)),
+  candidates: z
+    .array(
+      z.strictObject({
+        psk: keySchema,
+        stored_at: msSchema,
+        clocks: z.optional(z.strictObject({ at: z.iso.datetime(), boots: countSchema })),
+      }),
+    )
+    .check(z.maxLength(MAX_CANDIDATES)),
   membership: z.nullable(
     z.strictObject({
       joined_at: z.iso.datetime(),
@@ -147,7 +155,11 @@ export function formatNode(record: StoredNode): string {
     controllers: state.controllers === 'any' ? 'any' : state.controllers.map(formatId),
     addresses: endpoints.map(formatEndpoint),
     confirmed: { key: state.confirmed.toHex(), initial: state.initial },
-    candidates: state.candidates.map(({ psk, storedAt }) => ({ psk: psk.toHex(), stored_at: storedAt })),
+    candidates: state.candidates.map(({ psk, storedAt, clocks }) => ({
+      psk: psk.toHex(),
+      stored_at: storedAt,
+      clocks: clocks && { at: new Date(clocks.wallMs).toISOString(), boots: clocks.boots },
+    })),
     membership:
       keyLease === undefined
         ? null
@@ -183,7 +195,11 @@ function parse(json: z.output<typeof schema>): StoredNode {
       controllers: json.controllers,
       confirmed: json.confirmed.key,
       initial: json.confirmed.initial,
-      candidates: json.candidates.map(({ psk, stored_at }) => ({ psk, storedAt: stored_at })),
+      candidates: json.candidates.map(({ psk, stored_at: storedAt, clocks }) => ({
+        psk,
+        storedAt,
+        ...(clocks === undefined ? {} : { clocks: { wallMs: Date.parse(clocks.at), poweredMs: storedAt, boots: clocks.boots } }),
+      })),
     },
     endpoints: json.addresses,
     keyLease: membership === null ? undefined : keyLeaseFrom(membership),

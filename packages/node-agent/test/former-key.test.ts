@@ -3,7 +3,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, type Secret } from '@latchkey/protocol';
+import { deriveApplicationKey, deriveApplicationRoot, deriveKeyId, type NodeClocks, type Secret } from '@latchkey/protocol';
 import { describe, expect, it, vi } from 'vitest';
 import { readKeys } from '../src/key.js';
 import type { FormerKey } from '../src/key-lease.js';
@@ -88,6 +88,30 @@ describe('a node that renews', () => {
     const { formerKey } = (await NodeFile.open(folder)).record;
     expect(formerKey?.applicationRoot.toHex()).toBe(deriveApplicationRoot(candidate, ID_I).toHex());
   });
+});
+
+it('a candidate that becomes the key counts from when it was stored, though the key before has expired', async () => {
+  const [candidate, record, now] = [newSecret(), joined(), Date.now()];
+  const clocksBefore = (ms: number): NodeClocks => ({ wallMs: now - ms, poweredMs: -ms, boots: 1 });
+  const { wallMs: at, poweredMs: poweredAt, boots } = clocksBefore(90 * MINUTE_MS);
+  const keyLease = { ...newKeyLease(LATER)!, joinedAt: at, at, poweredAt, boots, lifetime: 3_600 };
+  const candidates = [{ psk: candidate, storedAt: -MINUTE_MS, clocks: clocksBefore(MINUTE_MS) }];
+  const controller = await TestController.open(candidate);
+  const state = { ...record.state, candidates };
+  const { agent, folder } = await install({ ...record, state, keyLease, endpoints: [controller.endpoint] });
+  const key = `${applicationKey(deriveApplicationRoot(candidate, ID_I))}\n`;
+  const joining = agent.join();
+  const m1 = await controller.next();
+  controller.answer(m1, controller.m4(m1));
+  const m5 = await controller.next();
+  expect(await readKeys({ ...QUERY, state: folder })).toBe(key);
+  const stored = (await NodeFile.open(folder)).record;
+  expect(stored.keyLease).toMatchObject({ joinedAt: at, at: now - MINUTE_MS, lifetime: 3_600 });
+  // The candidate of this attempt can be dated likewise.
+  expect(stored.state.candidates[0]?.clocks?.wallMs).toBeGreaterThanOrEqual(now);
+  controller.answer(m5, controller.m6(m5));
+  await joining;
+  expect(await readKeys({ ...QUERY, state: folder, previous: true })).toBe(key);
 });
 
 it('a node that trades in its initial key keeps nothing of it', async () => {

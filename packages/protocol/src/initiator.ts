@@ -20,6 +20,7 @@ import { tryDecode } from './errors.js';
 import { decodeM4, encodeM1, type M4, type M4Header, openM4, openM6, sealM5 } from './messages.js';
 import { equalInConstantTime } from './octets.js';
 import { derivePsk } from './psk.js';
+import type { NodeClocks } from './renewal.js';
 import type { Secret } from './secret.js';
 
 /** A key the auth-server may hold by now: M5 was sent under it, no M6 has come. */
@@ -27,6 +28,8 @@ export interface Candidate {
   readonly psk: Secret;
   /** Powered time at which it was stored, in ms. */
   readonly storedAt: number;
+  /** The node's clocks then, from which a key counts that no M6 confirms. No rule depends on it. */
+  readonly clocks?: NodeClocks;
 }
 
 /**
