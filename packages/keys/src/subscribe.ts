@@ -218,7 +218,8 @@ function eventIn(line: Line, labels: readonly string[]): KeyEvent | undefined {
     previous: linesIn(line['previous']).map((former) => ({
       kid: idIn(former['kid']),
       keys: keysIn(former['keys'], labels),
-      notAfter: expiryIn(former['not_after']),
+      // Its end is `until` where the daemon says no more.
+      notAfter: expiryIn(former['not_after'] ?? null),
       until: timeIn(former['until']),
     })),
   };

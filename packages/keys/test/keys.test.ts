@@ -297,7 +297,6 @@ describe('subscribe', () => {
     ['an ID that names a path', { id: '../a1b2f' }],
     ['a key identifier that is none', { kid: '1122334' }],
     ['no time', { joined: 'soon' }],
-    ['a former key without an expiry', { previous: [{ kid: '55667788', keys: KEY_LINE.keys, until: KEY_LINE.joined }] }],
   ])('gives no event of a line with %s, and says that the connection is over', async (_, fields) => {
     const socket = await startLineServer({ ...KEY_LINE, ...fields });
     const error = await new Promise<KeysError>((resolve) => {
