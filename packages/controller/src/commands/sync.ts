@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
+import { readFolderLock } from '@latchkey/runtime/files';
 import { Command } from 'commander';
 import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type StateOptions, stateOptions, withApplicationRoots } from './state.js';
@@ -19,12 +20,12 @@ export function syncCommand(): Command {
 
 async function sync(options: StateOptions): Promise<void> {
   await withApplicationRoots(options, async (applicationRoots) => {
-    const token = randomBytes(8).toString('hex');
-    await applicationRoots.requestSync(token);
-    const isComplete = await outcomeOf(applicationRoots, token);
+    if (!(await readFolderLock(options.state)).locked)
+      throw new Failure(`no controller runs on ${options.state}`, { advice: 'Start the controller: it asks at its start.' });
+    const isComplete = await outcomeOf(applicationRoots);
     if (isComplete === undefined) {
-      throw new Failure(`no controller runs on ${options.state}, or it is still waiting for the auth-server`, {
-        advice: 'Start the controller; it asks at its start. If it runs, its log says what it waits for.',
+      throw new Failure(`the controller still waits for an auth-server after ${TIMEOUT_MS / 1000} s`, {
+        advice: "Check the way to the auth-server, and the controller's log.",
       });
     }
     if (!isComplete) {
@@ -37,12 +38,16 @@ async function sync(options: StateOptions): Promise<void> {
   });
 }
 
-/** `undefined`: the controller has not said anything in time. */
-async function outcomeOf(applicationRoots: ApplicationRootStore, token: string): Promise<boolean | undefined> {
-  for (const since = performance.now(); performance.now() - since < TIMEOUT_MS;) {
+/**
+ * What came of a request of its own; `undefined` if nothing in time. There is one place for
+ * requests: another command's is waited for, and one that it replaced is made again.
+ */
+async function outcomeOf(applicationRoots: ApplicationRootStore): Promise<boolean | undefined> {
+  const token = randomBytes(8).toString('hex');
+  for (const since = performance.now(); performance.now() - since < TIMEOUT_MS; await pause(LOOK_INTERVAL_MS)) {
     const done = applicationRoots.syncOutcome;
     if (done?.token === token) return done.isComplete;
-    await pause(LOOK_INTERVAL_MS);
+    if (applicationRoots.pendingSync === undefined) await applicationRoots.requestSync(token);
   }
   return undefined;
 }

@@ -139,10 +139,15 @@ describe('a controller', () => {
     expect(await agrees()).toBe(true);
   });
 
+  it('answers commands that ask at the same time', async () => {
+    const said = await Promise.all([sync(), sync(), sync()]);
+    for (const one of said) expect(one).toContain('the registry has confirmed');
+  });
+
   it('says in words that no answer came', async () => {
     await authServer.stop();
     const { code, stderr } = await running.network.try('controller', ['sync', '--state', controllerState()]);
-    expect([code, stderr]).toEqual([1, expect.stringMatching(/no complete answer|still waiting for the auth-server/)]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/no complete answer|still waits for an auth-server/)]);
     expect(await agrees()).toBe(true);
   });
 });
