@@ -16,6 +16,7 @@ import {
   readPrivateFile,
   replaceFile,
 } from '../src/files/files.js';
+import { readSecretFile } from '../src/files/key-file.js';
 import { Child, hasGcc, IS_ROOT, tempFolder, unprivileged, withoutLinks } from '@latchkey/test-support/fixtures';
 
 async function modeOf(path: string): Promise<string> {
@@ -426,5 +427,20 @@ describe('exists', () => {
   it.skipIf(!IS_ROOT)('fails where that cannot be told (needs root, to be another user)', async () => {
     const folder = await tempFolder();
     await unprivileged(() => expect(exists(join(folder, 'file'))).rejects.toMatchObject({ name: 'Failure' }));
+  });
+});
+
+describe('the file of a secret', () => {
+  it.each(['lk_aaaabbbb', 'correct.horse', '~passw0rd', '/9j4AAQSkZJRg', 'abc/9j4AAQ'])(
+    'is not repeated where it may be the secret: %s',
+    async (secret) => {
+      const message = await readSecretFile(secret, '--token-file').catch((error: unknown) => (error as Error).message);
+      expect(message).toBe('the file that --token-file names is not there');
+    },
+  );
+
+  it('is named where it is missing in a folder that is there', async () => {
+    const path = join(await tempFolder(), 'none');
+    await expect(readSecretFile(path, '--token-file')).rejects.toThrow(`the file that --token-file names, ${path}, is not there`);
   });
 });

@@ -1,6 +1,7 @@
+import { dirname } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { systemCode, UsageFailure } from '../failure.js';
-import { readPrivateFile } from './files.js';
+import { exists, readPrivateFile } from './files.js';
 import { isBlankKey, NO_KEY } from './blank-key.js';
 import { readSecretInput } from '../cli/secret-prompt.js';
 
@@ -23,19 +24,18 @@ export async function readKeyFile(path: string): Promise<Secret> {
 /** What a name says that belongs to no file. */
 const NOT_A_FILE_ERRORS: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']);
 
-/** What is a path for certain, and no secret that was given in its place. */
-const PATH = /^(?:\.{0,2}\/|~)|\.[a-z]{2,8}$/;
-
 /**
- * The private file that `option` names. What may not be the name of a file is not repeated: it may
- * be the secret itself.
+ * The private file that `option` names. A name is repeated only if it is in a folder that is there:
+ * any other text may be the secret itself.
  */
 export async function readSecretFile(path: string, option: string): Promise<string> {
   try {
     return await readPrivateFile(path);
   } catch (error) {
     if (!(error instanceof UsageFailure) || !NOT_A_FILE_ERRORS.has(systemCode(error.cause))) throw error;
-    const name = PATH.test(path) ? `, ${path},` : '';
+    const folder = dirname(path);
+    const isPath = folder !== '.' && folder !== '/' && (await exists(folder).catch(() => false));
+    const name = isPath ? `, ${path},` : '';
     throw new UsageFailure(`the file that ${option} names${name} is not there`, {
       advice: 'It takes the name of a file. A secret is never an argument: others could read it.',
     });
