@@ -7,7 +7,15 @@ import { readFile } from 'node:fs/promises';
 import axe from 'axe-core';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page, type Request } from 'playwright-core';
+import {
+  type Browser,
+  type BrowserContextOptions,
+  chromium,
+  type Locator,
+  type Page,
+  type Request,
+  type Route,
+} from 'playwright-core';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { setDisabled } from '@latchkey/operations';
 import type { OrderLimits } from '@latchkey/operations/contract';
@@ -317,13 +325,24 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await expect.poll(() => rows.count()).toBe(2);
     expect(await queryOf(page)).toMatch(/^\?expires_before=/);
     await page.goBack();
+    const weeksRequest = /calendar\?.*by=week/;
+    const weeks = page.getByRole('row', { name: /week from/ });
+    const held: Route[] = [];
+    await page.route(weeksRequest, (route) => void held.push(route));
     await page.locator('main select').selectOption('week');
     await expect.poll(() => queryOf(page)).toBe('?by=week');
-    await page
-      .getByRole('link', { name: /week from Mon,/ })
-      .last()
-      .click();
-    await expect.poll(() => rows.count()).toBe(19);
+    // Until the weeks are there, the days are still called days.
+    await page.locator('[aria-busy=true]').waitFor();
+    expect(await weeks.count()).toBe(0);
+    for (const route of held) await route.continue();
+    await page.unroute(weeksRequest);
+    await weeks.first().waitFor();
+    const nodesOf = async (row: Locator): Promise<number> => Number(await row.getByRole('cell').innerText());
+    const counts = await Promise.all((await rows.all()).map(nodesOf));
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(24);
+    const last = counts.at(-1) ?? 0;
+    await weeks.last().getByRole('link').click();
+    await expect.poll(() => rows.count()).toBe(last);
     await page.getByLabel('Expires').selectOption('');
     await expect.poll(() => queryOf(page)).toBe('');
 

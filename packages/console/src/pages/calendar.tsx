@@ -69,7 +69,7 @@ export function CalendarPage(): JSX.Element {
         )}
       </form>
       {problem !== undefined && <ProblemNote problem={problem} retry={resource.reload} />}
-      {data !== undefined && <Intervals calendar={data} by={by} filters={filters} isBusy={resource.isLoading} />}
+      {data !== undefined && <Intervals calendar={data} filters={filters} isBusy={resource.isLoading} />}
     </>
   );
 }
@@ -87,24 +87,30 @@ function Place({ label, values }: { readonly label: string; readonly values: rea
 
 const COLUMNS: readonly Column[] = [{ name: 'calendar.when' }, { name: 'controllers.nodes' }];
 
+/** Longer than any day, also where the clocks go back. */
+const TWO_DAYS_MS = 48 * 3_600_000;
+
 interface IntervalsProps {
   readonly calendar: Calendar;
-  readonly by: 'day' | 'week';
   readonly filters: NodeFilters;
   readonly isBusy: boolean;
 }
 
-/** Days without a key are left out: of 120 most have none. */
-function Intervals({ calendar: { overdue, items, later }, by, filters, isBusy }: IntervalsProps): JSX.Element {
+/**
+ * Days without a key are left out: of 120 most have none. An interval says itself whether it is a
+ * day or a week: what is shown while weeks are loaded are still days.
+ */
+function Intervals({ calendar: { overdue, items, later }, filters, isBusy }: IntervalsProps): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
-  const nameOf = (from: string): string => {
-    const day = formatDay(Date.parse(from), locale);
-    return by === 'day' ? day : say('calendar.week-of', { day });
+  const nameOf = (from: string, before: string): string => {
+    const start = Date.parse(from);
+    const day = formatDay(start, locale);
+    return Date.parse(before) - start >= TWO_DAYS_MS ? say('calendar.week-of', { day }) : day;
   };
   const rows = [
     { name: say('calendar.overdue'), range: { from: null, before: items[0]?.from ?? null }, nodes: overdue },
-    ...items.map(({ from, before, nodes }) => ({ name: nameOf(from), range: { from, before }, nodes })),
+    ...items.map(({ from, before, nodes }) => ({ name: nameOf(from, before), range: { from, before }, nodes })),
     { name: say('calendar.later'), range: { from: items.at(-1)?.before ?? null, before: null }, nodes: later },
   ].filter(({ nodes }) => nodes > 0);
   if (rows.length === 0)
