@@ -85,7 +85,8 @@ export class Journal {
     });
   }
 
-  setReloaded(digest: string): Promise<void> {
+  /** @param digest `undefined`: the program is to be reloaded, whatever it was reloaded with */
+  setReloaded(digest: string | undefined): Promise<void> {
     return this.#inTurn(async () => {
       if (digest !== this.#reloaded) await this.#save(digest, this.#nodes);
     });

@@ -13,10 +13,10 @@ import { type Account, findAccount } from './account.js';
 import { findProgram, runProgram } from './command.js';
 import type { Journal } from './journal.js';
 import type { Generation, KeySnapshot } from './key-snapshot.js';
-import { oscoreContexts, type OscoreRole } from './oscore-context.js';
+import { type OscoreContext, oscoreContexts, type OscoreRole } from './oscore-context.js';
 import { renderFile } from './render.js';
 import type { TargetConfig } from './target-config.js';
-import { writeContextsAsOwner, writeFileAsOwner, type Written } from './target-writer.js';
+import { type Access, writeContextsAsOwner, writeFileAsOwner } from './target-writer.js';
 import { RevocationHooks } from './revocation-hooks.js';
 import { Template } from './template.js';
 import { assertTrusted } from './trusted-path.js';
@@ -84,6 +84,21 @@ export interface TargetOptions {
   /** ms since the epoch. */
   readonly now?: () => number;
 }
+
+interface FileContents {
+  /** In the order in which they are written. */
+  readonly files: readonly { readonly file: string; readonly text: string }[];
+  /** Of all that is written, with owner and mode. */
+  readonly digest: string;
+}
+
+interface ContextContents {
+  readonly contexts: readonly OscoreContext[];
+  readonly digest: string;
+}
+
+/** What a target writes. */
+type Contents = FileContents | ContextContents;
 
 export class Target {
   readonly #options: TargetOptions;
@@ -246,49 +261,72 @@ export class Target {
     const nodes = new Set(generations.map(({ id }) => id));
     this.#wanted = nodes;
     await journal.add(nodes);
-    const digest = await this.#write(generations);
-    await this.#reload(digest);
+    const contents = this.#render(generations);
+    await this.#write(contents);
+    await this.#reload(contents.digest);
     await this.#notifyRevoked(nodes, revoked);
   }
 
-  /** @returns a digest of all that was written */
-  async #write(generations: readonly Generation[]): Promise<string> {
-    const { metrics } = this.#options;
-    const { config, owner } = this.#options.target;
-    const hash = createHash('sha256').update(JSON.stringify([config.mode, owner]));
-    try {
-      const { changed, reused } = await this.#writeFiles(generations, (text) => hash.update(text).update('\0'));
-      metrics.writes.increment(changed ? 'changed' : 'same');
-      if (reused > 0) this.#warnOfReuse(reused);
-    } catch (error) {
-      metrics.writes.increment('failed');
-      throw error;
-    }
-    return hash.digest('hex');
-  }
-
-  async #writeFiles(generations: readonly Generation[], digest: (text: string) => void): Promise<Written> {
+  /** Throws a RangeError if a key is not hexadecimal. */
+  #render(generations: readonly Generation[]): Contents {
     const { config, owner, templates } = this.#options.target;
-    const access = { owner, mode: config.mode };
+    const hash = createHash('sha256').update(JSON.stringify([config.mode, owner]));
     if (config.format === 'oscore') {
       // A program may tell the newest context by its time, even if all are made at once.
       const contexts = oscoreContexts(generations, this.#options.role).toReversed();
-      digest(contexts.map(({ name }) => name).join('\n'));
-      return writeContextsAsOwner(config.file, contexts, access);
+      hash.update(contexts.map(({ name }) => name).join('\n')).update('\0');
+      return { contexts, digest: hash.digest('hex') };
     }
     const options = { label: config.label ?? '', identity: config.identity, placeholder: this.#placeholder };
     // The file that names users comes last: what they may do is there before they are.
     const files = [
       ...config.also.map(({ file, template }) => ({ file, format: 'template' as const, template: templates.get(template) })),
       { file: config.file, format: config.format, template: templates.get(config.template ?? '') },
-    ];
-    let changed = false;
-    for (const { file, format, template } of files) {
-      const text = renderFile(generations, { ...options, format, template });
-      digest(text);
-      changed = (await writeFileAsOwner(file, text, access)).changed || changed;
+    ].map(({ file, format, template }) => ({ file, text: renderFile(generations, { ...options, format, template }) }));
+    for (const { text } of files) hash.update(text).update('\0');
+    return { files, digest: hash.digest('hex') };
+  }
+
+  async #write(contents: Contents): Promise<void> {
+    const { metrics } = this.#options;
+    try {
+      const changed = 'contexts' in contents ? await this.#writeContexts(contents) : await this.#writeFiles(contents);
+      metrics.writes.increment(changed ? 'changed' : 'same');
+    } catch (error) {
+      metrics.writes.increment('failed');
+      throw error;
     }
-    return { changed, reused: 0 };
+  }
+
+  async #writeContexts({ contexts, digest }: ContextContents): Promise<boolean> {
+    const { changed, reused } = await writeContextsAsOwner(this.#options.target.config.file, contexts, this.#access);
+    if (changed) await this.#requireReload(digest);
+    if (reused > 0) this.#warnOfReuse(reused);
+    return changed;
+  }
+
+  async #writeFiles({ files, digest }: FileContents): Promise<boolean> {
+    let isAnyChanged = false;
+    for (const { file, text } of files) {
+      const { changed } = await writeFileAsOwner(file, text, this.#access);
+      if (changed) await this.#requireReload(digest);
+      isAnyChanged ||= changed;
+    }
+    return isAnyChanged;
+  }
+
+  get #access(): Access {
+    const { config, owner } = this.#options.target;
+    return { owner, mode: config.mode };
+  }
+
+  /**
+   * The files were made, so that the program is reloaded even if it once had these keys. It found
+   * none at its start if the files were lost, as in /run after a boot.
+   */
+  async #requireReload(digest: string): Promise<void> {
+    const { journal } = this.#options;
+    if (journal.reloaded === digest) await journal.setReloaded(undefined);
   }
 
   #warnOfReuse(contexts: number): void {

@@ -111,6 +111,28 @@ describe('a target', () => {
     expect(await text('reload.log')).toBe('reload\nreload\n');
   });
 
+  it('reloads its program if the file was lost, as in /run after a boot, until that succeeds', async () => {
+    const reload = await program('reload', 'reload');
+    const one = node('00000001');
+    const before = await open({ reload: [reload] });
+    before.replaceSnapshot(snapshotOf(one));
+    await settled(before);
+    await before.stop();
+    await rm(path('keys.psk'));
+    await rm(path('reload.log'));
+    await writeFile(path('reload.code'), '');
+    const failing = await open({ reload: [reload] });
+    failing.replaceSnapshot(snapshotOf(one));
+    await until(() => count(failing, 'latchkey_delivery_reloads_total', 'failed') >= 2);
+    await failing.stop();
+    await rm(path('reload.code'));
+    const after = await open({ reload: [reload] });
+    after.replaceSnapshot(snapshotOf(one));
+    await settled(after);
+    expect(count(after, 'latchkey_delivery_writes_total', 'same')).toBe(1);
+    expect(count(after, 'latchkey_delivery_reloads_total', 'ok')).toBe(1);
+  });
+
   it('is written once for many changes that come together', async () => {
     const deliverer = await open({});
     deliverer.replaceSnapshot(new KeySnapshot());
