@@ -3,6 +3,8 @@
  * handed to Node.js as text: the user of the folder need not be able to read this program.
  */
 
+import type { Stats } from 'node:fs';
+
 /** One line of JSON on the child's standard input. The contents follow in the same order. */
 export interface WriteRequest {
   readonly folder: string;
@@ -34,6 +36,8 @@ export type WriteResult =
  * - A folder on the way belongs to root or to the folder's own user, who runs this.
  * - A file is written aside with O_EXCL and O_NOFOLLOW, gets owner and mode while it is empty, is
  *   synced, and replaces the one before.
+ * - A context may belong to the application, which changes it at any moment. What is in it is removed
+ *   under the user that owns it, so that nothing goes which that user could not remove.
  */
 export function writeAsOwner(): void {
   const fs = process.getBuiltinModule('node:fs');
@@ -51,10 +55,7 @@ export function writeAsOwner(): void {
     while (names.length > 0) {
       const [name = '', ...rest] = names;
       const here = fs.statSync('.');
-      // Anybody may have made the entry of a folder that others can write to, unless it is sticky.
-      const shared = (here.mode & 0o002) !== 0 || ((here.mode & 0o020) !== 0 && here.gid !== 0);
-      const isSticky = (here.mode & 0o1000) !== 0;
-      if ((here.uid !== 0 && here.uid !== uid) || (shared && !isSticky))
+      if ((here.uid !== 0 && here.uid !== uid) || isShared(here))
         throw new Refused(`a folder above ${name} is somebody else's, or others can write to it`);
       const seen = fs.lstatSync(name);
       if (seen.isSymbolicLink()) {
@@ -66,12 +67,22 @@ export function writeAsOwner(): void {
         continue;
       }
       if (!seen.isDirectory()) throw new Refused(`${name} is not a folder`);
-      process.chdir(name);
-      const inside = fs.statSync('.');
-      if (inside.dev !== seen.dev || inside.ino !== seen.ino) throw new Refused(`${name} was replaced`);
+      step(name, seen);
       names = rest;
     }
     if (fs.statSync('.').uid !== uid) throw new Refused('the folder has another owner than a moment ago');
+  }
+
+  /** Changes to a folder of the current one, if that is still what was seen there. */
+  function step(name: string, seen: Stats): void {
+    process.chdir(name);
+    const inside = fs.statSync('.');
+    if (inside.dev !== seen.dev || inside.ino !== seen.ino) throw new Refused(`${name} was replaced`);
+  }
+
+  /** Anybody may have made, or replaced, an entry of the current folder, unless it is sticky. */
+  function isShared({ mode, gid }: Stats): boolean {
+    return ((mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0)) && (mode & 0o1000) === 0;
   }
 
   function readAll(): Buffer {
@@ -135,43 +146,79 @@ export function writeAsOwner(): void {
     return true;
   }
 
+  /** Removes the folder of a context, with what its owner could remove of it. */
+  function removeContext(name: string, request: WriteRequest): void {
+    const seen = fs.lstatSync(name);
+    const isForeign = process.geteuid?.() === 0 && seen.uid !== 0;
+    step(name, seen);
+    try {
+      if (isForeign) {
+        process.setegid?.(seen.gid);
+        process.seteuid?.(seen.uid);
+      }
+      for (const entry of fs.readdirSync('.')) fs.rmSync(entry, { recursive: true, force: true });
+    } catch {
+      // It stays, and the folder with it.
+    } finally {
+      if (isForeign) {
+        process.seteuid?.(0);
+        process.setegid?.(0);
+      }
+      enter(request.folder, request.uid);
+    }
+    try {
+      fs.rmdirSync(name);
+    } catch {
+      // Its keys are gone.
+    }
+  }
+
+  /** Takes the keys out of contexts that are over. Returns true if one had some. */
+  function retire(names: readonly string[]): boolean {
+    const ended = names.filter((name) => fs.existsSync(`${name}/secret.json`));
+    for (const name of ended) {
+      // The file that makes a context usable goes last.
+      for (const file of ['oscore.conf', 'secret.json']) fs.rmSync(`${name}/${file}`, { force: true });
+      syncFolder(name);
+    }
+    return ended.length > 0;
+  }
+
+  function makeContext(name: string, files: Readonly<Record<string, string>>, request: WriteRequest): void {
+    const aside = `.${name}.new`;
+    fs.mkdirSync(aside, 0o700);
+    for (const [file, text] of Object.entries(files)) create(`${aside}/${file}`, Buffer.from(text), request);
+    if (request.owner !== undefined) fs.chownSync(aside, request.owner.uid, request.owner.gid);
+    syncFolder(aside);
+    fs.renameSync(aside, name);
+  }
+
   /** Makes the contexts that are missing, and takes the keys out of those that are over. */
   function writeContexts(contexts: NonNullable<WriteRequest['contexts']>, request: WriteRequest): WriteResult {
-    let changed = false;
-    let reused = 0;
+    if (isShared(fs.statSync('.'))) throw new Refused('others can write to the folder, and replace what is made there');
+    const idOf = (name: string): string => name.slice(0, 8);
     const wanted = new Set(contexts.map(({ name }) => name));
+    const nodes = new Set(contexts.map(({ name }) => idOf(name)));
     const here = fs.readdirSync('.', { withFileTypes: true }).filter((entry) => entry.isDirectory());
     const names = new Set(here.map(({ name }) => name));
-    for (const name of names) if (/^\.[0-9a-f]{8}-[0-9a-f]{8}\.new$/.test(name)) fs.rmSync(name, { recursive: true });
+    for (const name of names) if (/^\.[0-9a-f]{8}-[0-9a-f]{8}\.new$/.test(name)) removeContext(name, request);
+    const over = [...names].filter((name) => /^[0-9a-f]{8}-[0-9a-f]{8}$/.test(name) && !wanted.has(name));
+    // First of nodes that have none left: to make those of thousands of others takes long.
+    let changed = retire(over.filter((name) => !nodes.has(idOf(name))));
+    let reused = 0;
     for (const { name, files } of contexts) {
-      if (names.has(name)) {
-        // Its sequence number is gone with its keys: the generation is never used again.
-        if (!fs.existsSync(`${name}/secret.json`)) reused += 1;
-        continue;
-      }
-      const aside = `.${name}.new`;
-      fs.mkdirSync(aside, 0o700);
-      for (const [file, text] of Object.entries(files)) create(`${aside}/${file}`, Buffer.from(text), request);
-      if (request.owner !== undefined) fs.chownSync(aside, request.owner.uid, request.owner.gid);
-      syncFolder(aside);
-      fs.renameSync(aside, name);
-      changed = true;
-    }
-    const retired = new Map<string, string[]>();
-    for (const name of names) {
-      if (!/^[0-9a-f]{8}-[0-9a-f]{8}$/.test(name) || wanted.has(name)) continue;
-      if (fs.existsSync(`${name}/secret.json`)) {
-        // The file that makes a context usable goes last.
-        for (const file of ['oscore.conf', 'secret.json']) fs.rmSync(`${name}/${file}`, { force: true });
-        syncFolder(name);
+      if (!names.has(name)) {
+        makeContext(name, files, request);
         changed = true;
-      }
-      const id = name.slice(0, 8);
-      retired.set(id, [...(retired.get(id) ?? []), name]);
+        // Its sequence number is gone with its keys: the generation is never used again.
+      } else if (!fs.existsSync(`${name}/secret.json`)) reused += 1;
     }
+    changed = retire(over) || changed;
+    const retired = new Map<string, string[]>();
+    for (const name of over) retired.set(idOf(name), [...(retired.get(idOf(name)) ?? []), name]);
     for (const folders of retired.values()) {
       const age = (name: string): number => fs.lstatSync(name).mtimeMs;
-      for (const name of folders.toSorted((a, b) => age(b) - age(a)).slice(MAX_RETIRED)) fs.rmSync(name, { recursive: true });
+      for (const name of folders.toSorted((a, b) => age(b) - age(a)).slice(MAX_RETIRED)) removeContext(name, request);
     }
     return { changed, reused };
   }

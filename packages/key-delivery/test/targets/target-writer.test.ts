@@ -170,6 +170,43 @@ describe('an OSCORE context', () => {
     expect(await readdir(path('0000a1b2-00000001'))).toEqual(['settings.json']);
   });
 
+  it.skipIf(!IS_ROOT)('is removed with nothing in it that its owner could not remove', async () => {
+    const access = { owner: { uid: NOBODY, gid: NOBODY }, mode: 0o600 };
+    const kids = Array.from({ length: 20 }, (_, index) => (index + 1).toString(16).padStart(8, '0'));
+    const writeTheirs = (from: number, to: number): Promise<unknown> =>
+      writeContextsAsOwner(folder, kids.slice(from - 1, to).map(context), access);
+    await writeTheirs(1, 2);
+    // Where a link that is put in the place of a folder would lead.
+    await mkdir(path('0000a1b2-00000001', 'roots'));
+    await writeFile(path('0000a1b2-00000001', 'roots', 'file'), 'kept');
+    await mkdir(path('0000a1b2-00000002', 'theirs'));
+    await writeFile(path('0000a1b2-00000002', 'theirs', 'file'), '');
+    await chown(path('0000a1b2-00000002', 'theirs'), NOBODY, NOBODY);
+    await writeTheirs(3, 3);
+    await writeTheirs(3, 19);
+    await writeTheirs(20, 20);
+    expect(await readFile(path('0000a1b2-00000001', 'roots', 'file'), 'utf8')).toBe('kept');
+    await expect(lstat(path('0000a1b2-00000002'))).rejects.toThrow('ENOENT');
+    expect(await lstat(path('0000a1b2-00000014'))).toMatchObject({ uid: NOBODY, gid: NOBODY });
+  });
+
+  it('is not made in a folder in which others could replace it', async () => {
+    await chmod(folder, 0o777);
+    await expect(write('00000001')).rejects.toThrow('others can write to the folder');
+    expect(await readdir(folder)).toEqual([]);
+    await chmod(folder, 0o1777);
+    expect(await write('00000001')).toMatchObject({ changed: true });
+  });
+
+  it('of a revoked node has lost its keys before those of others are made', async () => {
+    await write('00000001');
+    // The first that is to be made cannot be.
+    await writeFile(path('.0000a1b3-00000002.new'), '');
+    const other = { ...context('00000002'), name: '0000a1b3-00000002' };
+    await expect(writeContextsAsOwner(folder, [other], ACCESS)).rejects.toThrow('it exists already');
+    expect(await readdir(path('0000a1b2-00000001'))).toEqual(['settings.json']);
+  });
+
   it('is remembered as used for the last 16 of a node', async () => {
     for (let i = 1; i <= 20; i++) await write(i.toString(16).padStart(8, '0'));
     expect(await readdir(folder)).toHaveLength(17);
