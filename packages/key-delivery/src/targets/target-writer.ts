@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { Failure, systemFailure } from '@latchkey/runtime/failure';
 import type { Account } from './account.js';
 import type { OscoreContext } from './oscore-context.js';
@@ -64,16 +65,19 @@ async function runChild(request: Omit<WriteRequest, 'uid'>, octets: Uint8Array):
     timeout: WRITE_TIMEOUT_MS,
     killSignal: 'SIGKILL',
   });
+  // Before its pipes are touched: it has none, and fails a moment later, if no file descriptor is free.
+  const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+  const { stdin, stdout } = child as { readonly stdin?: Writable; readonly stdout?: Readable };
   let answer = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+  stdout?.setEncoding('utf8').on('data', (text: string) => {
     answer = (answer + text).slice(0, MAX_ANSWER);
   });
   // A child that ends early closes its input; its answer says why.
-  child.stdin.on('error', () => undefined);
+  stdin?.on('error', () => undefined);
   const header: WriteRequest = { ...request, uid: isRoot ? info.uid : (process.geteuid?.() ?? 0) };
-  child.stdin.write(`${JSON.stringify(header)}\n`);
-  child.stdin.end(octets);
-  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  stdin?.write(`${JSON.stringify(header)}\n`);
+  stdin?.end(octets);
+  const [code, signal] = await ended;
   if (code !== 0 || !answer.endsWith('\n')) throw new Error(`the process that writes ended with ${String(signal ?? code)}`);
   return JSON.parse(answer) as WriteResult;
 }

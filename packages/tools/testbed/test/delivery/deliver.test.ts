@@ -1,12 +1,14 @@
 // `latchkey-controller deliver` as a process: killed, cut off, misconfigured, with many nodes.
 
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { chmod, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { formatId } from '@latchkey/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runCommand } from '../../src/process.js';
 import { applicationKey } from './key-feed.js';
-import { DeliveryWorld, until } from './delivery-world.js';
+import { DeliveryWorld, isInstalled, until } from './delivery-world.js';
 
 const LABEL = 'mqtt-psk';
 const ID = 0x0000_a1b2;
@@ -86,6 +88,28 @@ describe('deliver', () => {
       expect(await world.text('keys.psk')).toBe('');
       await deliver.stop('SIGKILL');
     }
+  });
+
+  it.skipIf(!isInstalled('prlimit'))('goes on without a free file descriptor, and writes once it has one', async () => {
+    world.feed.renew(ID);
+    await world.configure(target());
+    const deliver = await world.startDeliver();
+    await world.feed.delivered();
+    const open = new Set(readdirSync(`/proc/${deliver.pid}/fd`).map(Number));
+    let free = 0;
+    while (open.has(free)) free += 1;
+    const limit = (count: number): void => {
+      spawnSync('prlimit', ['--pid', String(deliver.pid), `--nofile=${count}:`], { stdio: 'inherit' });
+    };
+    limit(free);
+    const { kid } = world.feed.renew(ID);
+    await deliver.waitFor(({ msg }) => msg.includes('too many files and sockets open'));
+    limit(1_024);
+    await until(
+      async () => (await world.text('keys.psk')).includes(`${formatId(ID)}@${kid}`),
+      () => deliver.transcript(),
+    );
+    expect(await deliver.stop()).toBe(0);
   });
 
   it('has the key of each of 10,000 nodes in the file', async () => {
