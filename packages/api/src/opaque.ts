@@ -1,6 +1,7 @@
 /**
  * Cursors and entity tags that tell a caller nothing, and work for that caller only. The key lives
- * as long as the process: after a restart a client starts its list again.
+ * as long as the process: after a restart a client starts its list again. A restore has keys of its
+ * own, since numbers of entries come again after it, with other changes.
  */
 
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
@@ -18,13 +19,30 @@ const PADDING = 32;
 const ETAG_LENGTH = 16;
 
 export class OpaqueValues {
+  readonly #secret: Uint8Array;
   readonly #cursorKey: Uint8Array;
   readonly #etagKey: Uint8Array;
+  /** Those of the registry that was asked for last. */
+  #latest: { readonly registryRestoredAt: number; readonly values: OpaqueValues } | undefined;
 
   constructor(secret: Uint8Array = randomBytes(KEY_LENGTH)) {
-    const derive = (label: string): Uint8Array => new Uint8Array(hkdfSync('sha256', secret, '', label, KEY_LENGTH));
-    this.#cursorKey = derive('latchkey api cursor');
-    this.#etagKey = derive('latchkey api etag');
+    this.#secret = secret;
+    this.#cursorKey = derive(secret, 'latchkey api cursor');
+    this.#etagKey = derive(secret, 'latchkey api etag');
+  }
+
+  /**
+   * Returns those of a registry. What was given out before a restore of it counts no more.
+   *
+   * @param registryRestoredAt ms since the epoch; `undefined` if it never was
+   */
+  of(registryRestoredAt: number | undefined): OpaqueValues {
+    if (registryRestoredAt === undefined) return this;
+    if (this.#latest?.registryRestoredAt !== registryRestoredAt) {
+      const values = new OpaqueValues(derive(this.#secret, `latchkey api restore ${registryRestoredAt}`));
+      this.#latest = { registryRestoredAt, values };
+    }
+    return this.#latest.values;
   }
 
   /** @param list names the list and its filters: a cursor continues no other list */
@@ -58,6 +76,10 @@ export class OpaqueValues {
     const mac = createHmac('sha256', this.#etagKey).update(contextOf(principal, '')).update(octets).digest();
     return mac.toString('base64url', 0, ETAG_LENGTH);
   }
+}
+
+function derive(secret: Uint8Array, label: string): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', secret, '', label, KEY_LENGTH));
 }
 
 function contextOf(principal: Principal, text: string): Buffer {

@@ -48,7 +48,8 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
       const signal = abortedWithConnection(reply.raw);
       return registry.use(async (opened) => {
         const visibleOrders = await visibleOrdersOf(opened, principal.limits);
-        const call = { route, request, principal, visibleOrders, input, services, signal };
+        const opaque = services.opaque.of(opened.restored?.at);
+        const call = { route, request, principal, visibleOrders, input, services: { ...services, opaque }, signal };
         if (route.mediaType !== undefined)
           return sendRaw(reply, (await run(call, opened.actingAs(actorOf(principal)))) as RawAnswer);
         if (method === 'GET') return sendRead(reply, call, opened);

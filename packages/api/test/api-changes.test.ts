@@ -1,9 +1,12 @@
 // Changes of one thing over HTTP: only by a caller who has seen it as it is, and in that one's
 // name.
 
-import { formatId } from '@latchkey/protocol';
-import { setDisabled } from '@latchkey/operations';
-import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
+import { join } from 'node:path';
+import { formatId, Secret } from '@latchkey/protocol';
+import { backup, Registry, restore } from '@latchkey/registry';
+import { setDisabled, setKeyLifetime } from '@latchkey/operations';
+import { AdminFixture, C1, C2, MASTER, newSecret } from '@latchkey/test-support/admin-fixture';
+import { tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it } from 'vitest';
 import { createToken, LocalApi } from './local-api.js';
 
@@ -81,6 +84,27 @@ describe('a node', () => {
     const stale = await api.change('DELETE', path, undefined, seen);
     expect([stale.status, stale.body.type]).toEqual([412, 'urn:latchkey:problem:changed-meanwhile']);
     expect((await api.get(path)).status).toBe(200);
+  });
+
+  it('is not changed by who saw it before a restore, though its latest entry has the same number', async () => {
+    const { fixture, api } = await start();
+    const { folder } = fixture.registry;
+    const path = '/v1/nodes/00000001';
+    const copy = join(await tempFolder(), 'backup');
+    await backup(fixture.registry, copy);
+    const { next } = (await api.get('/v1/nodes?limit=1')).body;
+    await fixture.registry.record({ what: 'user added', note: 'user bo: viewer' });
+    await setDisabled(fixture.registry, [1], true);
+    const seen = await etagOf(api, path);
+    const entry = fixture.headSeq;
+    await restore(copy, { folder, master: Secret.from(MASTER), actor: 'user ada', replace: true });
+    const restored = await Registry.open(folder, Secret.from(MASTER), 'user ada');
+    await setKeyLifetime(restored, [1], { lifetime: 60, grace: 5 });
+    expect((await restored.nodeRow(1))?.entry).toBe(entry);
+    await restored.close();
+    expect((await api.change('PATCH', path, { disabled: true }, seen)).status).toBe(412);
+    expect((await api.change('PATCH', path, { disabled: true }, await etagOf(api, path))).status).toBe(200);
+    expect((await api.get(`/v1/nodes?limit=1&after=${next}`)).body.type).toBe('urn:latchkey:problem:cursor-invalid');
   });
 
   it('is changed by one of two callers who have seen the same, never by both', async () => {

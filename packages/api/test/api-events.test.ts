@@ -86,6 +86,36 @@ describe('a stream of events', () => {
     expect((await client.event()).data).toMatchObject({ what: 'node disabled', node: '00000003' });
   });
 
+  it('says resync after an ID of before a restore, though the log has an entry of that number', async () => {
+    const { fixture, api } = await start();
+    const { folder } = fixture.registry;
+    const copy = join(await tempFolder(), 'backup');
+    await backup(fixture.registry, copy);
+    const client = await Client.open(api.socket);
+    await setDisabled(fixture.registry, [1], true);
+    const { id } = await client.event();
+    client.close();
+    await restore(copy, { folder, master: Secret.from(MASTER), actor: 'user ada', replace: true });
+    const restored = await Registry.open(folder, Secret.from(MASTER), 'user ada');
+    await setDisabled(restored, [2, 3], true);
+    await restored.close();
+    const later = await Client.open(api.socket, '/v1/events', { 'last-event-id': String(id) });
+    expect((await later.event()).event).toBe('resync');
+  });
+
+  it('says resync after an ID where entries after it were pruned', async () => {
+    const { fixture, api } = await start();
+    const client = await Client.open(api.socket);
+    await setDisabled(fixture.registry, [1], true);
+    const { id } = await client.event();
+    await setDisabled(fixture.registry, [2, 3], true);
+    await fixture.registry.pruneAudit(fixture.headSeq - 1, 'elsewhere');
+    const later = await Client.open(api.socket, '/v1/events', { 'last-event-id': String(id) });
+    expect((await later.event()).event).toBe('resync');
+    await setDisabled(fixture.registry, [4], true);
+    expect((await later.event()).data).toMatchObject({ what: 'node disabled', node: '00000004' });
+  });
+
   it('is one of ten of its caller at most, and gives its place back', async () => {
     const { api } = await start(1);
     const clients = [];

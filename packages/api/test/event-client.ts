@@ -15,12 +15,14 @@ interface Event {
 export class EventClient {
   readonly status: number;
   readonly type: string | undefined;
+  readonly #response: IncomingMessage;
   readonly #parts: AsyncIterator<string>;
   #text = '';
 
   private constructor(response: IncomingMessage) {
     this.status = response.statusCode ?? 0;
     this.type = response.headers['content-type'];
+    this.#response = response;
     this.#parts = response.setEncoding('utf8')[Symbol.asyncIterator]() as AsyncIterator<string>;
   }
 
@@ -45,6 +47,10 @@ export class EventClient {
       recordOutput('log', value);
       this.#text += value;
     }
+  }
+
+  close(): void {
+    this.#response.destroy();
   }
 
   async event(): Promise<Event> {

@@ -104,8 +104,9 @@ export class EventStreams {
       this.#opening.delete(place);
       throw error;
     }
-    const last = lastEventId === undefined ? head : this.#options.opaque.openCursor(principal, LIST, lastEventId);
-    if (this.#streams.size === 0) this.#restoredAt = registry.restored?.at;
+    const restoredAt = registry.restored?.at;
+    const last = lastEventId === undefined ? head : this.#options.opaque.of(restoredAt).openCursor(principal, LIST, lastEventId);
+    if (this.#streams.size === 0) this.#restoredAt = restoredAt;
     return {
       headers: { 'content-type': 'text/event-stream' },
       start: (response) => {
@@ -191,10 +192,12 @@ export class EventStreams {
       if (visible === undefined || head - seq > MAX_LOOKED_THROUGH) return this.#resync(stream, head);
       // A part in each look: all streams share it.
       const last = seq + MAX_BEHIND;
-      if ((await shown(await entriesBetween(registry, seq, last))).length > 0) return this.#resync(stream, head);
+      const part = await entriesBetween(registry, seq, last);
+      if (!followsOn(part, seq) || (await shown(part)).length > 0) return this.#resync(stream, head);
       stream.seq = last;
       return;
     }
+    if (!followsOn(entries, seq)) return this.#resync(stream, head);
     const matching = await shown(entries);
     for (const entry of matching.slice(0, MAX_SINGLE)) this.#send(stream, entry.seq, viewEvent(entry));
     const rest = matching.slice(MAX_SINGLE);
@@ -209,7 +212,7 @@ export class EventStreams {
   }
 
   #send({ principal, response }: Stream, seq: number, data: object, event?: string): void {
-    const id = this.#options.opaque.sealCursor(principal, LIST, seq);
+    const id = this.#options.opaque.of(this.#restoredAt).sealCursor(principal, LIST, seq);
     response.write(`${event === undefined ? '' : `event: ${event}\n`}id: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
   }
 
@@ -244,6 +247,11 @@ async function entriesBetween({ audit }: Registry, after: number, last: number):
       entries.push(entry);
     }
   return entries;
+}
+
+/** Whether the entry after `seq` is among these: it was not taken out of the log. */
+function followsOn([first]: readonly AuditEntry[], seq: number): boolean {
+  return first !== undefined && first.seq <= seq + 1;
 }
 
 function matches(entry: AuditEntry, { what, node, controller, order }: EventFilter): boolean {
