@@ -27,6 +27,15 @@ it('an import that would change too many nodes is refused from there on, and add
   expect(plan.problems).toMatchObject([{ line: 3, id: '00000003', reason: 'more than 2 nodes to change: import them in parts' }]);
 });
 
+it('an import changes no more nodes than the storage engine takes in one write', async () => {
+  const { registry } = await AdminFixture.open('memory');
+  const terms = { kind: 'import', installer: 'Ada', idC: undefined, sharedKey: false, lifetime: 0, grace: 0 } as const;
+  await enrol(registry, { terms, batch: batchOf([1, 2, 3]) });
+  Object.assign(registry.storage, { maxNodesPerWrite: 2 });
+  const plan = await planImport(registry, batchOf([1, 2, 3, 4]));
+  expect(plan.counts).toEqual({ add: 1, change: 2, unchanged: 0, duplicate: 0, reject: 1 });
+});
+
 const SECOND = { select: { ids: ['00000002'] } };
 type Change = (context: Context) => Promise<unknown>;
 

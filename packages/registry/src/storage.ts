@@ -136,6 +136,8 @@ export type RetiredInitialKeyPage = readonly (readonly [key: RetiredInitialKeyId
 export interface RegistryStorage {
   /** Whether a write may end in doubt. */
   readonly mayDoubt?: true;
+  /** Nodes that one write may change, so that it ends in time. Left out: as many as one likes. */
+  readonly maxNodesPerWrite?: number;
 
   /**
    * Sees every write that was acknowledged before, also another process's, and nothing that can be

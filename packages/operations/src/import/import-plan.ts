@@ -12,7 +12,7 @@ const MAX_PROBLEMS = 100_000;
 
 /**
  * Nodes that one import changes: they are changed in one transaction, which holds up every commit
- * for some 30 us each.
+ * for some 30 us each. A storage engine may take fewer in one write.
  */
 const MAX_CHANGES = 100_000;
 
@@ -194,7 +194,8 @@ class Comparison {
   readonly #changedBefore: number;
 
   constructor(registry: Registry, batch: NodeBatch, controllers: ReadonlySet<number>, options: PlanOptions) {
-    const { maxChanges = MAX_CHANGES, changedBefore = 0, repeated = NONE } = options;
+    const { maxNodesPerWrite = MAX_CHANGES } = registry.storage;
+    const { maxChanges = Math.min(MAX_CHANGES, maxNodesPerWrite), changedBefore = 0, repeated = NONE } = options;
     [this.#controllers, this.#batch, this.#repeated] = [controllers, batch, repeated];
     [this.#maxChanges, this.#changedBefore] = [maxChanges, changedBefore];
     const identity = registry.initialKeyIdKey();

@@ -53,6 +53,11 @@ import {
 } from './tables.js';
 import { Writer } from './writer.js';
 
+/**
+ * A write has 8 s, in which its half here must take less than 2. 20,000 nodes took 3.5 s of CPU time
+ * here, of which 0.9 s between the halves, and about as much in the database.
+ */
+const MAX_NODES_PER_WRITE = 8_192;
 /** Rows removed in one transaction: long enough to be fast, short enough to hold up nobody. */
 const ROWS_PER_TRANSACTION = 4_096;
 
@@ -85,6 +90,7 @@ export const PUT_CONTROLLER_ACTIVITY = `INSERT INTO latchkey.controller_activity
 
 export class PostgresStorage implements RegistryStorage {
   readonly mayDoubt = true;
+  readonly maxNodesPerWrite: number = MAX_NODES_PER_WRITE;
   readonly audit: PostgresAuditTable;
   readonly assignments: PostgresAssignments;
   readonly #engine: Engine;
