@@ -1,7 +1,7 @@
 // Callers that see some orders: an installer in a browser, and a token that is limited.
 
 import type { OrderLimits } from '@latchkey/operations/contract';
-import { setDisabled } from '@latchkey/operations';
+import { removeNodes, setDisabled } from '@latchkey/operations';
 import { formatId } from '@latchkey/protocol';
 import { C2, newSecret, UNKNOWN_CONTROLLER } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
@@ -181,6 +181,24 @@ describe.each([
     await fixture.registry.record({ what: 'user added', note: 'user bo: viewer' });
     await setDisabled(fixture.registry, [0x11, 1], true);
     expect((await client.event()).data).toEqual({ at: expect.any(String), what: 'node disabled', node: OWN });
+  });
+
+  it('is not told what happened to a node of others that had the ID of its own', async () => {
+    const caller = await start();
+    const { fixture } = caller.api;
+    await fixture.order({ 1: newSecret() });
+    await fixture.order({ 0x11: newSecret() }, { installer: 'Bo' });
+    const client = await EventClient.open(caller.socket, '/v1/events', caller.headers);
+    await setDisabled(fixture.registry, [1], true);
+    const { id } = await client.event();
+    client.close();
+    await setDisabled(fixture.registry, [0x11], true);
+    await removeNodes(fixture.registry, [0x11]);
+    await fixture.order({ 0x11: newSecret() });
+    await setDisabled(fixture.registry, [0x11], true);
+    const later = await EventClient.open(caller.socket, '/v1/events', { ...caller.headers, 'last-event-id': String(id) });
+    expect((await later.event()).data).toMatchObject({ what: 'order created', order: 3 });
+    expect((await later.event()).data).toMatchObject({ what: 'node disabled', node: OTHER });
   });
 
   it('is not told of more events of others than a stream may be behind, but of its own among them', async () => {

@@ -28,6 +28,7 @@ import { changedControllerDescription, changedDescription, changeTexts, type Des
 import { splitNote, unknownController } from './enrolment.js';
 import { countNodes, queryNodes } from './node-query.js';
 import { orderNotFound } from './order-lookup.js';
+import { isVisible, type VisibleOrders } from './visibility.js';
 
 /** Fails if its ID is taken. */
 export async function addController(registry: Registry, controller: ControllerRecord): Promise<void> {
@@ -167,6 +168,8 @@ interface NodesToChange {
   readonly ids: readonly number[];
   /** That nodes may be assigned to. */
   readonly controllers?: readonly number[];
+  /** Of the caller: a node may be of another order by the time of the write. */
+  readonly visibleOrders?: VisibleOrders;
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
   readonly change: (row: NodeRow, found: Snapshot, idI: number) => NodeChange;
@@ -184,7 +187,7 @@ async function changeNodes(registry: Registry, nodes: NodesToChange): Promise<nu
 /** As `changeNodes`; gives those that were not so already. */
 function changedNodes(
   registry: Registry,
-  { ids, controllers = [], forgetActivity = false, change, describe }: NodesToChange,
+  { ids, controllers = [], visibleOrders, forgetActivity = false, change, describe }: NodesToChange,
 ): Promise<ReadonlySet<number>> {
   const wanted = [...new Set(ids)];
   const described = describe === undefined ? {} : { nodeDescriptions: wanted };
@@ -193,7 +196,8 @@ function changedNodes(
     const ofChange = new Set<number>();
     for (const idI of wanted) {
       const row = found.node(idI)?.row;
-      if (row === undefined || found.order(row.order)?.row.state === 'pending') throw notFound('node', idI);
+      if (row === undefined || found.order(row.order)?.row.state === 'pending' || !isVisible(visibleOrders, row.order))
+        throw notFound('node', idI);
       const changed = change(row, found, idI);
       const description = describe?.(found.nodeDescription(idI));
       if (changed !== undefined || description !== undefined) ofChange.add(idI);
@@ -213,10 +217,16 @@ function changedNodes(
 /**
  * A disabled node is refused whatever it proves; its key stays. Gives how many were not so already.
  */
-export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean): Promise<number> {
+export function setDisabled(
+  registry: Registry,
+  ids: readonly number[],
+  disabled: boolean,
+  visibleOrders?: VisibleOrders,
+): Promise<number> {
   const event = { what: disabled ? 'node disabled' : 'node enabled' } as const;
   return changeNodes(registry, {
     ids,
+    visibleOrders,
     change({ disabled: before, ...rest }) {
       if ((before === true) === disabled) return undefined;
       return { event, after: disabled ? { ...rest, disabled } : rest };
@@ -224,15 +234,21 @@ export function setDisabled(registry: Registry, ids: readonly number[], disabled
   });
 }
 
-export function removeNodes(registry: Registry, ids: readonly number[]): Promise<number> {
-  return changeNodes(registry, { ids, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
+export function removeNodes(registry: Registry, ids: readonly number[], visibleOrders?: VisibleOrders): Promise<number> {
+  return changeNodes(registry, { ids, visibleOrders, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
 }
 
 /** Assigns nodes to another controller. */
-export function moveNodes(registry: Registry, ids: readonly number[], idC: number): Promise<number> {
+export function moveNodes(
+  registry: Registry,
+  ids: readonly number[],
+  idC: number,
+  visibleOrders?: VisibleOrders,
+): Promise<number> {
   const event = { what: 'node moved', controller: idC } as const;
   return changeNodes(registry, {
     ids,
+    visibleOrders,
     controllers: [idC],
     change(row, found) {
       if (found.controller(idC) === undefined) throw unknownController(idC);
@@ -248,13 +264,19 @@ export interface NodeSettings {
   readonly description?: DescriptionChange;
 }
 
-export function setNodes(registry: Registry, ids: readonly number[], { terms = {}, description }: NodeSettings): Promise<number> {
+export function setNodes(
+  registry: Registry,
+  ids: readonly number[],
+  { terms = {}, description }: NodeSettings,
+  visibleOrders?: VisibleOrders,
+): Promise<number> {
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
     .join(', ');
   const event = { what: 'node lifetime changed', note } as const;
   return changeNodes(registry, {
     ids,
+    visibleOrders,
     change: (row) =>
       Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
         ? undefined

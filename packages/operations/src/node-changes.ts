@@ -39,33 +39,34 @@ export interface ManyNodesContext extends Context, Approval<ManyNodesPreview> {
 export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesContext> = implement(
   contract.nodesChangeMany,
   async (context: ManyNodesContext, input) => {
-    const { registry, approve, afterPart } = context;
+    const { approve, afterPart } = context;
     const { ids, preview } = await inTurn(context, () => selectFor(context, input));
     await approve?.(preview);
     let changed = 0;
     const changePart = async (part: readonly number[]): Promise<void> => {
-      changed += await apply(registry, input.change, part);
+      changed += await apply(context, input.change, part);
     };
     await changeInParts(ids, changePart, afterPart);
     return { changed, unchanged: ids.length - changed };
   },
 );
 
-function apply(registry: Registry, change: ManyNodesChange, ids: readonly number[]): Promise<number> {
+function apply({ registry, visibleOrders }: Context, change: ManyNodesChange, ids: readonly number[]): Promise<number> {
   switch (change.kind) {
     case 'disable':
     case 'enable':
-      return setDisabled(registry, ids, change.kind === 'disable');
+      return setDisabled(registry, ids, change.kind === 'disable', visibleOrders);
     case 'remove':
-      return removeNodes(registry, ids);
+      return removeNodes(registry, ids, visibleOrders);
     case 'move':
-      return moveNodes(registry, ids, numberFromId(change.to));
+      return moveNodes(registry, ids, numberFromId(change.to), visibleOrders);
     case 'set': {
       const { description } = change;
-      return setNodes(registry, ids, { terms: termsOf(change), ...(description === undefined ? {} : { description }) });
+      const settings = { terms: termsOf(change), ...(description === undefined ? {} : { description }) };
+      return setNodes(registry, ids, settings, visibleOrders);
     }
     case 'describe':
-      return setNodes(registry, ids, { description: change.description });
+      return setNodes(registry, ids, { description: change.description }, visibleOrders);
   }
 }
 

@@ -251,17 +251,20 @@ async function changeNodes(
 
 export const nodesDisable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesDisable,
-  (context: NodeChangeContext, input) => changeNodes(context, input, (registry, part) => setDisabled(registry, part, true)),
+  (context: NodeChangeContext, input) =>
+    changeNodes(context, input, (registry, part) => setDisabled(registry, part, true, context.visibleOrders)),
 );
 
 export const nodesEnable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesEnable,
-  (context: NodeChangeContext, input) => changeNodes(context, input, (registry, part) => setDisabled(registry, part, false)),
+  (context: NodeChangeContext, input) =>
+    changeNodes(context, input, (registry, part) => setDisabled(registry, part, false, context.visibleOrders)),
 );
 
 export const nodesRemove: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesRemove,
-  (context: NodeChangeContext, input) => changeNodes(context, input, removeNodes),
+  (context: NodeChangeContext, input) =>
+    changeNodes(context, input, (registry, part) => removeNodes(registry, part, context.visibleOrders)),
 );
 
 export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> = implement(
@@ -269,7 +272,7 @@ export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> 
   (context: NodeChangeContext, input) =>
     changeNodes(context, input, async (registry, part) => {
       const { idC } = await requireController(registry, numberFromId(input.to));
-      return moveNodes(registry, part, idC);
+      return moveNodes(registry, part, idC, context.visibleOrders);
     }),
 );
 
@@ -283,7 +286,9 @@ export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = 
       refuseSharedName(description, preview.count);
       await context.approve?.(preview);
     };
-    return changeNodes({ ...context, approve }, input, (registry, part) => setNodes(registry, part, settings));
+    return changeNodes({ ...context, approve }, input, (registry, part) =>
+      setNodes(registry, part, settings, context.visibleOrders),
+    );
   },
 );
 

@@ -32,7 +32,8 @@ export function isVisible(visible: VisibleOrders, order: number): boolean {
 
 /**
  * Those of these entries that the caller sees. An entry about a node is of the order that the node
- * is of now; one about neither is of none.
+ * is of now, unless it came before that order: then it is about another node that had the ID. One
+ * about neither is of none.
  */
 export async function visibleEntries(
   registry: Registry,
@@ -41,16 +42,18 @@ export async function visibleEntries(
 ): Promise<readonly AuditEntry[]> {
   if (visible === undefined) return entries;
   const named = new Set(entries.flatMap(({ node }) => (node === undefined ? [] : [parseId(node) ?? 0])));
-  const orders = new Map<number, number>();
+  /** From which entry on the caller sees those of a node. */
+  const first = new Map<number, number>();
   await registry.readNodes([...named], (found, part) => {
     for (const idI of part) {
       const row = found.node(idI)?.row;
-      if (row !== undefined) orders.set(idI, row.order);
+      const order = row && visible.has(row.order) ? found.order(row.order)?.row : undefined;
+      if (order !== undefined && order.state !== 'pending') first.set(idI, order.createdEntry);
     }
   });
-  return entries.filter(({ node, order }) => {
-    const its = node === undefined ? order : orders.get(parseId(node) ?? 0);
-    return its !== undefined && visible.has(its);
+  return entries.filter(({ seq, node, order }) => {
+    if (node === undefined) return order !== undefined && visible.has(order);
+    return seq > (first.get(parseId(node) ?? 0) ?? Infinity);
   });
 }
 

@@ -10,21 +10,27 @@ import * as operations from '../src/index.js';
 import {
   call,
   type Context,
+  nodesChangeMany,
   nodesCount,
   nodesDiagnoseGroups,
   nodesDisable,
+  nodesEnable,
   nodesList,
+  nodesRemove,
+  nodesSet,
   nodesShow,
   type Operation,
   ordersList,
+  removeNodes,
 } from '../src/index.js';
 import { implement } from '../src/operation.js';
 
 const folder = fileURLToPath(new URL('../src/contract/', import.meta.url));
+let fixture: AdminFixture;
 let context: Context;
 
 beforeEach(async () => {
-  const fixture = await AdminFixture.open();
+  fixture = await AdminFixture.open();
   const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
   context = { registry: fixture.registry, clock, actor: 'user ada' };
   await fixture.order({ 1: newSecret(), 2: newSecret(), 3: newSecret() });
@@ -82,6 +88,36 @@ describe('an operation', () => {
     }
     await expect(call(nodesCount, limited, { order: 1 })).rejects.toThrow('there is no order 1');
     await expect(call(nodesDisable, limited, { select: { ids: ['00000001'] } })).rejects.toThrow('is not in the registry');
+  });
+
+  const SECOND = { ids: ['00000002'] };
+  it.each<[name: string, change: (limited: Context & { readonly approve: () => Promise<void> }) => Promise<unknown>]>([
+    ['disable', (limited) => call(nodesDisable, limited, { select: SECOND })],
+    ['enable', (limited) => call(nodesEnable, limited, { select: SECOND })],
+    ['remove', (limited) => call(nodesRemove, limited, { select: SECOND })],
+    ['set', (limited) => call(nodesSet, limited, { select: SECOND, lifetime_seconds: 60 })],
+    ...(
+      [
+        { kind: 'disable' },
+        { kind: 'remove' },
+        { kind: 'move', to: '00000002' },
+        { kind: 'set', lifetime_seconds: 60 },
+        { kind: 'describe', description: { site: 'north' } },
+      ] as const
+    ).map((change): [string, (limited: Context) => Promise<unknown>] => [
+      `${change.kind} as one of many`,
+      (limited) => call(nodesChangeMany, limited, { select: SECOND, change }),
+    ]),
+  ])('does not %s a node that is of an order of others by then', async (_, change) => {
+    let head = 0;
+    const approve = async (): Promise<void> => {
+      await removeNodes(fixture.registry, [2]);
+      await fixture.order({ 2: newSecret() }, { installer: 'Bo' });
+      head = fixture.headSeq;
+    };
+    const changing = change({ ...context, visibleOrders: new Set([1]), approve });
+    await expect(changing).rejects.toThrow('node 00000002 is not in the registry');
+    expect([head > 0, fixture.headSeq]).toEqual([true, head]);
   });
 
   it('gives what its contract names, and strips the rest', async () => {
