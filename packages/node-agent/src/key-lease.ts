@@ -37,11 +37,14 @@ const FORMER_KEY_MS = 900_000;
 
 /**
  * Returns when the key was confirmed, in ms since the epoch of the wall clock as it is now. If that
- * clock was ahead then and is not now, the time stored with the key is wrong by as much.
+ * clock was set since, the time stored with the key is wrong by as much. Within one boot powered
+ * time shows that. After another boot it lacks the time that the device was off, and only shows
+ * that the clock was set back.
  */
-export function confirmedAt({ at, poweredAt }: KeyLease, { wallMs, poweredMs }: NodeClocks): number {
-  const steppedBackMs = poweredMs - poweredAt - (wallMs - at);
-  return steppedBackMs > CLOCK_STEP_MS ? at - steppedBackMs : at;
+export function confirmedAt({ at, poweredAt, boots }: KeyLease, now: NodeClocks): number {
+  const setAheadMs = now.wallMs - at - (now.poweredMs - poweredAt);
+  const wasSet = now.boots === boots ? Math.abs(setAheadMs) > CLOCK_STEP_MS : setAheadMs < -CLOCK_STEP_MS;
+  return wasSet ? at + setAheadMs : at;
 }
 
 /**
@@ -91,5 +94,6 @@ export function msSinceReplaced({ replacedAt }: FormerKey, now: NodeClocks): num
  * is now.
  */
 export function endOf(former: FormerKey, now: NodeClocks): number {
-  return Math.min(former.expiresAt ?? Infinity, now.wallMs + FORMER_KEY_MS - msSinceReplaced(former, now));
+  const { expiresAt = Infinity, replacedAt } = former;
+  return now.wallMs + Math.min(FORMER_KEY_MS, expiresAt - replacedAt.wallMs) - msSinceReplaced(former, now);
 }

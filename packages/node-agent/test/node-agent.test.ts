@@ -477,7 +477,7 @@ describe('the expiry of a key', () => {
     const keyLease = {
       joinedAt: at,
       at,
-      poweredAt: 0,
+      poweredAt: -7_200_000,
       boots: 1,
       lifetime: 3_600,
       renewal: { afterMs: 3_000_000, afterBoots: 8 },
