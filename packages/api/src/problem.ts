@@ -3,13 +3,15 @@
  */
 
 import { formatCommandLine } from '@latchkey/runtime/cli';
-import { type Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
+import type { Failure, FailureKind } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { SECURITY_HEADERS } from './security-headers.js';
 
 interface ProblemKind {
   readonly status: number;
   readonly title: string;
+  /** Kind of the failure of a command that gets this answer; `failed` without it. */
+  readonly failure?: FailureKind;
 }
 
 /** Each kind of problem: the last part of its `type`. */
@@ -47,7 +49,7 @@ export type ProblemName =
   | 'busy';
 
 const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
-  'bad-request': { status: 400, title: 'The request is not valid' },
+  'bad-request': { status: 400, title: 'The request is not valid', failure: 'usage' },
   'cursor-invalid': { status: 400, title: 'The cursor is of another list or another start of the API' },
   'idempotency-key-required': { status: 400, title: 'The request needs an Idempotency-Key' },
   'not-authenticated': { status: 401, title: 'The caller is not known' },
@@ -58,16 +60,16 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'step-up-required': { status: 403, title: 'The operation needs a password that was given in the last five minutes' },
   'provider-refused': { status: 403, title: 'The sign-in at the provider does not count' },
   'cross-site-request': { status: 403, title: 'The request does not come from a page of the console' },
-  'not-found': { status: 404, title: 'The resource does not exist' },
+  'not-found': { status: 404, title: 'The resource does not exist', failure: 'not-found' },
   'method-not-allowed': { status: 405, title: 'The resource does not have that method' },
   'request-timeout': { status: 408, title: 'The request did not arrive in time' },
-  refused: { status: 409, title: 'The registry is not in a state that allows the operation' },
-  'already-exists': { status: 409, title: 'The name is taken' },
+  refused: { status: 409, title: 'The registry is not in a state that allows the operation', failure: 'usage' },
+  'already-exists': { status: 409, title: 'The name is taken', failure: 'usage' },
   'selection-changed': { status: 409, title: 'Other nodes are selected than the preview showed' },
   'request-under-way': { status: 409, title: 'The same request is being answered' },
   'outcome-unknown': { status: 409, title: 'It is not known whether the request was done' },
   'changed-meanwhile': { status: 412, title: 'The resource is not what If-Match says' },
-  'body-too-large': { status: 413, title: 'The body is too large' },
+  'body-too-large': { status: 413, title: 'The body is too large', failure: 'usage' },
   'unsupported-media-type': { status: 415, title: 'The body is not of a known type' },
   'misdirected-request': { status: 421, title: 'The API does not serve that host or origin' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key is of another request' },
@@ -78,6 +80,13 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   'provider-failed': { status: 502, title: 'The sign-in provider does not answer as it should' },
   unavailable: { status: 503, title: 'The registry does not answer' },
   busy: { status: 503, title: 'Too much is under way' },
+};
+
+/** What the API answers for a failure of an operation; a failure at work is a fault of the server. */
+const PROBLEM_OF_FAILURE: Readonly<Record<FailureKind, ProblemName | undefined>> = {
+  failed: undefined,
+  'not-found': 'not-found',
+  usage: 'refused',
 };
 
 const PROBLEM_OF_PARSER: Readonly<Record<string, ProblemName>> = {
@@ -128,7 +137,7 @@ export class Problem extends Error {
 
   /** What an operation says of its caller's mistake. Returns `undefined` for a failure at work. */
   static ofFailure(failure: Failure): Problem | undefined {
-    const kind = failure instanceof NotFound ? 'not-found' : failure instanceof UsageFailure ? 'refused' : undefined;
+    const kind = PROBLEM_OF_FAILURE[failure.kind];
     if (kind === undefined) return undefined;
     const { message: detail, advice, run } = failure;
     return new Problem(kind, { detail, advice, ...(run.length === 0 ? {} : { run: run.map(formatCommandLine) }) });
@@ -195,6 +204,14 @@ export const problemSchema: z.ZodType<ProblemDocument> = z
 
 export function statusOf(kind: ProblemName): number {
   return PROBLEMS[kind].status;
+}
+
+/** Kind of the failure of a command that gets this answer. */
+export function failureKindOf({ type, status }: Pick<ProblemDocument, 'type' | 'status'>): FailureKind {
+  const name = type.slice(TYPE_PREFIX.length);
+  // A later version may have other kinds of problems.
+  const kind = Object.hasOwn(PROBLEMS, name) ? (name as ProblemName) : problemOfStatus(status);
+  return PROBLEMS[kind].failure ?? 'failed';
 }
 
 /** Each kind of problem that is answered with a status, and what it means. */

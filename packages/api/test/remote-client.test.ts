@@ -215,6 +215,27 @@ describe('what a server says', () => {
     });
   });
 
+  it.each([
+    [400, 'bad-request', 2],
+    [404, 'not-found', 1],
+    [409, 'refused', 2],
+    [409, 'already-exists', 2],
+    [413, 'body-too-large', 2],
+    // The same command works a moment later.
+    [409, 'selection-changed', 1],
+    [409, 'request-under-way', 1],
+    [412, 'changed-meanwhile', 1],
+    [422, 'idempotency-key-reused', 1],
+    // Kinds that a later version may have go by their status.
+    [404, 'of-a-later-version', 1],
+    [409, 'of-a-later-version', 2],
+    [418, 'of-a-later-version', 2],
+  ])('with %i %s ends a command with %i', async (status, kind, exitCode) => {
+    const said = { type: `urn:latchkey:problem:${kind}`, detail: 'It is so' };
+    const { remote } = await serve((_, response) => answer(response, status, problem(status, said)));
+    expect(await failureOf(remote.call(ordersSuspend, {}, { order: 7 }))).toMatchObject({ exitCode });
+  });
+
   it('of a job that failed is said here', async () => {
     const job = { id: 'abcdefghijklmnop', kind: 'x', done: 0, total: 1, created_at: '2026-12-01T08:00:00.000Z', result: null };
     const { remote, seen } = await serve(({ method }, response) =>

@@ -351,6 +351,111 @@ describe.each(Object.entries(REMOTE).filter(([name]) => !name.startsWith('audit'
   });
 });
 
+/** What names something by an ID, a number or a name, and a line in which that does not exist. */
+const MISSING: Readonly<Record<string, string>> = {
+  'controller show <id>': 'controller show 00000009',
+  'controller set <id>': 'controller set 00000009 --name x',
+  'controller rotate <id>': 'controller rotate 00000009 --out DIR/none',
+  'controller remove <id>': 'controller remove 00000009 --yes',
+  'order create --controller': 'order create --installer Bo --count 1 --controller 00000009 --out DIR/none',
+  'order show <number>': 'order show 77',
+  'order export <number>': 'order export 77 --out DIR/none',
+  'order labels <number>': 'order labels 77 --out DIR/none.html',
+  'order set <number>': 'order set 77 --site x',
+  'order open <number>': 'order open 77',
+  'order suspend <number>': 'order suspend 77',
+  'order resume <number>': 'order resume 77',
+  'order close <number>': 'order close 77 --yes',
+  'order exposure <number>': 'order exposure 77',
+  'export --controller': 'export --controller 00000009',
+  'export --order': 'export --order 77',
+  'node list --controller': 'node list --controller 00000009',
+  'node list --order': 'node list --order 77',
+  'node show <id>': 'node show 0badf00d',
+  'node why --controller': 'node why --controller 00000009',
+  'node why --order': 'node why --order 77',
+  'node disable <ids>': 'node disable 0badf00d',
+  'node disable --order': 'node disable --order 77 --yes',
+  'node disable --from': 'node disable --from 00000009 --yes',
+  'node enable <ids>': 'node enable 0badf00d',
+  'node enable --order': 'node enable --order 77',
+  'node enable --from': 'node enable --from 00000009',
+  'node move <ids>': 'node move 0badf00d --controller 00000002',
+  'node move --order': 'node move --order 77 --controller 00000002',
+  'node move --from': 'node move --from 00000009 --controller 00000002',
+  'node move --controller': 'node move ID0 --controller 00000009',
+  'node set <ids>': 'node set 0badf00d --name x',
+  'node set --order': 'node set --order 77 --site x --yes',
+  'node set --from': 'node set --from 00000009 --site x --yes',
+  'node reset <ids>': 'node reset 0badf00d --out DIR/none --yes',
+  'node reset --order': 'node reset --order 77 --out DIR/none --yes',
+  'node remove <ids>': 'node remove 0badf00d --yes',
+  'node remove --order': 'node remove --order 77 --yes',
+  'node remove --from': 'node remove --from 00000009 --yes',
+  'audit prune --up-to': 'audit prune --up-to 999999 --out DIR/none',
+  'token revoke <id>': 'token revoke abcd2345',
+  'user set <name>': 'user set nobody --role admin',
+  'user link <name>': 'user link nobody --config DIR/browser.yaml',
+  'user remove <name>': 'user remove nobody',
+  'context use <name>': 'context use nowhere',
+  'context remove <name>': 'context remove nowhere',
+};
+/** These make what they name, begin somewhere, or filter by what may not exist yet or any more. */
+const FREE = new Set([
+  'controller add <id>',
+  'node why <id>',
+  'node dismiss <ids>',
+  'audit list --node',
+  'audit list --from',
+  'audit follow --from',
+  'audit export --from',
+  'token create <name>',
+  'token create --from',
+  'token create --order',
+  'user add <name>',
+  'user add --order',
+  'user set --order',
+  'context add <name>',
+]);
+const NAMING = /^(?:<(?:ids?|number|name)>|--(?:order|controller|node|from|up-to))$/;
+
+function namingParts(command: Command, name: string): string[] {
+  if (command.commands.length > 0) return command.commands.flatMap((sub) => namingParts(sub, `${name} ${sub.name()}`.trim()));
+  const parts = [
+    ...command.registeredArguments.map((argument) => `<${argument.name()}>`),
+    ...command.options.map(({ long, flags }) => long ?? flags),
+  ];
+  return parts.filter((part) => NAMING.test(part)).map((part) => `${name} ${part}`);
+}
+
+describe('something that is named and does not exist', () => {
+  it('can be named by these arguments and options, and by no others', async () => {
+    const known = [...Object.keys(MISSING), ...FREE];
+    expect(known.toSorted()).toEqual(namingParts(await authServerProgram(), '').toSorted());
+  });
+
+  it.each(Object.entries(MISSING))('%s: the exit code is 1, here and over the API', async (_, line) => {
+    const isLocal = [...LOCAL, ...CONTEXTS].some((name) => line.startsWith(`${name} `));
+    await writeFile(
+      join(folder, 'browser.yaml'),
+      'api: {socket: /tmp/api.sock, browser: {listen: ["127.0.0.1:8080"], origin: "http://localhost:8080"}}\n',
+    );
+    const [first, second] = isLocal ? [await here(...words(line))] : await bothPlaces(line);
+    for (const { exitCode, message, run } of second === undefined ? [first] : [first, second])
+      expect([exitCode, message, run]).toEqual([
+        1,
+        expect.stringMatching(
+          /^(?:node|controller) \w{8} is not in the registry$|^there is no (?:order|entry|token|user|context) \w+$/,
+        ),
+        [expect.stringMatching(/^ {2}latchkey-auth-server (?:node|controller|order|audit|token|user|context) list(?: --|$)/)],
+      ]);
+  });
+
+  it('is so for --context too', async () => {
+    expect(await run(home(), ['order', 'list', '--context', 'nowhere'])).toMatchObject({ exitCode: 1 });
+  });
+});
+
 describe('the audit log', () => {
   /** The log names who did something: it is that of one registry, in both places. */
   const beside = (...given: string[]): Promise<Outcome> => run({ ...home(), LATCHKEY_DATA: join(folder, 'there') }, given);
@@ -421,7 +526,7 @@ describe('a context', () => {
     expect((await anywhere('context remove other')).stdout).toBe('Context other is removed, and none is in use\n');
     expect(await anywhere('order list')).toMatchObject({ exitCode: 2, message: 'no registry is named' });
     expect(await anywhere('order list --context other')).toMatchObject({
-      exitCode: 2,
+      exitCode: 1,
       run: ['  latchkey-auth-server context list'],
     });
   });

@@ -1,7 +1,7 @@
 /** What an administrator does with the audit log. */
 
 import { type AuditEntry, type AuditLog, formatHead, parseHead } from '@latchkey/registry';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import * as contract from './contract/audit.js';
 import type {
   AuditHead,
@@ -76,7 +76,7 @@ export const auditPrune: Operation<AuditPruneInput, AuditPruneInput, PruneContex
     const { audit } = registry;
     const { up_to: upTo, out } = input;
     if ((await audit.readEntry(upTo)) === undefined)
-      throw new UsageFailure(`there is no entry ${upTo}`, {
+      throw new NotFound(`there is no entry ${upTo}`, {
         advice: 'List them:',
         run: [['latchkey-auth-server', 'audit', 'list']],
       });

@@ -9,7 +9,7 @@
 
 import { join } from 'node:path';
 import { formatId, type Secret } from '@latchkey/protocol';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { KEY_KIND } from '@latchkey/keyring';
 import {
@@ -340,8 +340,8 @@ function change(
 }
 
 /** Nodes are assigned only to controllers that are there. */
-export function unknownController(idC: number): UsageFailure {
-  return new UsageFailure(`controller ${formatId(idC)} is not in the registry`, {
+export function unknownController(idC: number): NotFound {
+  return new NotFound(`controller ${formatId(idC)} is not in the registry`, {
     advice: 'Nothing was changed. Name one of these, or add it first:',
     run: [['latchkey-auth-server', 'controller', 'list']],
   });

@@ -6,7 +6,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { formatId, Secret } from '@latchkey/protocol';
 import { decryptInto } from '@latchkey/runtime/cli';
 import { type Endpoint, formatEndpoint, isSameEndpoint } from '@latchkey/runtime/net';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { ManifestReader, type ManifestReaderOptions } from './manifest-reader.js';
 import { MANIFEST_COLUMNS, type ManifestHandler, type ManifestProblem, type ManifestRow } from './row-validator.js';
 
@@ -66,7 +66,8 @@ export function parseManifest(text: string, name: string): ManifestLine[] {
 /**
  * Finds the line of one node. Lines of other nodes may be bad.
  *
- * @throws UsageFailure if there is none, if it is bad, or if there are two that differ
+ * @throws NotFound if there is none; UsageFailure if there are two that differ, or a bad one that
+ *   is, or may be, of the node
  */
 export function findManifestLine(octets: Uint8Array, idI: number, options: ManifestReaderOptions): ManifestLine {
   const { name } = options;
@@ -85,8 +86,10 @@ export function findManifestLine(octets: Uint8Array, idI: number, options: Manif
     throw new UsageFailure(own.words);
   }
   if (found !== undefined) return found.line;
-  const which = unreadable.count === 0 ? '' : ` among those that can be read\n${unreadable.words}`;
-  throw new UsageFailure(`${name} has no line for node ${formatId(idI)}${which}`, { advice: 'Check the ID on the label.' });
+  const missing = `${name} has no line for node ${formatId(idI)}`;
+  const advice = 'Check the ID on the label.';
+  if (unreadable.count === 0) throw new NotFound(missing, { advice });
+  throw new UsageFailure(`${missing} among those that can be read\n${unreadable.words}`, { advice });
 }
 
 function read(octets: Uint8Array, options: ManifestReaderOptions, handler: ManifestHandler): void {

@@ -4,7 +4,7 @@
 import { Secret } from '@latchkey/protocol';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { findManifestLine, formatManifest, type ManifestLine, parseManifest } from '../src/manifest.js';
 
 const HEADER = 'id,controller_id,controller,ik';
@@ -134,7 +134,7 @@ describe('the line of one node', () => {
     try {
       find(lines, idI);
     } catch (error) {
-      if (error instanceof UsageFailure) return error;
+      if (error instanceof Failure) return error;
       throw error;
     }
     throw new Error('it was not refused');
@@ -171,10 +171,12 @@ describe('the line of one node', () => {
 
   it('that is not there is refused with the lines that cannot be read: it may be one of them', () => {
     expect(refused([`0000a1b3,00000001,192.0.2.1:5683,${KEY}`])).toMatchObject({
+      name: 'NotFound',
       message: 'manifest.csv has no line for node 0000a1b2',
       advice: 'Check the ID on the label.',
     });
-    const { message } = refused(spoiled);
+    const { name, message } = refused(spoiled);
+    expect(name).toBe('UsageFailure');
     expect(message.split('\n')).toEqual([
       'manifest.csv has no line for node 0000a1b2 among those that can be read',
       'manifest.csv, line 3: expected 4 fields, not 1',

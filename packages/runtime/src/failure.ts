@@ -9,6 +9,24 @@ export type CommandLine = readonly string[];
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
+/**
+ * Kinds of failures. The API has a status for each, and a command that works over the API gets the
+ * kind back from the answer.
+ *
+ * - `failed`: the command, its files and the configuration are right, and the work failed.
+ * - `not-found`: a node, an order, a user or something else that was named does not exist.
+ * - `usage`: the command line, a file or the configuration is wrong, or the registry is in a state
+ *   that does not allow what was asked for.
+ */
+export type FailureKind = 'failed' | 'not-found' | 'usage';
+
+/** The exit code of each kind: no other place chooses one. */
+export const EXIT_CODES: Readonly<Record<FailureKind, number>> = {
+  failed: EXIT.failed,
+  'not-found': EXIT.failed,
+  usage: EXIT.usage,
+};
+
 /** What to do about a failure. */
 export interface Advice {
   readonly advice?: string;
@@ -23,11 +41,11 @@ interface FailureOptions extends Advice {
   readonly cause?: unknown;
 }
 
-/** Failure at work: exit code 1. The message is for a person and holds no key. */
+/** Failure at work. The message is for a person and holds no key. */
 export class Failure extends Error {
+  readonly kind: FailureKind = 'failed';
   readonly advice: string | undefined;
   readonly run: readonly CommandLine[];
-  readonly exitCode: number = EXIT.failed;
 
   constructor(message: string, options: FailureOptions = {}) {
     super(message, { cause: options.cause });
@@ -35,16 +53,21 @@ export class Failure extends Error {
     this.advice = options.advice;
     this.run = options.run ?? [];
   }
+
+  get exitCode(): number {
+    return EXIT_CODES[this.kind];
+  }
 }
 
-/** A node, an order or something else that was named does not exist: exit code 1. */
+/** A node, an order or something else that was named does not exist. */
 export class NotFound extends Failure {
   override readonly name = 'NotFound';
+  override readonly kind: FailureKind = 'not-found';
 }
 
-/** Wrong usage or configuration: exit code 2. */
+/** Wrong usage or configuration. */
 export class UsageFailure extends Failure {
-  override readonly exitCode: number = EXIT.usage;
+  override readonly kind: FailureKind = 'usage';
 
   constructor(message: string, options: FailureOptions = {}) {
     super(message, options);

@@ -6,7 +6,7 @@
 import { UNSEEN } from '@latchkey/operations/contract';
 import { parseCommandLine } from '@latchkey/runtime/cli';
 import { type Advice, Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
-import { type ProblemDocument, PROBLEM_TYPE, problemSchema, problemType } from '../problem.js';
+import { failureKindOf, type ProblemDocument, PROBLEM_TYPE, problemSchema, problemType } from '../problem.js';
 import type { Route } from '../route.js';
 import type { ApiAnswer } from './connection.js';
 import { ifUnfinished } from './unfinished.js';
@@ -83,19 +83,19 @@ export function problemFailure(
       );
     case 403:
       return at(problem.advice ?? `The operation needs the scope \`${route.scope}\`. Ask an administrator for it.`);
-    case 404:
-      return new NotFound(message, given);
-    case 400:
-    case 409:
-    case 412:
-      return new UsageFailure(message, given);
     case 413:
       return new UsageFailure('that is too much for one request', {
         advice: 'Nothing was changed. Name fewer nodes at once, or a filter that they match.',
       });
     case 421:
       return at('Name the server as `api.gateway.hosts:` in its configuration does, with the port.');
-    default:
+  }
+  switch (failureKindOf(problem)) {
+    case 'not-found':
+      return new NotFound(message, given);
+    case 'usage':
+      return new UsageFailure(message, given);
+    case 'failed':
       return new Failure(`${server}: ${message}`, given);
   }
 }

@@ -3,7 +3,7 @@
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { environment, loadPrivateJson } from '@latchkey/runtime/config';
-import { UsageFailure } from '@latchkey/runtime/failure';
+import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists, replaceFile } from '@latchkey/runtime/files';
 import { z } from 'zod';
 
@@ -57,11 +57,11 @@ export async function writeContexts(contexts: Contexts): Promise<void> {
   await replaceFile(path, `${JSON.stringify(contexts, null, 2)}\n`);
 }
 
-/** @throws UsageFailure if there is none of that name */
+/** @throws NotFound if there is none of that name */
 export function contextNamed({ contexts }: Contexts, name: string): SavedContext {
   const found = Object.hasOwn(contexts, name) ? contexts[name] : undefined;
   if (found !== undefined) return found;
-  throw new UsageFailure(`there is no context ${name}`, {
+  throw new NotFound(`there is no context ${name}`, {
     advice: 'List them:',
     run: [['latchkey-auth-server', 'context', 'list']],
   });

@@ -21,7 +21,7 @@ import { openUserStore, type UserStore } from '@latchkey/api/users';
 import { checkRecipients } from '@latchkey/provisioning';
 import { withExamples } from '@latchkey/runtime/cli';
 import { parseDuration } from '@latchkey/runtime/config';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { createFile } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -174,7 +174,7 @@ function revokeCommand(): Command {
 async function revoke(id: string, options: RegistryOptions): Promise<void> {
   if (!isTokenId(id)) throw new UsageFailure('an ID of a token has 8 characters of a-z and 2-7', LIST_THEM);
   await withTokens(options, async (administration) => {
-    if (!(await revokeToken(administration, id))) throw new Failure(`there is no token ${id}`, LIST_THEM);
+    if (!(await revokeToken(administration, id))) throw new NotFound(`there is no token ${id}`, LIST_THEM);
   });
   process.stdout.write(`Token ${id} is revoked\n`);
 }

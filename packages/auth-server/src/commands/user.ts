@@ -14,7 +14,7 @@ import {
 } from '@latchkey/api/users';
 import { withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
-import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { configSchema } from '../config.js';
@@ -191,8 +191,8 @@ function describeLink({ url, expiresAt }: SignInLink): string {
   return `This link sets the password. It is good once, until ${isoTime(expiresAt)}:\n${url}\n`;
 }
 
-function noUser(name: string): Failure {
-  return new Failure(`there is no user ${name}`, { advice: 'List them:', run: [['latchkey-auth-server', 'user', 'list']] });
+function noUser(name: string): NotFound {
+  return new NotFound(`there is no user ${name}`, { advice: 'List them:', run: [['latchkey-auth-server', 'user', 'list']] });
 }
 
 async function withUsers<T>(
