@@ -18,9 +18,9 @@ import { LabelledCounter, type Metric } from '@latchkey/runtime/telemetry';
 import { type AccessRules, ConnectionLimits, mayConnect } from './access.js';
 import { ChangeLog } from './change-log.js';
 import type { KeySocketSettings } from './config.js';
+import { ExpiryWatch } from './expiry-watch.js';
 import { closeWithError, KeyConnection, LOOKUP_RESULTS, type LookupResult } from './key-connection.js';
-import { stateAt } from './key-lines.js';
-import type { KeySource, NodeKeys } from './key-source.js';
+import type { KeySource } from './key-source.js';
 
 /** How often it is checked whether keys have expired, in ms. */
 const EXPIRY_INTERVAL_MS = 1_000;
@@ -70,9 +70,7 @@ export class KeyServer {
   readonly #readPeer: (socket: Socket) => PeerCredentials | undefined;
   readonly #servers = new Map<string, Server>();
   readonly #connections = new Map<KeyConnection, Socket>();
-  /** When the key expires of each node that a subscriber has the key of. */
-  readonly #expiries = new Map<number, number>();
-  #nextExpiry = Infinity;
+  readonly #expiryWatch = new ExpiryWatch();
   readonly #onFirstUse: KeyServerOptions['onFirstUse'];
   /** Until when each use is noted, by socket and uid, in ms since the epoch. */
   readonly #noted = new Map<string, number>();
@@ -105,7 +103,10 @@ export class KeyServer {
     this.#onFirstUse = onFirstUse;
     this.#isSourceComplete = source.completed === undefined;
     void source.completed?.().then(() => this.#noteComplete());
-    this.#stopListening = source.onChange((idI) => this.#recordChange(idI));
+    this.#stopListening = source.onChange((idI) => {
+      this.#expiryWatch.forget(idI);
+      this.#recordChange(idI);
+    });
     this.#expiryTimer = setInterval(() => this.expire(), EXPIRY_INTERVAL_MS).unref();
   }
 
@@ -137,19 +138,9 @@ export class KeyServer {
     return [...this.#servers.values()].every((server) => server.listening);
   }
 
-  /** Tells subscribers of each node whose key has expired by now. */
+  /** Tells subscribers of each node whose key has expired by now, or is good again. */
   expire(): void {
-    const now = this.#now();
-    if (now <= this.#nextExpiry) return;
-    this.#nextExpiry = Infinity;
-    for (const [idI, expiry] of this.#expiries) {
-      if (now > expiry) {
-        this.#expiries.delete(idI);
-        this.#recordChange(idI);
-      } else {
-        this.#nextExpiry = Math.min(this.#nextExpiry, expiry);
-      }
-    }
+    for (const idI of this.#expiryWatch.due(this.#now())) this.#recordChange(idI);
   }
 
   get metrics(): readonly Metric[] {
@@ -269,7 +260,7 @@ export class KeyServer {
       isComplete: () => this.#isSourceComplete,
       now: this.#now,
       lookups: this.#lookups,
-      onSent: (keys) => this.#watchExpiry(keys),
+      onSent: (keys) => this.#expiryWatch.note(keys, this.#now()),
       onResync: () => (this.#resyncs += 1),
       onFault: (error) => this.#log.error('source', { error: messageOf(error) }, 'keys cannot be read for a key socket'),
     });
@@ -300,16 +291,6 @@ export class KeyServer {
   #recordChange(idI: number): void {
     this.#changes.append(idI);
     for (const connection of this.#connections.keys()) connection.sendChanges();
-  }
-
-  #watchExpiry(keys: NodeKeys): void {
-    const expiresAt = keys.current?.expiresAt;
-    if (expiresAt === undefined || stateAt(keys, this.#now()) !== 'current') {
-      this.#expiries.delete(keys.idI);
-      return;
-    }
-    this.#expiries.set(keys.idI, expiresAt);
-    this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
   }
 }
 

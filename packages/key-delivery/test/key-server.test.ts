@@ -162,6 +162,31 @@ describe('a subscription', () => {
     expect(await client.ask(SUBSCRIBE)).toMatchObject({ event: 'synced' });
   });
 
+  it('tells of a key again that was expired by a clock that was ahead', async () => {
+    let now = Date.now() + 2 * HOUR;
+    const { source, server, path } = await startServer({ now: () => now });
+    source.join(ID, { expiresAt: now + HOUR });
+    source.join(ID + 1, { expiresAt: now - HOUR });
+    source.join(ID + 2);
+    const client = await Client.open(path);
+    client.send(SUBSCRIBE);
+    expect((await client.until('synced')).map(({ event }) => event)).toEqual(['key', 'expired', 'key', 'synced']);
+    now += 2 * HOUR;
+    server.expire();
+    expect(await client.line()).toMatchObject({ event: 'expired', id: idOf(ID) });
+    now -= 4 * HOUR;
+    server.expire();
+    const again = [await client.line(), await client.line()];
+    for (const id of [idOf(ID), idOf(ID + 1)]) expect(again).toContainEqual(expect.objectContaining({ event: 'key', id }));
+    // Each once, whatever else happens.
+    server.expire();
+    source.set(ID + 2, 'disabled');
+    expect(await client.line()).toMatchObject({ event: 'disabled', id: idOf(ID + 2) });
+    now += 2 * HOUR;
+    server.expire();
+    expect(await client.line()).toMatchObject({ event: 'expired', id: idOf(ID + 1) });
+  });
+
   it('tells of a key that expires, with nothing else happening', async () => {
     let now = Date.now();
     const { source, server, path } = await startServer({ now: () => now });
