@@ -164,12 +164,21 @@ function requireControllerRow(found: Snapshot, idC: number): ControllerRow {
 /** What becomes of a node, and what the log says of that. `undefined`: it is so already. */
 type NodeChange = { readonly event: Omit<AuditEvent, 'node' | 'previousEntry'>; readonly after: NodeRow | 'remove' } | undefined;
 
+/** What a node must be in the write that changes it: it was looked at before. */
+export interface NodesMeant {
+  /** Of the caller. A node of another order is not there. */
+  readonly visibleOrders?: VisibleOrders;
+  /** Returns false for a node that is left as it is. */
+  readonly isMeant?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
+  /** Whether that looks at descriptions. */
+  readonly seesDescriptions?: boolean;
+}
+
 interface NodesToChange {
   readonly ids: readonly number[];
   /** That nodes may be assigned to. */
   readonly controllers?: readonly number[];
-  /** Of the caller: a node may be of another order by the time of the write. */
-  readonly visibleOrders?: VisibleOrders;
+  readonly meant?: NodesMeant | undefined;
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
   readonly change: (row: NodeRow, found: Snapshot, idI: number) => NodeChange;
@@ -187,10 +196,11 @@ async function changeNodes(registry: Registry, nodes: NodesToChange): Promise<nu
 /** As `changeNodes`; gives those that were not so already. */
 function changedNodes(
   registry: Registry,
-  { ids, controllers = [], visibleOrders, forgetActivity = false, change, describe }: NodesToChange,
+  { ids, controllers = [], meant = {}, forgetActivity = false, change, describe }: NodesToChange,
 ): Promise<ReadonlySet<number>> {
+  const { visibleOrders, isMeant, seesDescriptions = false } = meant;
   const wanted = [...new Set(ids)];
-  const described = describe === undefined ? {} : { nodeDescriptions: wanted };
+  const described = describe !== undefined || seesDescriptions ? { nodeDescriptions: wanted } : {};
   return registry.write({ ...NodeChanges.keysOf(wanted, controllers), ...described }, (found) => {
     const changes = new NodeChanges(found, registry.timeOfServers(found));
     const ofChange = new Set<number>();
@@ -198,6 +208,7 @@ function changedNodes(
       const row = found.node(idI)?.row;
       if (row === undefined || found.order(row.order)?.row.state === 'pending' || !isVisible(visibleOrders, row.order))
         throw notFound('node', idI);
+      if (isMeant?.(found, idI, row) === false) continue;
       const changed = change(row, found, idI);
       const description = describe?.(found.nodeDescription(idI));
       if (changed !== undefined || description !== undefined) ofChange.add(idI);
@@ -217,16 +228,11 @@ function changedNodes(
 /**
  * A disabled node is refused whatever it proves; its key stays. Gives how many were not so already.
  */
-export function setDisabled(
-  registry: Registry,
-  ids: readonly number[],
-  disabled: boolean,
-  visibleOrders?: VisibleOrders,
-): Promise<number> {
+export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean, meant?: NodesMeant): Promise<number> {
   const event = { what: disabled ? 'node disabled' : 'node enabled' } as const;
   return changeNodes(registry, {
     ids,
-    visibleOrders,
+    meant,
     change({ disabled: before, ...rest }) {
       if ((before === true) === disabled) return undefined;
       return { event, after: disabled ? { ...rest, disabled } : rest };
@@ -234,21 +240,16 @@ export function setDisabled(
   });
 }
 
-export function removeNodes(registry: Registry, ids: readonly number[], visibleOrders?: VisibleOrders): Promise<number> {
-  return changeNodes(registry, { ids, visibleOrders, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
+export function removeNodes(registry: Registry, ids: readonly number[], meant?: NodesMeant): Promise<number> {
+  return changeNodes(registry, { ids, meant, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
 }
 
 /** Assigns nodes to another controller. */
-export function moveNodes(
-  registry: Registry,
-  ids: readonly number[],
-  idC: number,
-  visibleOrders?: VisibleOrders,
-): Promise<number> {
+export function moveNodes(registry: Registry, ids: readonly number[], idC: number, meant?: NodesMeant): Promise<number> {
   const event = { what: 'node moved', controller: idC } as const;
   return changeNodes(registry, {
     ids,
-    visibleOrders,
+    meant,
     controllers: [idC],
     change(row, found) {
       if (found.controller(idC) === undefined) throw unknownController(idC);
@@ -268,7 +269,7 @@ export function setNodes(
   registry: Registry,
   ids: readonly number[],
   { terms = {}, description }: NodeSettings,
-  visibleOrders?: VisibleOrders,
+  meant?: NodesMeant,
 ): Promise<number> {
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
@@ -276,7 +277,7 @@ export function setNodes(
   const event = { what: 'node lifetime changed', note } as const;
   return changeNodes(registry, {
     ids,
-    visibleOrders,
+    meant,
     change: (row) =>
       Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
         ? undefined

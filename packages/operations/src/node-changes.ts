@@ -3,15 +3,15 @@
 import { createHash } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
 import { type NodeDescription, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
-import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
+import { moveNodes, type NodesMeant, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/node-changes.js';
 import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
 import type { DescriptionChange } from './contract/descriptions.js';
 import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
-import { queryFor, refuseSharedName } from './nodes.js';
-import { queryNodes } from './node-query.js';
+import { changeOf, queryFor, refuseSharedName } from './nodes.js';
+import { meantBy, type NodeQuery, queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
 import { type AfterPart, changeInParts } from './parts.js';
@@ -24,6 +24,8 @@ const MAX_EXAMPLES = 20;
 
 interface Selected {
   readonly ids: readonly number[];
+  /** `undefined`: they were named. */
+  readonly query: NodeQuery | undefined;
   readonly preview: ManyNodesPreview;
 }
 
@@ -39,34 +41,36 @@ export interface ManyNodesContext extends Context, Approval<ManyNodesPreview> {
 export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesContext> = implement(
   contract.nodesChangeMany,
   async (context: ManyNodesContext, input) => {
-    const { approve, afterPart } = context;
-    const { ids, preview } = await inTurn(context, () => selectFor(context, input));
+    const { registry, visibleOrders, approve, afterPart } = context;
+    const { ids, query, preview } = await inTurn(context, () => selectFor(context, input));
     await approve?.(preview);
+    const passedOver = new Set<number>();
+    const meant = query === undefined ? { visibleOrders } : meantBy(registry, query, passedOver);
     let changed = 0;
     const changePart = async (part: readonly number[]): Promise<void> => {
-      changed += await apply(context, input.change, part);
+      changed += await apply(registry, input.change, part, meant);
     };
     await changeInParts(ids, changePart, afterPart);
-    return { changed, unchanged: ids.length - changed };
+    return changeOf(ids.length, changed, passedOver.size);
   },
 );
 
-function apply({ registry, visibleOrders }: Context, change: ManyNodesChange, ids: readonly number[]): Promise<number> {
+function apply(registry: Registry, change: ManyNodesChange, ids: readonly number[], meant: NodesMeant): Promise<number> {
   switch (change.kind) {
     case 'disable':
     case 'enable':
-      return setDisabled(registry, ids, change.kind === 'disable', visibleOrders);
+      return setDisabled(registry, ids, change.kind === 'disable', meant);
     case 'remove':
-      return removeNodes(registry, ids, visibleOrders);
+      return removeNodes(registry, ids, meant);
     case 'move':
-      return moveNodes(registry, ids, numberFromId(change.to), visibleOrders);
+      return moveNodes(registry, ids, numberFromId(change.to), meant);
     case 'set': {
       const { description } = change;
       const settings = { terms: termsOf(change), ...(description === undefined ? {} : { description }) };
-      return setNodes(registry, ids, settings, visibleOrders);
+      return setNodes(registry, ids, settings, meant);
     }
     case 'describe':
-      return setNodes(registry, ids, { description: change.description }, visibleOrders);
+      return setNodes(registry, ids, { description: change.description }, meant);
   }
 }
 
@@ -84,8 +88,8 @@ async function selectFor(context: Context, { select, change }: ManyNodesInput): 
   if (change.kind === 'move') await requireController(registry, numberFromId(change.to));
   const ids: number[] = [];
   let alreadySo = 0;
-  const pages =
-    named === undefined ? queryNodes(registry, queryFor(context, filter), clock().wallMs) : nodesByIds(context, named);
+  const query = named === undefined ? queryFor(context, filter) : undefined;
+  const pages = query === undefined ? nodesByIds(context, named ?? []) : queryNodes(registry, query, clock().wallMs);
   for await (const page of pages) {
     for (const { idI } of page) ids.push(idI);
     alreadySo += await countAlreadySo(registry, change, page);
@@ -96,7 +100,7 @@ async function selectFor(context: Context, { select, change }: ManyNodesInput): 
     .update(Uint32Array.from(ids))
     .digest('hex');
   const examples = ids.slice(0, MAX_EXAMPLES).map(formatId);
-  return { ids, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
+  return { ids, query, preview: { count: ids.length, already_so: alreadySo, examples, digest } };
 }
 
 /** @throws NotFound for the first that is not there */

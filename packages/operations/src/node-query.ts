@@ -4,6 +4,7 @@
  */
 
 import {
+  looksAtDescriptions,
   type NodeCounts,
   type NodeCursor,
   type NodeFilter,
@@ -11,8 +12,10 @@ import {
   type NodeInfo,
   type NodeTally,
   notFound,
+  passesFilter,
   type Registry,
 } from '@latchkey/registry';
+import type { NodesMeant } from './administration.js';
 import type { DescriptionQuery } from './descriptions.js';
 import { orderNotFound, requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
@@ -60,6 +63,27 @@ function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoin
     sites: query.sites,
     tags: query.tags,
     search: query.search,
+  };
+}
+
+/**
+ * What the nodes of a query must be in the write that changes them, too: by then one may have
+ * joined, or have been moved.
+ *
+ * @param passedOver gets the IDs of those that are not
+ */
+export function meantBy(registry: Registry, query: NodeQuery, passedOver: Set<number>): NodesMeant {
+  const filter = filterOf(query);
+  return {
+    visibleOrders: query.visibleOrders,
+    seesDescriptions: looksAtDescriptions(filter),
+    isMeant(found, idI, row) {
+      const isMeant = passesFilter(found, idI, row, filter, registry.clock().wallMs);
+      // A decision may be asked for again.
+      if (isMeant) passedOver.delete(idI);
+      else passedOver.add(idI);
+      return isMeant;
+    },
   };
 }
 

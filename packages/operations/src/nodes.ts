@@ -4,7 +4,7 @@ import { formatId, type Secret } from '@latchkey/protocol';
 import { type AuditEntry, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
+import { moveNodes, type NodesMeant, removeNodes, setDisabled, setNodes } from './administration.js';
 import type { DescriptionChange } from './contract/descriptions.js';
 import * as contract from './contract/nodes.js';
 import type {
@@ -26,7 +26,7 @@ import type {
 import { requireController } from './controllers.js';
 import { keyHoldersOf } from './key-holders.js';
 import { numberFromId } from './parse-input.js';
-import { countByState, countNodes, idsOf, nodePage, type NodeQuery, queryNodes } from './node-query.js';
+import { countByState, countNodes, idsOf, meantBy, nodePage, type NodeQuery, queryNodes } from './node-query.js';
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { changeInParts } from './parts.js';
@@ -217,12 +217,25 @@ export async function viewExportedNodes(registry: Registry, ids: readonly number
   });
 }
 
-async function selectNodes(context: Context, { ids, ...filter }: NodeSelection): Promise<readonly number[]> {
-  const { registry, clock } = context;
-  if (ids === undefined) return idsOf(registry, queryFor(context, filter), clock().wallMs);
+interface Selected {
+  readonly ids: readonly number[];
+  /** What each must still be when it is changed. */
+  readonly meant: NodesMeant;
+  /** Those that were not when they were to be changed. */
+  readonly passedOver: ReadonlySet<number>;
+}
+
+async function selectNodes(context: Context, { ids, ...filter }: NodeSelection): Promise<Selected> {
+  const { registry, clock, visibleOrders } = context;
+  const passedOver = new Set<number>();
+  if (ids === undefined) {
+    const query = queryFor(context, filter);
+    const found = await idsOf(registry, query, clock().wallMs);
+    return { ids: found, meant: meantBy(registry, query, passedOver), passedOver };
+  }
   const named = [...new Set(ids.map(numberFromId))];
   await requireVisibleNodes(context, named);
-  return named;
+  return { ids: named, meant: { visibleOrders }, passedOver };
 }
 
 /** Nodes that a change is about. */
@@ -238,41 +251,45 @@ export type NodeChangeContext = Context & Approval<NodeChangePreview>;
 async function changeNodes(
   context: NodeChangeContext,
   { select }: NodeChangeInput,
-  change: (registry: Registry, part: readonly number[]) => Promise<number>,
+  change: (registry: Registry, part: readonly number[], meant: NodesMeant) => Promise<number>,
 ): Promise<NodeChange> {
-  const selected = await selectNodes(context, select);
-  await context.approve?.({ count: selected.length, examples: selected.slice(0, EXAMPLES).map(formatId) });
+  const { ids, meant, passedOver } = await selectNodes(context, select);
+  await context.approve?.({ count: ids.length, examples: ids.slice(0, EXAMPLES).map(formatId) });
   let changed = 0;
-  await changeInParts(selected, async (part) => {
-    changed += await change(context.registry, part);
+  await changeInParts(ids, async (part) => {
+    changed += await change(context.registry, part, meant);
   });
-  return { changed, unchanged: selected.length - changed };
+  return changeOf(ids.length, changed, passedOver.size);
+}
+
+/** What a change came to. */
+export function changeOf(selected: number, changed: number, passedOver: number): NodeChange {
+  return { changed, unchanged: selected - changed - passedOver, ...(passedOver === 0 ? {} : { passed_over: passedOver }) };
 }
 
 export const nodesDisable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesDisable,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, (registry, part) => setDisabled(registry, part, true, context.visibleOrders)),
+    changeNodes(context, input, (registry, part, meant) => setDisabled(registry, part, true, meant)),
 );
 
 export const nodesEnable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesEnable,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, (registry, part) => setDisabled(registry, part, false, context.visibleOrders)),
+    changeNodes(context, input, (registry, part, meant) => setDisabled(registry, part, false, meant)),
 );
 
 export const nodesRemove: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesRemove,
-  (context: NodeChangeContext, input) =>
-    changeNodes(context, input, (registry, part) => removeNodes(registry, part, context.visibleOrders)),
+  (context: NodeChangeContext, input) => changeNodes(context, input, removeNodes),
 );
 
 export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesMove,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, async (registry, part) => {
+    changeNodes(context, input, async (registry, part, meant) => {
       const { idC } = await requireController(registry, numberFromId(input.to));
-      return moveNodes(registry, part, idC, context.visibleOrders);
+      return moveNodes(registry, part, idC, meant);
     }),
 );
 
@@ -286,9 +303,7 @@ export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = 
       refuseSharedName(description, preview.count);
       await context.approve?.(preview);
     };
-    return changeNodes({ ...context, approve }, input, (registry, part) =>
-      setNodes(registry, part, settings, context.visibleOrders),
-    );
+    return changeNodes({ ...context, approve }, input, (registry, part, meant) => setNodes(registry, part, settings, meant));
   },
 );
 

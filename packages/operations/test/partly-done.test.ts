@@ -6,7 +6,20 @@ import type { ManifestLine } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, type Engine, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
-import { type BeforeCommit, call, type Context, nodesChangeMany, nodesCount, nodesReset, removeNodes } from '../src/index.js';
+import { setNodes } from '../src/administration.js';
+import {
+  type BeforeCommit,
+  call,
+  type Context,
+  nodesChangeMany,
+  nodesCount,
+  nodesDisable,
+  nodesMove,
+  nodesRemove,
+  nodesReset,
+  nodesSet,
+  removeNodes,
+} from '../src/index.js';
 
 /** Two more than a write changes. */
 const MANY = 4_098;
@@ -98,6 +111,49 @@ describe('a reset of several nodes', () => {
     };
     await expect(call(nodesReset, { ...office.context, openOutput: new Output().open, afterPart }, all)).rejects.toBe(forbidden);
     expect(calls).toEqual([[2, 2]]);
+  });
+});
+
+describe('a change of the nodes that pass a filter', () => {
+  const NEVER_JOINED = { order: 1, never_joined: true } as const;
+  type Changing = Context & { readonly approve: () => Promise<void> };
+  const kinds: readonly [name: string, change: (context: Changing) => Promise<unknown>][] = [
+    ['removed', (context) => call(nodesRemove, context, { select: NEVER_JOINED })],
+    ['disabled', (context) => call(nodesDisable, context, { select: NEVER_JOINED })],
+    ['moved', (context) => call(nodesMove, context, { select: NEVER_JOINED, to: '00000002' })],
+    ['set', (context) => call(nodesSet, context, { select: NEVER_JOINED, lifetime_seconds: 60 })],
+    ['removed as one of many', (context) => call(nodesChangeMany, context, { select: NEVER_JOINED, change: { kind: 'remove' } })],
+  ];
+
+  it.each(kinds)('leaves a node as it is that joined before it was to be %s', async (_, change) => {
+    const fixture = await AdminFixture.open('memory');
+    const key = newSecret();
+    await fixture.order({ 1: newSecret(), 2: key, 3: newSecret() });
+    const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+    let head = 0;
+    const approve = async (): Promise<void> => {
+      await fixture.join(2, key);
+      head = fixture.headSeq;
+    };
+    const changing = change({ registry: fixture.registry, clock, actor: 'user ada', approve });
+    expect(await changing).toEqual({ changed: 2, unchanged: 0, passed_over: 1 });
+    expect(fixture.entriesAfter(head).map(({ node }) => node)).toEqual(['00000001', '00000003']);
+  });
+
+  it('goes by its texts and its order as well', async () => {
+    const { fixture, context } = await officeWith(3);
+    await setNodes(fixture.registry, [1, 2, 3], { description: { site: 'north', tags: ['pump'] } });
+    for (const [select, name] of [
+      [{ site: ['north'] }, 'site'],
+      [{ tag: ['pump'] }, 'tag'],
+      [{ search: 'NORTH' }, 'search'],
+    ] as const) {
+      const other = { description: { site: 'south', tags: ['valve'] } };
+      const approve = async (): Promise<void> => void (await setNodes(fixture.registry, [2], other));
+      const changing = call(nodesSet, { ...context, approve }, { select, lifetime_seconds: 60 + name.length });
+      expect([name, await changing]).toEqual([name, { changed: 2, unchanged: 0, passed_over: 1 }]);
+      await setNodes(fixture.registry, [2], { description: { site: 'north', tags: ['pump'] } });
+    }
   });
 });
 

@@ -31,6 +31,7 @@ export {
   type NodeSort,
   type NodeTally,
 } from './model/node-query.js';
+export { looksAtDescriptions, passesFilter } from './model/node-match.js';
 export { NODE_STATES, nodeState, type NodeStatus, renewalDue } from './model/node-status.js';
 export { ORDER_STATES, orderStatus, type OrderStatus } from './model/order-status.js';
 export { hadInitialKey, rememberInitialKey } from './model/recent-initial-keys.js';

@@ -69,8 +69,9 @@ async function updateNodes<I extends NodeChangeInput>(
   };
   await withOperations(options, async (context) => {
     const approved = { ...context, approve: options.dryRun === true ? preview : approve };
-    const { changed, unchanged } = await call(operation, approved, input(select));
-    process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}\n`);
+    const { changed, unchanged, passed_over: passedOver = 0 } = await call(operation, approved, input(select));
+    const left = passedOver === 0 ? '' : `, ${passedOver} left as they are: they do not match the filter any more`;
+    process.stdout.write(`${pluralize(changed, 'node')} ${done}${unchanged === 0 ? '' : `, ${unchanged} already so`}${left}\n`);
   }).catch((error: unknown) => {
     if (!(error instanceof PreviewEnds)) throw error;
   });

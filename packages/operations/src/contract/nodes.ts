@@ -230,9 +230,15 @@ export interface NodeChange {
   readonly changed: number;
   /** Those that were so already. */
   readonly unchanged: number;
+  /** Those that passed the filter when they were selected, and no more when they were to be changed. */
+  readonly passed_over?: number | undefined;
 }
 
-export const nodeChangeSchema: z.ZodType<NodeChange> = z.object({ changed: z.int(), unchanged: z.int() });
+export const nodeChangeSchema: z.ZodType<NodeChange> = z.object({
+  changed: z.int(),
+  unchanged: z.int(),
+  passed_over: z.int().optional().describe('Nodes that did not pass the filter any more when they were to be changed'),
+});
 
 function change(name: string): Contract<NodeChangeInput, NodeChange> {
   return {

@@ -1,9 +1,9 @@
 /** Lists and counts of the nodes in memory: it has few, and goes through all of them. */
 
-import { expiryOf, formatId } from '@latchkey/protocol';
+import { expiryOf } from '@latchkey/protocol';
+import { isMatch, type MatchedNode, siteOf } from '../model/node-match.js';
 import {
   type ExpiryCounts,
-  foldText,
   intervalOf,
   isAfterCursor,
   type NodeCounts,
@@ -15,14 +15,8 @@ import {
   sortValue,
 } from '../model/node-query.js';
 import { nodeState } from '../model/node-status.js';
-import { type NodeDescription, type NodeInfo, toNodeInfo } from '../model/rows.js';
+import { toNodeInfo } from '../model/rows.js';
 import type { MemoryState } from './memory-state.js';
-
-interface ListedNode {
-  readonly node: NodeInfo;
-  readonly installer: string;
-  readonly description: Partial<NodeDescription>;
-}
 
 export function listNodes(state: MemoryState, query: NodeListQuery): NodeListPage {
   const { filter, now, sort = { by: 'id' }, after, limit, counted = false } = query;
@@ -72,7 +66,7 @@ export function countExpiries(state: MemoryState, filter: NodeFilter, now: numbe
   return counts;
 }
 
-function* matching(state: MemoryState, filter: NodeFilter, now: number): Generator<ListedNode> {
+function* matching(state: MemoryState, filter: NodeFilter, now: number): Generator<MatchedNode> {
   for (const [idI, row] of [...state.nodes].toSorted(([a], [b]) => a - b)) {
     const order = state.orders.get(row.order);
     if (order === undefined || order.state === 'pending') continue;
@@ -80,30 +74,4 @@ function* matching(state: MemoryState, filter: NodeFilter, now: number): Generat
     const one = { node, installer: order.installer, description: state.nodeDescriptions.get(idI) ?? {} };
     if (isMatch(one, filter, now)) yield one;
   }
-}
-
-function isMatch(one: ListedNode, filter: NodeFilter, now: number): boolean {
-  const { node, installer, description } = one;
-  const { states, orders, controllers, hasJoined, expiringBefore, joinedSince, idRange, sites, tags, search } = filter;
-  if (idRange !== undefined && (node.idI < idRange[0] || node.idI > idRange[1])) return false;
-  if (orders?.includes(node.order) === false || controllers?.includes(node.controller) === false) return false;
-  if (filter.installer !== undefined && installer !== filter.installer) return false;
-  if (hasJoined !== undefined && node.initial === hasJoined) return false;
-  if (expiringBefore !== undefined && (expiryOf(node) ?? Infinity) >= expiringBefore) return false;
-  if (filter.expiringFrom !== undefined && (expiryOf(node) ?? -Infinity) < filter.expiringFrom) return false;
-  if (joinedSince !== undefined && (node.committedAt ?? -Infinity) < joinedSince) return false;
-  if (states?.includes(nodeState(node, now)) === false) return false;
-  const site = siteOf(one);
-  if (sites !== undefined && (site === undefined || !sites.includes(site))) return false;
-  if (tags?.some((tag) => description.tags?.includes(tag)) === false) return false;
-  if (search === undefined) return true;
-  const { name, location, note, tags: ownTags = [] } = description;
-  const wanted = foldText(search);
-  return [formatId(node.idI), name, site, location, note, ...ownTags].some(
-    (text) => text !== undefined && foldText(text).includes(wanted),
-  );
-}
-
-function siteOf({ node, description }: ListedNode): string | undefined {
-  return description.site ?? node.orderSite;
 }
