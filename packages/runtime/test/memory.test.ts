@@ -1,5 +1,5 @@
-// Proves that what a daemon may have is told of when it has more, and that V8 makes no objects in
-// the old space for having seen others live long.
+// Proves that what a daemon may have is told of when it has more, that V8 makes no objects in the
+// old space for having seen others live long, and that one thread collects young garbage.
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -29,6 +29,42 @@ const STORM = `
   process.exit(0);
 `;
 
+/**
+ * Makes garbage of which some lives on, with a line of V8 for each thread that takes part in a
+ * collection of young garbage; prints how many of these collections there were.
+ */
+const YOUNG_GARBAGE = `
+  import { constants, PerformanceObserver } from 'node:perf_hooks';
+  import { setImmediate as turn } from 'node:timers/promises';
+  import { setFlagsFromString } from 'node:v8';
+  import { limitMemory } from ${JSON.stringify(new URL('../dist/daemon/index.js', import.meta.url).href)};
+  if (process.argv[1] === 'watched') limitMemory(100_000, undefined);
+  let collections = 0;
+  new PerformanceObserver((list) => {
+    for (const { detail } of list.getEntries()) if (detail.kind === constants.NODE_PERFORMANCE_GC_MINOR) collections++;
+  }).observe({ entryTypes: ['gc'] });
+  setFlagsFromString('--trace-parallel-scavenge');
+  let kept = [];
+  for (let i = 0; i < 3_000_000; i++) {
+    const one = { a: i, b: [i] };
+    if (i % 20 === 0) kept.push(one);
+    if (kept.length > 20_000) kept = [];
+  }
+  setFlagsFromString('--no-trace-parallel-scavenge');
+  for (let turns = 0; turns < 10; turns++) await turn();
+  console.log('collections', collections);
+  process.exit(0);
+`;
+
+function youngCollections(argument: string): { readonly collections: number; readonly threads: number } {
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', YOUNG_GARBAGE, argument], {
+    encoding: 'utf8',
+  });
+  expect(stderr).toBe('');
+  const collections = Number(/^collections (\d+)$/m.exec(stdout)?.[1]);
+  return { collections, threads: stdout.match(/scavenge\[/g)?.length ?? 0 };
+}
+
 function oldSpaceGrew(argument: string): number {
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', STORM, argument], { encoding: 'utf8' });
   expect(stderr).toBe('');
@@ -51,5 +87,11 @@ describe('memory', () => {
     // When V8 makes up its mind is its own affair: without the watch some three of five do it.
     const grew = Array.from({ length: 5 }, () => oldSpaceGrew('watched'));
     expect(Math.max(...grew)).toBeLessThan(20);
+  });
+
+  it('that is young is collected by one thread', () => {
+    const { collections, threads } = youngCollections('watched');
+    expect(collections).toBeGreaterThan(0);
+    expect(threads).toBe(collections);
   });
 });
