@@ -7,101 +7,20 @@ import { readFile } from 'node:fs/promises';
 import axe from 'axe-core';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
-import {
-  type Browser,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-  type Request,
-  type Route,
-} from 'playwright-core';
-import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Locator, Page, Request, Route } from 'playwright-core';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { setDisabled } from '@latchkey/operations';
-import type { OrderLimits } from '@latchkey/operations/contract';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
-import { type AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
+import { newSecret } from '@latchkey/test-support/admin-fixture';
 import { startProvider } from '../../api/test/oidc-provider.js';
 import { openTokenStore } from '../../api/src/tokens/token-store.js';
+import { CHROMIUM, collectMessages, enter, focused, id, launch, PASSWORD, queryOf, TIMEOUT_MS, visit } from './browser.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
-const CHROMIUM = '/usr/bin/chromium';
-const PASSWORD = 'correct horse battery';
 /** More than any page of these tests has controls. */
 const MAX_TABS = 150;
-/** A busy machine is not a failure. */
-const TIMEOUT_MS = 90_000;
-/** An answer with such a status is part of a test: Chromium writes it to the console as well. */
-const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of 4(?:0[0134]|12)/;
-
-const id = (node: number): string => node.toString(16).padStart(8, '0');
-
-let launched: Promise<Browser> | undefined;
-
-/** One browser for all tests. */
-function launch(): Promise<Browser> {
-  launched ??= chromium.launch({
-    executablePath: CHROMIUM,
-    // Root has no sandbox of its own.
-    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
-    timeout: TIMEOUT_MS,
-  });
-  return launched;
-}
-
-afterAll(async () => (await launched)?.close());
-
-interface Visit {
-  readonly page: Page;
-  readonly site: ConsoleSite;
-  readonly fixture: AdminFixture;
-  /** What the browser complained of. */
-  readonly messages: string[];
-}
-
-/**
- * Opens a page for a person who has just set a password by a one-time link: an administrator, or an
- * installer with limits.
- */
-async function visit(path: string, options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
-  const fixture = await openPlant();
-  const site = await ConsoleSite.start(fixture);
-  const messages: string[] = [];
-  const page = await enter(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits), messages, options);
-  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
-  if (path !== '/') await page.goto(site.origin + path);
-  return { page, site, fixture, messages };
-}
-
-/** Opens a one-time link in a browser of its own, and sets a password. */
-async function enter(link: string, messages: string[], options: BrowserContextOptions = {}): Promise<Page> {
-  const browser = await launch();
-  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(TIMEOUT_MS);
-  collectMessages(page, messages, new URL(link).origin);
-  await page.goto(link);
-  await page.getByLabel('New password').fill(PASSWORD);
-  await page.getByLabel('The same again').fill(PASSWORD);
-  await page.keyboard.press('Enter');
-  await page.getByRole('button', { name: 'Preferences' }).waitFor();
-  return page;
-}
-
-/** What the browser complains of while the page is of that origin. */
-function collectMessages(page: Page, messages: string[], origin: string): void {
-  const isOwn = (): boolean => page.url().startsWith(`${origin}/`);
-  page.on('console', (message) => {
-    const isComplaint = ['error', 'warning'].includes(message.type());
-    if (isComplaint && isOwn() && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
-  });
-  page.on('pageerror', (error) => {
-    if (isOwn()) messages.push(String(error));
-  });
-}
 
 /** Signs in at the provider, which asks for consent the first time. */
 async function signInAtProvider(page: Page, name: string, origin: string): Promise<void> {
@@ -120,11 +39,6 @@ async function signInAtProvider(page: Page, name: string, origin: string): Promi
       { timeout: TIMEOUT_MS },
     )
     .toBe(true);
-}
-
-/** The accessible name and role of what has the focus, as assistive technology gets it. */
-async function focused(page: Page): Promise<string> {
-  return (await page.locator(':focus').ariaSnapshot()).split('\n')[0] ?? '';
 }
 
 /** The role and the label of what has the focus: cheaper than a snapshot for each step. */
@@ -156,10 +70,6 @@ async function typeInto(page: Page, control: RegExp, text: string): Promise<void
 async function pressOn(page: Page, control: RegExp, key: string): Promise<void> {
   await tabTo(page, control);
   await page.keyboard.press(key);
-}
-
-async function queryOf(page: Page): Promise<string> {
-  return new URL(page.url()).search;
 }
 
 const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -246,7 +156,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const drawer = page.getByRole('dialog', { name: `Node ${id(UNPROVEN)}` });
     await drawer.locator('[data-cause]').waitFor();
     expect(await drawer.locator('[data-cause]').getAttribute('data-cause')).toBe('proof-missing');
-    expect(await queryOf(page)).toBe(`?node=${id(UNPROVEN)}`);
+    expect(queryOf(page)).toBe(`?node=${id(UNPROVEN)}`);
     expect(await focused(page)).toContain(`heading "Node ${id(UNPROVEN)}"`);
     expect(await drawer.getByRole('region', { name: 'What to do' }).innerText()).toContain(`--id ${id(UNPROVEN)}`);
     expect(await drawer.getByRole('region', { name: 'What this was found from' }).innerText()).toMatch(
@@ -255,7 +165,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
 
     await page.keyboard.press('Escape');
     await drawer.waitFor({ state: 'detached' });
-    expect(await queryOf(page)).toBe('');
+    expect(queryOf(page)).toBe('');
 
     await page.keyboard.press('g');
     await page.keyboard.press('n');
@@ -323,7 +233,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       .getByRole('link')
       .click();
     await expect.poll(() => rows.count()).toBe(2);
-    expect(await queryOf(page)).toMatch(/^\?expires_before=/);
+    expect(queryOf(page)).toMatch(/^\?expires_before=/);
     await page.goBack();
     const weeksRequest = /calendar\?.*by=week/;
     const weeks = page.getByRole('row', { name: /week from/ });
@@ -575,7 +485,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(await page.evaluate('typeof BarcodeDetector')).toBe('undefined');
     await page.getByRole('button', { name: 'Scan a label' }).click();
     await page.locator('[data-cause="proof-missing"]').waitFor();
-    expect(await queryOf(page)).toBe(`?id=${id(UNPROVEN)}`);
+    expect(queryOf(page)).toBe(`?id=${id(UNPROVEN)}`);
     await page.getByText('19 of 21 joined').waitFor();
 
     // Somebody else names it while this person types.

@@ -1,0 +1,93 @@
+// Chromium before the console and the real API. Any message on the browser's console, a violation of
+// the page's policy say, is collected.
+
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, expect, onTestFinished } from 'vitest';
+import type { OrderLimits } from '@latchkey/operations/contract';
+import type { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { ConsoleSite } from './console-site.js';
+import { openPlant } from './plant.js';
+
+export const CHROMIUM = '/usr/bin/chromium';
+export const PASSWORD = 'correct horse battery';
+/** A busy machine is not a failure. */
+export const TIMEOUT_MS = 90_000;
+/** An answer with such a status is part of a test: Chromium writes it to the console as well. */
+const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of (?:4(?:0[0134]|12)|503)/;
+
+export const id = (node: number): string => node.toString(16).padStart(8, '0');
+
+let launched: Promise<Browser> | undefined;
+
+/** One browser for all tests. */
+export function launch(): Promise<Browser> {
+  launched ??= chromium.launch({
+    executablePath: CHROMIUM,
+    // Root has no sandbox of its own.
+    args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+    timeout: TIMEOUT_MS,
+  });
+  return launched;
+}
+
+afterAll(async () => (await launched)?.close());
+
+export interface Visit {
+  readonly page: Page;
+  readonly site: ConsoleSite;
+  readonly fixture: AdminFixture;
+  /** What the browser complained of. */
+  readonly messages: string[];
+}
+
+/**
+ * Opens a page for a person who has just set a password by a one-time link: an administrator, or an
+ * installer with limits.
+ */
+export async function visit(path: string, options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
+  const fixture = await openPlant();
+  const site = await ConsoleSite.start(fixture);
+  const messages: string[] = [];
+  const page = await enter(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits), messages, options);
+  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
+  if (path !== '/') await page.goto(site.origin + path);
+  return { page, site, fixture, messages };
+}
+
+/** Opens a one-time link in a browser of its own, and sets a password. */
+export async function enter(link: string, messages: string[], options: BrowserContextOptions = {}): Promise<Page> {
+  const browser = await launch();
+  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
+  onTestFinished(() => context.close());
+  const page = await context.newPage();
+  page.setDefaultTimeout(TIMEOUT_MS);
+  collectMessages(page, messages, new URL(link).origin);
+  await page.goto(link);
+  await page.getByLabel('New password').fill(PASSWORD);
+  await page.getByLabel('The same again').fill(PASSWORD);
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Preferences' }).waitFor();
+  return page;
+}
+
+/** What the browser complains of while the page is of that origin. */
+export function collectMessages(page: Page, messages: string[], origin: string): void {
+  const isOwn = (): boolean => page.url().startsWith(`${origin}/`);
+  page.on('console', (message) => {
+    const isComplaint = ['error', 'warning'].includes(message.type());
+    if (isComplaint && isOwn() && !STATUS_MESSAGE.test(message.text())) messages.push(message.text());
+  });
+  page.on('pageerror', (error) => {
+    if (isOwn()) messages.push(String(error));
+  });
+}
+
+/** The accessible name and role of what has the focus, as assistive technology gets it. */
+export async function focused(page: Page): Promise<string> {
+  return (await page.locator(':focus').ariaSnapshot()).split('\n')[0] ?? '';
+}
+
+/** The query of the page's URL. */
+export function queryOf(page: Page): string {
+  return new URL(page.url()).search;
+}
