@@ -44,6 +44,16 @@ describe('each text', () => {
     expect(counting.filter((key) => !STRINGS[key][0].includes('|'))).toEqual([]);
   });
 
+  it('that counts has a singular in German where its verb has one', () => {
+    const plural = /\b(?:sind|haben|hätten|werden|wurden|können|treten|hatten)\b/;
+    const counting = KEYS.filter((key) => placesOf(STRINGS[key][1]).includes('count'));
+    // More than one can be meant only.
+    const always = new Set<StringKey>(['bulk.too-many', 'saved.full']);
+    expect(counting.filter((key) => plural.test(STRINGS[key][1]) && !STRINGS[key][1].includes('|') && !always.has(key))).toEqual(
+      [],
+    );
+  });
+
   it('of the first page is of another group than those that come later', () => {
     const groupsOf = (texts: object): Set<string | undefined> => new Set(Object.keys(texts).map((key) => key.split('.')[0]));
     expect([...groupsOf(LATER)].filter((group) => groupsOf(FIRST).has(group))).toEqual([]);

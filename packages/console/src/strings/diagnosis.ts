@@ -122,8 +122,8 @@ export const DIAGNOSIS_STRINGS = {
   ],
   'step.enable': ['Enable it:', 'Freigeben:'],
   'step.remove': [
-    'A closed order opens no more. If the node may join all the same, remove it:',
-    'Ein geschlossener Auftrag öffnet nicht mehr. Darf der Knoten trotzdem beitreten, ihn entfernen:',
+    'A closed order cannot be opened again. If the node may join all the same, remove it:',
+    'Ein geschlossener Auftrag lässt sich nicht wieder öffnen. Darf der Knoten trotzdem beitreten, ihn entfernen:',
   ],
   'step.import-again': ['Then import its line of the manifest again:', 'Dann seine Zeile des Manifests wieder importieren:'],
   'step.resume-order': ['Resume the order:', 'Den Auftrag fortsetzen:'],

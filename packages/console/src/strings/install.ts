@@ -9,8 +9,8 @@ export const INSTALL_STRINGS = {
     'Die Kamera geht nur über HTTPS. Die ID vom Etikett eingeben.',
   ],
   'install.no-reader': [
-    'What reads codes could not be loaded. Look at the network, or type the ID on the label.',
-    'Was Codes liest, ließ sich nicht laden. Netz prüfen oder die ID vom Etikett eingeben.',
+    'The code reader could not be loaded. Check the network, or type the ID on the label.',
+    'Der Code-Leser ließ sich nicht laden. Netz prüfen oder die ID vom Etikett eingeben.',
   ],
   'install.camera-refused': [
     'The camera may not be used here. Allow it in the browser, or type the ID on the label.',

@@ -22,7 +22,7 @@ export const ORDERING_STRINGS = {
   'problem.request-under-way': ['The same request is being answered', 'Dieselbe Anfrage wird gerade beantwortet'],
   'problem.job-interrupted': [
     'The server stopped before this was done. Some or all of it may be done: look at the list before you try again.',
-    'Der Server hielt vorher an. Ein Teil oder alles kann getan sein: erst die Liste ansehen, dann noch einmal.',
+    'Der Server endete vorher. Ein Teil oder alles kann getan sein: erst die Liste ansehen, dann noch einmal versuchen.',
   ],
   'problem.browser-key': [
     'This browser cannot make a key pair: take a newer one, or encrypt to the installer only',
@@ -52,7 +52,7 @@ export const ORDERING_STRINGS = {
     'The audit log says to whom keys were encrypted, before they leave the server.',
     'Das Protokoll nennt, für wen verschlüsselt wurde, bevor Schlüssel den Server verlassen.',
   ],
-  'hand-over.working': ['The server draws and stores the keys…', 'Der Server zieht und speichert die Schlüssel…'],
+  'hand-over.working': ['The server generates and stores the keys…', 'Der Server erzeugt und speichert die Schlüssel…'],
   'hand-over.ordered': ['Order {order}: {count} node|Order {order}: {count} nodes', 'Auftrag {order}: {count} Knoten'],
   'hand-over.split': [
     'The keys are the installer’s halves. Devices need the manufacturer’s halves as well.',
