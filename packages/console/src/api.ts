@@ -44,6 +44,8 @@ export interface RequestOptions {
 export interface Answer<T> {
   readonly data: T;
   readonly tag: string | undefined;
+  /** When the server answered, by its clock, ms since the epoch. */
+  readonly serverAt: number | undefined;
 }
 
 const PROBLEM_PREFIX = 'urn:latchkey:problem:';
@@ -58,7 +60,12 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
 export async function requestTagged<T>(path: string, options: RequestOptions = {}): Promise<Answer<T>> {
   const response = await exchange(path, options);
   const data = (response.status === 204 ? undefined : await response.json()) as T;
-  return { data, tag: response.headers.get('etag') ?? undefined };
+  const answered = Date.parse(response.headers.get('date') ?? '');
+  return {
+    data,
+    tag: response.headers.get('etag') ?? undefined,
+    serverAt: Number.isNaN(answered) ? undefined : answered,
+  };
 }
 
 /** The octets of a file. */

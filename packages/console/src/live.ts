@@ -5,6 +5,8 @@ import { openEvents } from './api.js';
 import { EventStreamParser } from './event-stream.js';
 import { useSession } from './session.js';
 
+/** The API sends a comment every 15 s. After so many ms without one, the connection is gone. */
+const SILENCE_MS = 45_000;
 const RECONNECT_MS = 5_000;
 /** A burst of events is noticed once in so many ms. */
 const NOTICE_MS = 2_000;
@@ -24,6 +26,7 @@ export function useLive(isOn: boolean, onChange: () => void): boolean {
     let lastId: string | undefined;
     let noticeTimer: ReturnType<typeof setTimeout> | undefined;
     let reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+    let silenceTimer: ReturnType<typeof setTimeout> | undefined;
     const notice = (): void => {
       noticeTimer ??= setTimeout(() => {
         noticeTimer = undefined;
@@ -35,7 +38,11 @@ export function useLive(isOn: boolean, onChange: () => void): boolean {
         const parser = new EventStreamParser();
         const reader = (await openEvents(lastId, signal)).getReader();
         setOpen(true);
+        // What happened before the first event that comes was not noticed.
+        if (lastId === undefined) notice();
         for (;;) {
+          clearTimeout(silenceTimer);
+          silenceTimer = setTimeout(() => void reader.cancel(), SILENCE_MS);
           const { done, value } = await reader.read();
           if (done) break;
           for (const { id } of parser.push(value)) {
@@ -46,6 +53,7 @@ export function useLive(isOn: boolean, onChange: () => void): boolean {
       } catch {
         // The server was restarted, or the network is gone: tried again below.
       }
+      clearTimeout(silenceTimer);
       if (signal.aborted) return;
       setOpen(false);
       reconnectTimer = setTimeout(() => void follow(), RECONNECT_MS);
@@ -55,6 +63,7 @@ export function useLive(isOn: boolean, onChange: () => void): boolean {
       controller.abort();
       clearTimeout(noticeTimer);
       clearTimeout(reconnectTimer);
+      clearTimeout(silenceTimer);
       setOpen(false);
     };
   }, [isOn, state, onChange]);

@@ -24,7 +24,9 @@ export function currentLocation(): Location {
 }
 
 export function navigate(url: string, { replace = false }: { readonly replace?: boolean } = {}): void {
-  if (replace) history.replaceState(null, '', url);
+  const { pathname, search } = globalThis.location;
+  // The same page twice would need Back twice.
+  if (replace || url === pathname + search) history.replaceState(null, '', url);
   else history.pushState(null, '', url);
   location.set(readLocation());
 }

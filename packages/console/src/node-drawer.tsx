@@ -2,7 +2,7 @@
 
 import type { AuditEntryView, Diagnosis, NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { patchNow, request } from './api.js';
 import { Drawer } from './drawer.js';
 import { formatDuration } from './format.js';
@@ -17,7 +17,7 @@ import { ThingLink } from './parts/thing-link.js';
 import { Time } from './parts/time.js';
 import { useSay } from './phrase.js';
 import { localeOf, usePreferences } from './preferences.js';
-import { useResource } from './resource.js';
+import { type Resource, useResource } from './resource.js';
 import { useMay } from './session.js';
 import type { StringKey } from './strings/index.js';
 import { urlOf } from './url-state.js';
@@ -25,15 +25,20 @@ import { urlOf } from './url-state.js';
 /** Without fingerprints for a caller that sees some orders only. */
 type NodeDetails = NodeView & { readonly initial_key: string | null };
 
+interface LifeData {
+  readonly items: readonly AuditEntryView[];
+}
+
 const FINGERPRINT = /^[0-9a-f]{4}$/;
 
 export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
   const say = useSay();
-  const [holds, setHolds] = useState('');
+  const [compared, setCompared] = useState({ id, holds: '' });
+  /** What was compared is of the device of one node. */
+  const holds = compared.id === id ? compared.holds : '';
   const node = useResource<NodeDetails>(`/v1/nodes/${id}`);
   const diagnosis = useResource<Diagnosis>(`/v1/diagnoses/${id}${holds === '' ? '' : `?holds=${holds}`}`);
-  const life = useResource<{ readonly items: readonly AuditEntryView[] }>(`/v1/nodes/${id}/life`);
-  useEffect(() => setHolds(''), [id]);
+  const life = useResource<LifeData>(`/v1/nodes/${id}/life`);
   // The diagnosis says that the registry does not have it.
   const isUnknown = node.problem?.name === 'not-found';
   return (
@@ -56,7 +61,9 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
       ) : (
         <DiagnosisPanel diagnosis={diagnosis.data} />
       )}
-      {diagnosis.data !== undefined && diagnosis.data.cause !== 'unknown' && <HeldKey key={id} onCompare={setHolds} />}
+      {(diagnosis.data === undefined ? holds !== '' : diagnosis.data.cause !== 'unknown') && (
+        <HeldKey key={id} onCompare={(fingerprint) => setCompared({ id, holds: fingerprint })} />
+      )}
       {node.problem !== undefined && !isUnknown && <ProblemNote problem={node.problem} retry={node.reload} />}
       {node.data !== undefined && (
         <>
@@ -64,7 +71,7 @@ export function NodeDrawer({ id }: { readonly id: string }): JSX.Element {
           <Details key={node.data.id} node={node.data} tag={node.tag} />
         </>
       )}
-      {!isUnknown && life.problem?.name !== 'forbidden' && <Life life={life.data?.items} />}
+      {!isUnknown && life.problem?.name !== 'forbidden' && <Life life={life} />}
     </Drawer>
   );
 }
@@ -187,14 +194,15 @@ function Details({ node, tag }: { readonly node: NodeDetails; readonly tag: stri
   );
 }
 
-function Life({ life }: { readonly life: readonly AuditEntryView[] | undefined }): JSX.Element {
+function Life({ life: { data, problem, reload } }: { readonly life: Resource<LifeData> }): JSX.Element {
   const say = useSay();
   return (
     <section aria-labelledby="life-title">
       <h3 id="life-title">{say('node.life')}</h3>
-      {life === undefined && <p class="quiet">{say('common.loading')}</p>}
-      {life?.length === 0 && <p class="quiet">{say('node.life-empty')}</p>}
-      {life !== undefined && <EntryList entries={life.toReversed()} node={false} />}
+      {problem !== undefined && <ProblemNote problem={problem} retry={reload} />}
+      {data === undefined && problem === undefined && <p class="quiet">{say('common.loading')}</p>}
+      {data?.items.length === 0 && <p class="quiet">{say('node.life-empty')}</p>}
+      {data !== undefined && <EntryList entries={data.items.toReversed()} node={false} />}
     </section>
   );
 }

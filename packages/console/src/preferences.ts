@@ -35,6 +35,12 @@ function read(): Preferences {
   }
 }
 
+addEventListener('storage', ({ key }) => {
+  if (key !== KEY) return;
+  store.set(read());
+  applyPreferences();
+});
+
 export function setPreferences(changes: Partial<Preferences>): void {
   store.set({ ...store.value, ...changes });
   try {

@@ -1,8 +1,8 @@
 /** What a component shows of the API: loaded when it appears, and again on request. */
 
-import { useCallback, useEffect, useState } from 'preact/hooks';
-import { type Problem, problemOf, requestTagged } from './api.js';
-import { useGeneration } from './session.js';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { type Answer, type Problem, problemOf, requestTagged } from './api.js';
+import { readSecret, useGeneration } from './session.js';
 
 export interface Resource<T> {
   readonly data: T | undefined;
@@ -10,18 +10,29 @@ export interface Resource<T> {
   readonly tag: string | undefined;
   readonly problem: Problem | undefined;
   readonly isLoading: boolean;
+  /** Whether the data are those of the path, and not those of the path before. */
+  readonly isCurrent: boolean;
   /** When the data came, ms since the epoch. */
   readonly at: number | undefined;
+  /** The time of the server when it answered, ms since the epoch. */
+  readonly serverAt: number | undefined;
+  /** Loads the data again: what is under way may have been read before a change. */
   readonly reload: () => void;
+  /**
+   * Loads the data again without a word, after what is under way: a slow answer is not asked for
+   * again and again.
+   */
+  readonly refresh: () => void;
 }
 
-interface Loaded<T> {
+interface Loaded<T> extends Partial<Answer<T>> {
   readonly path: string | undefined;
-  readonly data?: T | undefined;
-  readonly tag?: string | undefined;
   readonly problem?: Problem | undefined;
   readonly at?: number | undefined;
 }
+
+/** Problems after which nothing is shown of what was loaded before. */
+const GONE: ReadonlySet<string> = new Set(['not-found', 'forbidden']);
 
 /**
  * @param path `undefined` loads nothing
@@ -35,34 +46,61 @@ export function useResource<T>(
   const [own, setOwn] = useState(0);
   const [loaded, setLoaded] = useState<Loaded<T>>({ path: undefined });
   const [isLoading, setLoading] = useState(false);
+  const refreshing = useRef({ isUnderWay: false, isWanted: false, isQuiet: false });
+  const reload = useCallback(() => setOwn((count) => count + 1), []);
   useEffect(() => {
     if (path === undefined) return undefined;
     const controller = new AbortController();
     const { signal } = controller;
     const load = async (): Promise<void> => {
       try {
-        const { data, tag } = await requestTagged<T>(path, { signal });
-        if (!signal.aborted) setLoaded({ path, data, tag, at: Date.now() });
+        const answer = await requestTagged<T>(path, { signal });
+        if (!signal.aborted) setLoaded({ path, ...answer, at: Date.now() });
       } catch (error) {
         const problem = problemOf(error);
         // Without a session, what is shown stays until somebody signs in again.
         if (!signal.aborted && problem.name !== 'not-authenticated')
-          setLoaded((before) => ({ ...(before.path === path ? before : {}), path, problem }));
+          setLoaded((before) => ({ ...(before.path === path && !GONE.has(problem.name) ? before : {}), path, problem }));
       }
-      if (!signal.aborted) setLoading(false);
+      if (signal.aborted) return;
+      setLoading(false);
+      const { isWanted } = refreshing.current;
+      refreshing.current = { isUnderWay: false, isWanted: false, isQuiet: isWanted };
+      if (isWanted) reload();
     };
-    setLoading(true);
+    if (!refreshing.current.isQuiet) setLoading(true);
+    refreshing.current = { isUnderWay: true, isWanted: false, isQuiet: false };
     void load();
     return () => controller.abort();
   }, [path, generation, own]);
-  const reload = useCallback(() => setOwn((count) => count + 1), []);
-  const { data, tag, problem, at } = loaded.path === path || keepsPrevious ? loaded : ({} as Loaded<T>);
+  const refresh = useCallback(() => {
+    const { isUnderWay } = refreshing.current;
+    // Nothing comes without a session.
+    if (readSecret() === null) return;
+    refreshing.current = { isUnderWay, isWanted: isUnderWay, isQuiet: !isUnderWay };
+    if (!isUnderWay) reload();
+  }, []);
+  const isCurrent = loaded.path === path;
+  const { data, tag, problem, at, serverAt } = isCurrent || keepsPrevious ? loaded : ({} as Loaded<T>);
   return {
     data,
     tag,
-    problem: loaded.path === path ? problem : undefined,
+    problem: isCurrent ? problem : undefined,
     at,
+    serverAt,
     isLoading: isLoading && path !== undefined,
+    isCurrent,
     reload,
+    refresh,
   };
+}
+
+/**
+ * Returns the value that the data were asked for with: filters, say, until the data of other ones
+ * are there.
+ */
+export function useAskedWith<V>({ data, isCurrent }: Resource<unknown>, now: V): V {
+  const shown = useRef(now);
+  if (isCurrent || data === undefined) shown.current = now;
+  return shown.current;
 }

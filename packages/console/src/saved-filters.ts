@@ -38,6 +38,11 @@ function write(filters: readonly SavedFilters[]): void {
   }
 }
 
+// Another tab may have saved some.
+addEventListener('storage', ({ key }) => {
+  if (key === KEY) saved.set(read());
+});
+
 export function useSavedFilters(): readonly SavedFilters[] {
   return useStore(saved);
 }

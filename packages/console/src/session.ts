@@ -62,10 +62,15 @@ export function beginSession(secret: string, user: User): void {
   reloadAll();
 }
 
+/** Returns `undefined` until the server has said who it is. */
+export function useUser(): User | undefined {
+  const current = useSession();
+  return current.state === 'signed-out' ? undefined : current.user;
+}
+
 /** Whether the user may do what needs a scope, as the server said last. It checks again. */
 export function useMay(scope: string): boolean {
-  const current = useSession();
-  return current.state !== 'signed-out' && current.user?.scopes.includes(scope) === true;
+  return useUser()?.scopes.includes(scope) === true;
 }
 
 /** Who has the session, as the server says it; the role may have changed since the sign-in. */

@@ -134,10 +134,58 @@ export function writeNodeFilters(filters: NodeFilters): URLSearchParams {
   return query;
 }
 
+/** Filters of nodes that are typed, as text fields have them. */
+export interface TypedFilters {
+  readonly q: string;
+  readonly site: string;
+  readonly tag: string;
+  readonly order: string;
+  readonly controller: string;
+  readonly starts: string;
+}
+
+export function typedFiltersOf({ q, site, tag, order, controller, starts }: NodeFilters): TypedFilters {
+  return {
+    q,
+    site: site.join(', '),
+    tag: tag.join(', '),
+    order: order.join(' '),
+    controller: controller.join(' '),
+    starts,
+  };
+}
+
+/** Reads what was typed. `wrong` names the fields of which something cannot be read. */
+export function readTypedFilters(typed: TypedFilters): {
+  readonly filters: Pick<NodeFilters, keyof TypedFilters>;
+  readonly wrong: readonly (keyof TypedFilters)[];
+} {
+  const wordsOf = (text: string): readonly string[] => text.split(/[\s,]+/).filter((word) => word !== '');
+  const [orders, ids] = [wordsOf(typed.order), wordsOf(typed.controller).map((one) => one.toLowerCase().padStart(8, '0'))];
+  const query = new URLSearchParams({ starts: typed.starts, q: typed.q });
+  for (const [name, values] of [
+    ['site', typed.site.split(',')],
+    ['tag', typed.tag.split(',')],
+    ['order', orders],
+    ['controller', ids],
+  ] as const)
+    for (const value of values) query.append(name, value);
+  const { q, site, tag, order, controller, starts } = readNodeFilters(query);
+  const wrong: (keyof TypedFilters)[] = [];
+  if (order.length < orders.length) wrong.push('order');
+  if (controller.length < ids.length) wrong.push('controller');
+  if (starts === '' && typed.starts.trim() !== '') wrong.push('starts');
+  return { filters: { q, site, tag, order, controller, starts }, wrong };
+}
+
+/** The filters that the calendar takes. Others say nothing of when a key expires. */
+export function calendarFilters({ order, controller, site, tag }: NodeFilters): NodeFilters {
+  return { ...readNodeFilters(new URLSearchParams()), order, controller, site, tag };
+}
+
 /** What the calendar is asked for: its days begin where the reader's do. */
 export function calendarRequest(filters: NodeFilters, by: 'day' | 'week', timeZone: string): string {
-  const { order, controller, site, tag } = filters;
-  const query = writeNodeFilters({ ...readNodeFilters(new URLSearchParams()), order, controller, site, tag });
+  const query = writeNodeFilters(calendarFilters(filters));
   query.set('by', by);
   query.set('count', String(CALENDAR_LENGTH[by]));
   query.set('time_zone', timeZone);
@@ -190,7 +238,8 @@ export function readSearch(text: string): Search {
     .replace(/^0x/, '')
     .replaceAll(/[\s:-]/g, '');
   if (ID.test(digits)) return { kind: 'node', id: digits };
-  if (ID_START.test(digits)) return { kind: 'prefix', starts: digits };
+  // Two words are a name, whatever their letters are.
+  if (ID_START.test(digits) && !/\s/.test(text.trim())) return { kind: 'prefix', starts: digits };
   const words = text.trim().slice(0, MAX_TEXT);
   return words === '' ? { kind: 'empty' } : { kind: 'text', text: words };
 }

@@ -11,7 +11,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { reloadAll, useSession } from '../session.js';
+import { reloadAll, useUser } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { showToast } from '../toasts.js';
 
@@ -27,8 +27,7 @@ export function AccountPage(): JSX.Element {
   const say = useSay();
   const list = useResource<{ readonly items: readonly SessionView[] }>('/v1/sessions');
   const { data, problem } = list;
-  const session = useSession();
-  const user = session.state === 'signed-out' ? undefined : session.user;
+  const user = useUser();
   return (
     <>
       <PageHead title={say('page.account')} resource={list} />
@@ -130,7 +129,7 @@ function PasswordForm(): JSX.Element {
           problem !== undefined && <ProblemNote problem={problem} />
         )}
         <div class="buttons">
-          <button type="submit" class="primary" disabled={isBusy || differ || again === ''}>
+          <button type="submit" class="primary" disabled={differ || again === ''} aria-disabled={isBusy}>
             {say('account.change')}
           </button>
         </div>

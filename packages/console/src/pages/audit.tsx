@@ -3,6 +3,7 @@
 import type { AuditEntryView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { type ListData, PAGE_LENGTH, useListPage } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
 import { EntrySubject } from '../parts/audit-entries.js';
 import { AuditVerification } from '../parts/audit-verification.js';
@@ -10,37 +11,35 @@ import { Command, CopyButton } from '../parts/copy.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { TextFilter } from '../parts/text-filter.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { auditRequest, type AuditFilters, readAuditFilters, urlOf, withParameters, writeAuditFilters } from '../url-state.js';
+import { auditRequest, type AuditFilters, readAuditFilters, readSearch, urlOf, writeAuditFilters } from '../url-state.js';
 
-interface AuditPageData {
-  readonly items: readonly AuditEntryView[];
-  readonly next: string | null;
-  readonly total: number | null;
-}
-
-const PAGE_LENGTH = 100;
-
-/** Kinds of entries that people look for. The log may have others. */
-const KINDS = [
+/** Kinds of entries, as the log has them. */
+export const KINDS = [
   'node joined',
   'node renewed',
   'node disabled',
   'node enabled',
   'node moved',
   'node lifetime changed',
+  'node described',
   'node reset',
   'node removed',
+  'node changed by import',
   'nodes imported',
   'nodes exported',
+  'keys fetched',
+  'key recipient refused',
   'order created',
   'order exported',
   'order opened',
   'order suspended',
   'order resumed',
   'order closed',
+  'order described',
   'controller added',
   'controller changed',
   'controller removed',
@@ -50,27 +49,29 @@ const KINDS = [
   'clock released',
   'token created',
   'token revoked',
+  'user added',
+  'user role changed',
+  'user removed',
+  'sign-in link made',
+  'password set',
   'registry backed up',
   'registry copied',
   'registry restored',
+  'master key rotation started',
   'master key rotated',
   'log pruned',
 ] as const;
 
 export function AuditPage(): JSX.Element {
   const say = useSay();
-  const { path, query } = useLocation();
+  const { query } = useLocation();
   const filters = readAuditFilters(query);
-  const page = useResource<AuditPageData>(auditRequest(filters, query.get('after'), PAGE_LENGTH), { keepsPrevious: true });
+  const page = useListPage<ListData<AuditEntryView>>(auditRequest(filters, query.get('after'), PAGE_LENGTH));
   const { data, problem } = page;
-  useEffect(() => {
-    if (problem?.name === 'cursor-invalid')
-      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
-  }, [problem]);
   return (
     <>
       <PageHead title={say('page.audit')} resource={page} />
-      <Filters key={urlOf('', writeAuditFilters(filters))} filters={filters} />
+      <Filters filters={filters} />
       {problem?.name === 'forbidden' ? (
         <p class="note mild">{say('entry.forbidden')}</p>
       ) : (
@@ -85,7 +86,7 @@ export function AuditPage(): JSX.Element {
           ) : (
             <EntryTable entries={data.items} isBusy={page.isLoading} />
           )}
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <Pager page={page} />
           <Head />
           <AuditVerification />
         </>
@@ -98,8 +99,23 @@ function Filters({ filters }: { readonly filters: AuditFilters }): JSX.Element {
   const say = useSay();
   const [node, setNode] = useState(filters.node);
   const [actor, setActor] = useState(filters.actor);
-  const show = (changes: Partial<AuditFilters>): void =>
-    navigate(urlOf('/audit', writeAuditFilters(readAuditFilters(writeAuditFilters({ ...filters, node, actor, ...changes })))));
+  const [isWrong, setWrong] = useState(false);
+  useEffect(() => {
+    setNode(filters.node);
+    setActor(filters.actor);
+    setWrong(false);
+  }, [urlOf('', writeAuditFilters(filters))]);
+  /** An ID that cannot be read is not left out: the list would have entries about other nodes. */
+  const show = (changes: Partial<AuditFilters>): void => {
+    const search = readSearch(node);
+    const isId = search.kind === 'node';
+    setWrong(!isId && search.kind !== 'empty');
+    if (!isId && search.kind !== 'empty') return;
+    const typed = { ...filters, node: isId ? search.id : '', actor, ...changes };
+    navigate(urlOf('/audit', writeAuditFilters(readAuditFilters(writeAuditFilters(typed)))));
+  };
+  const kinds: readonly string[] = KINDS;
+  const offered = filters.what === '' || kinds.includes(filters.what) ? kinds : [...kinds, filters.what];
   return (
     <form
       class="filters"
@@ -113,35 +129,21 @@ function Filters({ filters }: { readonly filters: AuditFilters }): JSX.Element {
         <span>{say('audit.what')}</span>
         <select value={filters.what} onChange={({ currentTarget: { value } }) => show({ what: value })}>
           <option value="">{say('audit.anything')}</option>
-          {KINDS.map((kind) => (
-            <option key={kind} value={kind} lang="en">
+          {offered.map((kind) => (
+            <option key={kind} value={kind} selected={kind === filters.what} lang="en">
               {kind}
             </option>
           ))}
         </select>
       </label>
-      <label>
-        <span>{say('entry.node')}</span>
-        <input
-          class="id"
-          size={9}
-          maxLength={8}
-          spellcheck={false}
-          autoCapitalize="off"
-          value={node}
-          onInput={(event) => setNode(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>{say('audit.actor')}</span>
-        <input
-          size={16}
-          maxLength={128}
-          spellcheck={false}
-          value={actor}
-          onInput={(event) => setActor(event.currentTarget.value)}
-        />
-      </label>
+      <TextFilter
+        label="entry.node"
+        size={9}
+        value={node}
+        wrong={isWrong ? say('audit.node-invalid') : undefined}
+        onChange={setNode}
+      />
+      <TextFilter label="audit.actor" size={16} value={actor} onChange={setActor} />
       <button type="submit">{say('nodes.apply')}</button>
       {[...writeAuditFilters(filters)].length > 0 && <a href="/audit">{say('nodes.clear')}</a>}
     </form>
@@ -191,7 +193,8 @@ function EntryTable({ entries, isBusy }: { readonly entries: readonly AuditEntry
 
 function Head(): JSX.Element {
   const say = useSay();
-  const { data } = useResource<{ readonly head: string | null }>('/v1/audit/head');
+  const { data, problem, reload } = useResource<{ readonly head: string | null }>('/v1/audit/head');
+  if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
   if (data === undefined || data.head === null) return <></>;
   return (
     <section aria-labelledby="head-title">

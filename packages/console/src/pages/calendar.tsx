@@ -1,24 +1,31 @@
 /** How many keys expire on which day or in which week, each a link to their nodes. */
 
 import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import { formatDay, formatNumber } from '../format.js';
 import { navigate, useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { TextFilter } from '../parts/text-filter.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
-import { useResource } from '../resource.js';
+import { useAskedWith, useResource } from '../resource.js';
 import {
+  calendarFilters,
   calendarRequest,
   type ExpiryRange,
   hasFilters,
   type NodeFilters,
   readNodeFilters,
+  readTypedFilters,
+  type TypedFilters,
+  typedFiltersOf,
   urlOf,
   withParameters,
   writeNodeFilters,
 } from '../url-state.js';
+import type { OrderList } from './orders.js';
 
 interface Interval {
   readonly from: string;
@@ -32,56 +39,101 @@ interface Calendar {
   readonly later: number;
 }
 
+/** Orders that are offered to choose from. */
+const MAX_OFFERED = 1_000;
+const ORDERS = 'calendar-orders';
+
 export function CalendarPage(): JSX.Element {
   const say = useSay();
   const { query } = useLocation();
   const locale = localeOf(usePreferences());
-  const filters = readNodeFilters(query);
+  const filters = calendarFilters(readNodeFilters(query));
   const by = query.get('by') === 'week' ? 'week' : 'day';
   const zone = locale.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   const resource = useResource<Calendar>(calendarRequest(filters, by, zone), { keepsPrevious: true });
   const { data, problem } = resource;
+  /** Filters of the keys that are shown. */
+  const shown = useAskedWith(resource, filters);
   return (
     <>
       <PageHead title={say('page.calendar')} resource={resource} />
       <p class="quiet">{say('calendar.about')}</p>
-      <form class="filters" aria-label={say('nodes.filters')} onSubmit={(event) => event.preventDefault()}>
-        <label>
-          <span>{say('calendar.by')}</span>
-          <select
-            value={by}
-            onChange={({ currentTarget: { value } }) =>
-              navigate(urlOf('/calendar', withParameters(query, { by: value === 'week' ? value : null })))
-            }
-          >
-            <option value="day">{say('calendar.by-day')}</option>
-            <option value="week" selected={by === 'week'}>
-              {say('calendar.by-week')}
-            </option>
-          </select>
-        </label>
-        <Place label={say('nodes.order')} values={filters.order} />
-        <Place label={say('nodes.controller')} values={filters.controller} />
-        <Place label={say('nodes.site')} values={filters.site} />
-        <Place label={say('nodes.tag')} values={filters.tag} />
-        {hasFilters(filters) && (
-          <a href={urlOf('/calendar', new URLSearchParams(by === 'week' ? { by } : {}))}>{say('nodes.clear')}</a>
-        )}
-      </form>
+      <Filters filters={filters} by={by} />
       {problem !== undefined && <ProblemNote problem={problem} retry={resource.reload} />}
-      {data !== undefined && <Intervals calendar={data} filters={filters} isBusy={resource.isLoading} />}
+      {data !== undefined && <Intervals calendar={data} filters={shown} isBusy={resource.isLoading} />}
     </>
   );
 }
 
-/** A filter that came with the URL. */
-function Place({ label, values }: { readonly label: string; readonly values: readonly string[] }): JSX.Element {
-  return values.length === 0 ? (
-    <></>
-  ) : (
-    <span class="text">
-      {label} <strong>{values.join(', ')}</strong>
-    </span>
+interface FiltersProps {
+  readonly filters: NodeFilters;
+  readonly by: 'day' | 'week';
+}
+
+const FIELDS = [
+  ['order', 6],
+  ['controller', 8],
+  ['site', 10],
+  ['tag', 8],
+] as const;
+
+function Filters({ filters, by }: FiltersProps): JSX.Element {
+  const say = useSay();
+  const orders = useResource<OrderList>(`/v1/orders?limit=${MAX_OFFERED}`);
+  const [text, setText] = useState(typedFiltersOf(filters));
+  const [wrong, setWrong] = useState<readonly (keyof TypedFilters)[]>([]);
+  useEffect(() => {
+    setText(typedFiltersOf(filters));
+    setWrong([]);
+  }, [urlOf('', writeNodeFilters(filters))]);
+  const show = (interval: string): void => {
+    const typed = readTypedFilters(text);
+    setWrong(typed.wrong);
+    if (typed.wrong.length > 0) return;
+    const query = writeNodeFilters({ ...filters, ...typed.filters });
+    navigate(urlOf('/calendar', withParameters(query, { by: interval === 'week' ? interval : null })));
+  };
+  return (
+    <form
+      class="filters"
+      aria-label={say('nodes.filters')}
+      onSubmit={(event) => {
+        event.preventDefault();
+        show(by);
+      }}
+    >
+      <label>
+        <span>{say('calendar.by')}</span>
+        <select value={by} onChange={({ currentTarget: { value } }) => show(value)}>
+          <option value="day">{say('calendar.by-day')}</option>
+          <option value="week" selected={by === 'week'}>
+            {say('calendar.by-week')}
+          </option>
+        </select>
+      </label>
+      {FIELDS.map(([name, size]) => (
+        <TextFilter
+          key={name}
+          label={`nodes.${name}`}
+          size={size}
+          value={text[name]}
+          wrong={wrong.includes(name) ? say(`nodes.${name as 'order' | 'controller'}-invalid`) : undefined}
+          onChange={(value) => setText({ ...text, [name]: value })}
+          {...(name === 'order' ? { list: ORDERS } : {})}
+        />
+      ))}
+      <datalist id={ORDERS}>
+        {orders.data?.items.map(({ order, installer }) => (
+          <option key={order} value={String(order)}>
+            {installer}
+          </option>
+        ))}
+      </datalist>
+      <button type="submit">{say('nodes.apply')}</button>
+      {hasFilters(filters) && (
+        <a href={urlOf('/calendar', new URLSearchParams(by === 'week' ? { by } : {}))}>{say('nodes.clear')}</a>
+      )}
+    </form>
   );
 }
 

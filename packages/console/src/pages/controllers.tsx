@@ -6,6 +6,7 @@ import { stepsFor } from '../action-steps.js';
 import { type Health, healthOf } from '../controller-health.js';
 import { Drawer } from '../drawer.js';
 import { formatNumber } from '../format.js';
+import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { useLocation } from '../navigation.js';
 import { HealthBadge } from '../parts/badges.js';
 import { Command } from '../parts/copy.js';
@@ -23,21 +24,11 @@ import { localeOf, usePreferences } from '../preferences.js';
 import type { StringKey } from '../strings/index.js';
 import { useResource } from '../resource.js';
 
-export interface ControllerList {
-  readonly items: readonly ControllerView[];
-  readonly next: string | null;
-  readonly total: number | null;
-}
-
-const PAGE_LENGTH = 100;
+export type ControllerList = ListData<ControllerView>;
 
 export function ControllersPage(): JSX.Element {
   const say = useSay();
-  const after = useLocation().query.get('after');
-  const list = useResource<ControllerList>(
-    `/v1/controllers?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`,
-    { keepsPrevious: true },
-  );
+  const list = useListPage<ControllerList>(pageRequest('/v1/controllers', useLocation().query.get('after')));
   const { data, problem } = list;
   return (
     <>
@@ -56,8 +47,8 @@ export function ControllersPage(): JSX.Element {
       )}
       {data !== undefined && data.items.length > 0 && (
         <>
-          <ControllerTable controllers={data.items} isBusy={list.isLoading} />
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <ControllerTable controllers={data.items} isBusy={list.isLoading} now={list.serverAt ?? Date.now()} />
+          <Pager page={list} />
         </>
       )}
     </>
@@ -80,12 +71,13 @@ export const FIRST_CONTROLLER: readonly string[] = [
 interface TableProps {
   readonly controllers: readonly ControllerView[];
   readonly isBusy: boolean;
+  /** When the server said so. */
+  readonly now: number;
 }
 
-function ControllerTable({ controllers, isBusy }: TableProps): JSX.Element {
+function ControllerTable({ controllers, isBusy, now }: TableProps): JSX.Element {
   const say = useSay();
   const open = useLocation().query.get('open');
-  const now = Date.now();
   return (
     <table class="list" aria-busy={isBusy}>
       <caption class="hidden">{say('controllers.caption')}</caption>
@@ -164,8 +156,8 @@ function Key({ controller: { key, staged_key: staged } }: { readonly controller:
 export function ControllerDrawer({ id }: { readonly id: string }): JSX.Element {
   const say = useSay();
   const controller = useResource<ControllerDetails>(`/v1/controllers/${id}`);
-  const { data, problem } = controller;
-  const health = data && healthOf(data, Date.now());
+  const { data, problem, serverAt } = controller;
+  const health = data && healthOf(data, serverAt ?? Date.now());
   return (
     <Drawer
       opened={{ kind: 'controller', id }}

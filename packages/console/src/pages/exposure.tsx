@@ -2,8 +2,9 @@
 
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { formatNumber } from '../format.js';
+import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
@@ -14,35 +15,21 @@ import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
-import { useResource } from '../resource.js';
-import { urlOf, withParameters } from '../url-state.js';
 
-interface ExposurePageData {
-  readonly items: readonly ExposureView[];
-  readonly next: string | null;
-  readonly total: number | null;
+interface ExposureData extends ListData<ExposureView> {
   readonly at: string;
 }
 
-const PAGE_LENGTH = 100;
-
 export function ExposurePage(): JSX.Element {
   const say = useSay();
-  const { path, query } = useLocation();
-  const after = query.get('after');
+  const after = useLocation().query.get('after');
   /** How often somebody asked for the state of now. */
   const [asked, setAsked] = useState(0);
   const isFresh = asked > 0 && after === null;
-  const page = useResource<ExposurePageData>(
-    `/v1/exposure?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}${isFresh ? '&max_age_seconds=0' : ''}`,
-    { keepsPrevious: true },
-  );
+  const page = useListPage<ExposureData>(`${pageRequest('/v1/exposure', after)}${isFresh ? '&max_age_seconds=0' : ''}`);
   const { data, problem } = page;
-  useEffect(() => {
-    if (problem?.name === 'cursor-invalid')
-      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
-  }, [problem]);
   const readNow = (): void => {
+    if (page.isLoading) return;
     if (isFresh) page.reload();
     else if (after !== null) navigate('/exposure');
     setAsked((count) => count + 1);
@@ -56,7 +43,7 @@ export function ExposurePage(): JSX.Element {
           <span>
             <Phrase of="exposure.at" values={{ time: <Time at={data.at} /> }} />
           </span>
-          <button type="button" disabled={page.isLoading} onClick={readNow}>
+          <button type="button" aria-disabled={page.isLoading} onClick={readNow}>
             {say('exposure.now')}
           </button>
         </p>
@@ -70,7 +57,7 @@ export function ExposurePage(): JSX.Element {
       {data !== undefined && data.items.length > 0 && (
         <>
           <ExposureTable lines={data.items} isBusy={page.isLoading} />
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <Pager page={page} />
         </>
       )}
     </>

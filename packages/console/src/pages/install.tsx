@@ -133,7 +133,7 @@ function NodeCheck({ id }: { readonly id: string }): JSX.Element {
     if (hasJoined) return undefined;
     const timer = setInterval(() => {
       if (document.visibilityState !== 'visible') return;
-      for (const resource of [node, diagnosis, order]) resource.reload();
+      for (const resource of [node, diagnosis, order]) resource.refresh();
     }, POLL_MS);
     return () => clearInterval(timer);
   }, [hasJoined]);
@@ -181,10 +181,13 @@ interface DescribeProps {
   readonly tag: string | undefined;
 }
 
+/** As it was typed; a field in which nothing was typed is not there, and is not stored. */
+type Draft = Partial<Record<'name' | 'location', string>>;
+
 /** What was typed stays while the node is looked up again, and is stored over what was shown. */
 function Describe({ node, tag }: DescribeProps): JSX.Element {
   const say = useSay();
-  const [draft, setDraft] = useState<Pick<NodeView, 'name' | 'location'>>();
+  const [draft, setDraft] = useState<Draft>();
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
   const [isSaved, setSaved] = useState(false);
@@ -192,14 +195,14 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
   const isAsSeen = node.name === seen.current.node.name && node.location === seen.current.node.location;
   if (draft === undefined || isAsSeen || problem?.name === 'changed-meanwhile') seen.current = { node, tag };
   if (!useMay('describe')) return <></>;
-  const { name, location: place } = draft ?? node;
+  const { name, location: place } = { name: node.name ?? '', location: node.location ?? '', ...draft };
   const save = async (): Promise<void> => {
     setBusy(true);
     setSaved(false);
     setProblem(undefined);
     try {
-      const body = { name: textOrNull(name), location: textOrNull(place) };
-      await request(`/v1/nodes/${node.id}`, { method: 'PATCH', body, ifMatch: seen.current.tag ?? '' });
+      const body = Object.entries(draft ?? {}).map(([field, text]) => [field, text.trim() === '' ? null : text]);
+      await request(`/v1/nodes/${node.id}`, { method: 'PATCH', body: Object.fromEntries(body), ifMatch: seen.current.tag ?? '' });
       setDraft(undefined);
       setSaved(true);
       reloadAll();
@@ -217,7 +220,7 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
       aria-label={say('install.describe')}
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBusy) void save();
+        if (!isBusy && draft !== undefined) void save();
       }}
     >
       <FormField label="nodes.name" error={errorAt(problem?.errors, 'name')}>
@@ -226,8 +229,8 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
             {...props}
             maxLength={64}
             autoComplete="off"
-            value={name ?? ''}
-            onInput={(event) => setDraft({ name: event.currentTarget.value, location: place })}
+            value={name}
+            onInput={(event) => setDraft({ ...draft, name: event.currentTarget.value })}
           />
         )}
       </FormField>
@@ -237,8 +240,8 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
             {...props}
             maxLength={128}
             autoComplete="off"
-            value={place ?? ''}
-            onInput={(event) => setDraft({ name, location: event.currentTarget.value })}
+            value={place}
+            onInput={(event) => setDraft({ ...draft, location: event.currentTarget.value })}
           />
         )}
       </FormField>
@@ -246,15 +249,11 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
       {problem?.name === 'changed-meanwhile' && (
         <p class="text">{say('install.stored', { name: node.name ?? '–', place: node.location ?? '–' })}</p>
       )}
-      <button type="submit" disabled={isBusy || draft === undefined}>
+      <button type="submit" aria-disabled={isBusy || draft === undefined}>
         {say('install.save')}
       </button>
       {/* A toast would cover the way to the next node. */}
       <p role="status">{isSaved && draft === undefined && say('install.saved', { id: node.id })}</p>
     </form>
   );
-}
-
-function textOrNull(text: string | null): string | null {
-  return text === null || text.trim() === '' ? null : text;
 }

@@ -20,13 +20,13 @@ const POLL_MS = 1_500;
 export function JobsPage(): JSX.Element {
   const say = useSay();
   const list = useResource<{ readonly items: readonly Job[] }>('/v1/jobs');
-  const { data, problem, reload } = list;
+  const { data, problem, reload, refresh } = list;
   const isRunning = data?.items.some(({ state }) => state === 'running') === true;
   useEffect(() => {
     if (!isRunning) return undefined;
-    const timer = setTimeout(reload, POLL_MS);
+    const timer = setTimeout(refresh, POLL_MS);
     return () => clearTimeout(timer);
-  }, [data]);
+  }, [data, problem]);
   return (
     <>
       <PageHead title={say('page.jobs')} resource={list} />
@@ -94,7 +94,13 @@ function Result({ job }: { readonly job: Job }): JSX.Element {
   const say = useSay();
   const { problem, file } = job;
   const change = changedBy(job);
-  if (problem !== null) return <span lang="en">{problem.detail ?? problem.title}</span>;
+  if (problem !== null)
+    return (
+      <span lang="en">
+        {problem.detail ?? problem.title}
+        {problem.advice !== undefined && <span class="lines">{problem.advice}</span>}
+      </span>
+    );
   if (file !== undefined)
     return <Phrase of="jobs.file" values={{ name: <code>{file.name}</code>, time: <Time at={file.until} as="absolute" /> }} />;
   if (change === undefined) return <None />;

@@ -13,7 +13,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { useSay } from '../phrase.js';
 import { usePreferences } from '../preferences.js';
 import { useResource } from '../resource.js';
-import { useMay } from '../session.js';
+import { useMay, useUser } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { type ControllerList, FIRST_CONTROLLER } from './controllers.js';
 import type { OrderList } from './orders.js';
@@ -33,11 +33,12 @@ export function NewOrderPage(): JSX.Element {
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => result.current?.focus(), [done !== undefined]);
   useEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), [problem]);
+  const isKnown = useUser() !== undefined;
   if (!useMay('keys'))
     return (
       <>
         <h1 tabIndex={-1}>{say('page.new-order')}</h1>
-        <p>{say('problem.forbidden')}</p>
+        <p>{say(isKnown ? 'problem.forbidden' : 'common.loading')}</p>
       </>
     );
   if (done !== undefined) {
@@ -80,7 +81,7 @@ export function NewOrderPage(): JSX.Element {
         <ReaderFields readers={readers} onChange={setReaders} errors={problem?.errors} />
         {problem !== undefined && <ProblemNote problem={problem} />}
         <div class="actions">
-          <button type="submit" class="primary" disabled={isBusy}>
+          <button type="submit" class="primary" aria-disabled={isBusy}>
             {say('new-order.submit', {}, Number(terms.count))}
           </button>
           <span class="quiet" role="status">
@@ -168,7 +169,7 @@ function WhoFields({ terms, change, errors }: FieldsProps): JSX.Element {
 /** A list to choose from, or a field for the ID if there are too many. */
 function ControllerField({ terms, change, errors }: FieldsProps): JSX.Element {
   const say = useSay();
-  const { data, problem, reload } = useResource<ControllerList>(`/v1/controllers?limit=${MAX_OFFERED}`);
+  const { data, problem, serverAt, reload } = useResource<ControllerList>(`/v1/controllers?limit=${MAX_OFFERED}`);
   if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
   if (data?.items.length === 0)
     return (
@@ -181,7 +182,7 @@ function ControllerField({ terms, change, errors }: FieldsProps): JSX.Element {
   return (
     <FormField
       label="nodes.controller"
-      hint={chosen === undefined ? undefined : <ControllerHint controller={chosen} />}
+      hint={chosen === undefined ? undefined : <ControllerHint controller={chosen} now={serverAt ?? Date.now()} />}
       error={errorAt(errors, 'controller')}
     >
       {(props) =>
@@ -215,10 +216,10 @@ function ControllerField({ terms, change, errors }: FieldsProps): JSX.Element {
 }
 
 /** What the installer should know of the controller before nodes are ordered for it. */
-function ControllerHint({ controller }: { readonly controller: ControllerView }): JSX.Element {
+function ControllerHint({ controller, now }: { readonly controller: ControllerView; readonly now: number }): JSX.Element {
   const say = useSay();
   const texts: readonly StringKey[] = [
-    `health-report.${healthOf(controller, Date.now())}`,
+    `health-report.${healthOf(controller, now)}`,
     ...(controller.pass_through ? (['new-order.passes-through'] as const) : []),
   ];
   return <>{texts.map((text) => say(text)).join(' ')}</>;

@@ -4,6 +4,7 @@ import type { NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { formatMinute } from '../format.js';
+import { type ListData, PAGE_LENGTH, useListPage } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
 import { BulkBar, type Choice, chosenWith, NO_CHOICE } from '../parts/bulk-bar.js';
@@ -11,6 +12,7 @@ import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
+import { TextFilter } from '../parts/text-filter.js';
 import { rowProps } from '../parts/rows.js';
 import { SavedFiltersMenu } from '../parts/saved-filters-menu.js';
 import { ThingLink } from '../parts/thing-link.js';
@@ -18,7 +20,6 @@ import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import type { StringKey } from '../strings/index.js';
-import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
 import {
   type ExpiryRange,
@@ -28,37 +29,30 @@ import {
   nodesRequest,
   openedOf,
   readNodeFilters,
+  readTypedFilters,
+  type TypedFilters,
+  typedFiltersOf,
   urlOf,
-  withParameters,
   writeNodeFilters,
 } from '../url-state.js';
 
-interface NodePage {
-  readonly items: readonly NodeView[];
-  readonly next: string | null;
-  readonly total: number | null;
-}
-
-const PAGE_LENGTH = 100;
 /** Of the choice between two times. */
 const RANGE = 'range';
 const EXPIRES_WITHIN_DAYS = [1, 7, 30, 90] as const;
 
 export function NodesPage(): JSX.Element {
   const say = useSay();
-  const { path, query } = useLocation();
+  const { query } = useLocation();
   const filters = readNodeFilters(query);
   const after = query.get('after');
   // The same filters are the same request until they change: a relative time would move on.
   const key = urlOf('', writeNodeFilters(filters));
   const resource = useMemo(() => nodesRequest(filters, after, PAGE_LENGTH, Date.now()), [key, after]);
-  const page = useResource<NodePage>(resource, { keepsPrevious: true });
+  const page = useListPage<ListData<NodeView>>(resource);
   const { data, problem } = page;
-  useEffect(() => {
-    // The API was restarted since: the list begins again.
-    if (problem?.name === 'cursor-invalid')
-      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
-  }, [problem]);
+  /** Filters of the nodes that are shown. */
+  const shown = readNodeFilters(page.query);
+  const isOfFilters = urlOf('', writeNodeFilters(shown)) === key;
   const mayChange = useMay('nodes');
   const [choice, setChoice] = useState<Choice>(NO_CHOICE);
   useEffect(() => setChoice(NO_CHOICE), [key]);
@@ -70,24 +64,37 @@ export function NodesPage(): JSX.Element {
         about={data !== undefined && data.total !== null && say('nodes.count', {}, data.total)}
         resource={page}
       />
-      <Filters key={key} filters={filters} onChange={show} />
-      <SavedFiltersMenu key={`saved ${key}`} filters={filters} />
+      <Filters filters={filters} onChange={show} />
+      <SavedFiltersMenu filters={filters} />
       {problem !== undefined && <ProblemNote problem={problem} retry={page.reload} />}
       {data !== undefined && data.items.length === 0 && (
         <section class="empty">
-          <h2>{say(hasFilters(filters) ? 'nodes.none-match' : 'overview.empty')}</h2>
-          {hasFilters(filters) && (
+          <h2>{say(hasFilters(shown) ? 'nodes.none-match' : 'overview.empty')}</h2>
+          {hasFilters(shown) && (
             <p>
               {say('nodes.none-match-advice')} <a href="/nodes">{say('nodes.clear')}</a>
+            </p>
+          )}
+          {shown.starts !== '' && (
+            <p>
+              <a href={urlOf('/nodes', new URLSearchParams({ q: shown.starts }))}>
+                {say('nodes.starts-as-text', { text: shown.starts })}
+              </a>
             </p>
           )}
         </section>
       )}
       {data !== undefined && data.items.length > 0 && (
         <>
-          {mayChange && <BulkBar choice={choice} filters={filters} total={data.total} onChoose={setChoice} />}
-          <NodeTable nodes={data.items} isBusy={page.isLoading} choice={choice} {...(mayChange ? { onChoose: setChoice } : {})} />
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          {mayChange && isOfFilters && <BulkBar choice={choice} filters={filters} total={data.total} onChoose={setChoice} />}
+          <NodeTable
+            nodes={data.items}
+            isBusy={page.isLoading}
+            choice={choice}
+            isOfFilters={isOfFilters}
+            {...(mayChange ? { onChoose: setChoice } : {})}
+          />
+          <Pager page={page} />
         </>
       )}
     </>
@@ -101,24 +108,31 @@ interface FiltersProps {
 
 function Filters({ filters, onChange }: FiltersProps): JSX.Element {
   const say = useSay();
-  const [order, setOrder] = useState(filters.order.join(' '));
-  const [controller, setController] = useState(filters.controller.join(' '));
-  const [starts, setStarts] = useState(filters.starts);
-  const [site, setSite] = useState(filters.site.join(', '));
-  const [tag, setTag] = useState(filters.tag.join(', '));
-  const [text, setText] = useState(filters.q);
-  const typed = (): NodeFilters => {
-    const query = new URLSearchParams({ starts, q: text });
-    for (const one of site.split(',')) query.append('site', one);
-    for (const one of tag.split(',')) query.append('tag', one);
-    for (const one of order.split(/[\s,]+/)) query.append('order', one);
-    for (const one of controller.toLowerCase().split(/[\s,]+/)) query.append('controller', one.padStart(8, '0'));
-    const { state: _, expiresInDays: __, expires: ___, neverJoined: ____, ...read } = readNodeFilters(query);
-    return { ...filters, ...read, controller: controller.trim() === '' ? [] : read.controller };
+  const [text, setText] = useState(typedFiltersOf(filters));
+  const [wrong, setWrong] = useState<readonly (keyof TypedFilters)[]>([]);
+  // The form stays, with the focus in it: only its texts follow the URL.
+  useEffect(() => {
+    setText(typedFiltersOf(filters));
+    setWrong([]);
+  }, [urlOf('', writeNodeFilters(filters))]);
+  /** A filter that cannot be read is not left out: the list would have more nodes than was asked. */
+  const change = (changes: Partial<NodeFilters>): void => {
+    const typed = readTypedFilters(text);
+    setWrong(typed.wrong);
+    if (typed.wrong.length === 0) onChange({ ...filters, ...typed.filters, ...changes });
   };
+  const fieldOf = (name: keyof TypedFilters, label: StringKey, size: number): JSX.Element => (
+    <TextFilter
+      label={label}
+      size={size}
+      value={text[name]}
+      wrong={wrong.includes(name) ? say(`nodes.${name as 'order' | 'controller' | 'starts'}-invalid`) : undefined}
+      onChange={(value) => setText({ ...text, [name]: value })}
+    />
+  );
   const toggle = (state: (typeof NODE_STATES)[number]): void => {
     const states = filters.state.includes(state) ? filters.state.filter((one) => one !== state) : [...filters.state, state];
-    onChange({ ...typed(), state: states });
+    change({ state: states });
   };
   return (
     <form
@@ -126,7 +140,7 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
       aria-label={say('nodes.filters')}
       onSubmit={(event) => {
         event.preventDefault();
-        onChange(typed());
+        change({});
       }}
     >
       <fieldset class="states">
@@ -138,19 +152,18 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
           </label>
         ))}
       </fieldset>
-      <TextField label="nodes.text" size={14} value={text} onChange={setText} />
-      <TextField label="nodes.site" size={10} value={site} onChange={setSite} />
-      <TextField label="nodes.tag" size={8} value={tag} onChange={setTag} />
-      <TextField label="nodes.order" size={4} value={order} onChange={setOrder} />
-      <TextField label="nodes.controller" size={8} value={controller} onChange={setController} />
-      <TextField label="nodes.starts" size={8} value={starts} onChange={setStarts} />
+      {fieldOf('q', 'nodes.text', 14)}
+      {fieldOf('site', 'nodes.site', 10)}
+      {fieldOf('tag', 'nodes.tag', 8)}
+      {fieldOf('order', 'nodes.order', 4)}
+      {fieldOf('controller', 'nodes.controller', 8)}
+      {fieldOf('starts', 'nodes.starts', 8)}
       <label>
         <span>{say('nodes.expires')}</span>
         <select
           value={filters.expires === undefined ? String(filters.expiresInDays ?? '') : RANGE}
           onChange={({ currentTarget: { value } }) => {
-            if (value !== RANGE)
-              onChange({ ...typed(), expires: undefined, expiresInDays: value === '' ? undefined : Number(value) });
+            if (value !== RANGE) change({ expires: undefined, expiresInDays: value === '' ? undefined : Number(value) });
           }}
         >
           <option value="">{say('nodes.expires-any')}</option>
@@ -180,30 +193,6 @@ function RangeOption({ range: { from, before } }: { readonly range: ExpiryRange 
   );
 }
 
-interface TextFieldProps {
-  readonly label: StringKey;
-  readonly size: number;
-  readonly value: string;
-  readonly onChange: (value: string) => void;
-}
-
-function TextField({ label, size, value, onChange }: TextFieldProps): JSX.Element {
-  const say = useSay();
-  return (
-    <label>
-      <span>{say(label)}</span>
-      <input
-        size={size}
-        spellcheck={false}
-        autoCapitalize="off"
-        autoComplete="off"
-        value={value}
-        onInput={(event) => onChange(event.currentTarget.value)}
-      />
-    </label>
-  );
-}
-
 /** A URL may have a number of days that is not offered. */
 function daysWith(chosen: number | undefined): readonly number[] {
   const offered: readonly number[] = EXPIRES_WITHIN_DAYS;
@@ -214,11 +203,13 @@ interface NodeTableProps {
   readonly nodes: readonly NodeView[];
   readonly isBusy: boolean;
   readonly choice: Choice;
+  /** Nodes of other filters than those of the page are on their way out: none is chosen. */
+  readonly isOfFilters: boolean;
   /** Without it nothing can be chosen. */
   readonly onChoose?: (choice: Choice) => void;
 }
 
-function NodeTable({ nodes, isBusy, choice, onChoose }: NodeTableProps): JSX.Element {
+function NodeTable({ nodes, isBusy, choice, isOfFilters, onChoose }: NodeTableProps): JSX.Element {
   const isChosen = ({ id }: NodeView): boolean => choice.isAll || choice.nodes.has(id);
   const chosen = nodes.filter(isChosen).length;
   const say = useSay();
@@ -235,6 +226,7 @@ function NodeTable({ nodes, isBusy, choice, onChoose }: NodeTableProps): JSX.Ele
                 label={say('bulk.choose-page')}
                 isChecked={chosen === nodes.length}
                 isMixed={chosen > 0 && chosen < nodes.length}
+                isDisabled={!isOfFilters}
                 onChange={(isChecked) => onChoose(chosenWith(choice, nodes, isChecked))}
               />
             </td>
@@ -273,6 +265,7 @@ function NodeTable({ nodes, isBusy, choice, onChoose }: NodeTableProps): JSX.Ele
                 <Checkbox
                   label={say('bulk.choose-node', { id: node.id })}
                   isChecked={isChosen(node)}
+                  isDisabled={!isOfFilters}
                   onChange={(isChecked) =>
                     // Of all nodes that are chosen, one that is left out leaves those of this page.
                     onChoose(chosenWith(choice.isAll ? chosenWith(NO_CHOICE, nodes, true) : choice, [node], isChecked))
@@ -309,11 +302,12 @@ interface CheckboxProps {
   readonly label: string;
   readonly isChecked: boolean;
   readonly isMixed?: boolean;
+  readonly isDisabled: boolean;
   readonly onChange: (isChecked: boolean) => void;
 }
 
 /** The label is a target of its own size around the box. */
-function Checkbox({ label, isChecked, isMixed = false, onChange }: CheckboxProps): JSX.Element {
+function Checkbox({ label, isChecked, isMixed = false, isDisabled, onChange }: CheckboxProps): JSX.Element {
   return (
     <label class="box">
       <input
@@ -321,6 +315,7 @@ function Checkbox({ label, isChecked, isMixed = false, onChange }: CheckboxProps
         aria-label={label}
         checked={isChecked}
         indeterminate={isMixed}
+        disabled={isDisabled}
         onChange={(event) => onChange(event.currentTarget.checked)}
       />
     </label>

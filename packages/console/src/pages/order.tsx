@@ -54,9 +54,10 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
   const { isBusy, problem, done, start } = useHandOver();
+  const mayHandOver = useMay('keys');
   if (done !== undefined)
     return <HandedOverView done={done} order={order.order} installer={order.installer} site={order.site} isSplit={order.split} />;
-  if (!useMay('keys') || order.state === 'closed' || order.joined >= order.nodes) return <></>;
+  if (!mayHandOver || order.state === 'closed' || order.joined >= order.nodes) return <></>;
   if (!isOpen)
     return (
       <p class="actions">
@@ -77,7 +78,7 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
       <ReaderFields readers={readers} onChange={setReaders} errors={problem?.errors} />
       {problem !== undefined && <ProblemNote problem={problem} />}
       <div class="actions">
-        <button type="submit" class="primary" disabled={isBusy}>
+        <button type="submit" class="primary" aria-disabled={isBusy}>
           {say('hand-over.again-submit')}
         </button>
         <button type="button" onClick={() => setOpen(false)}>

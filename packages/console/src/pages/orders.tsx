@@ -5,6 +5,7 @@ import type { JSX } from 'preact';
 import { patchNow, request } from '../api.js';
 import { Drawer } from '../drawer.js';
 import { formatDuration } from '../format.js';
+import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { OrderBadge } from '../parts/badges.js';
@@ -26,21 +27,11 @@ import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
 import { FIRST_ORDER } from './overview.js';
 
-export interface OrderList {
-  readonly items: readonly OrderView[];
-  readonly next: string | null;
-  readonly total: number | null;
-}
-
-const PAGE_LENGTH = 100;
+export type OrderList = ListData<OrderView>;
 
 export function OrdersPage(): JSX.Element {
   const say = useSay();
-  const after = useLocation().query.get('after');
-  const list = useResource<OrderList>(
-    `/v1/orders?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`,
-    { keepsPrevious: true },
-  );
+  const list = useListPage<OrderList>(pageRequest('/v1/orders', useLocation().query.get('after')));
   const { data, problem } = list;
   const mayOrder = useMay('keys');
   return (
@@ -72,7 +63,7 @@ export function OrdersPage(): JSX.Element {
       {data !== undefined && data.items.length > 0 && (
         <>
           <OrderTable orders={data.items} isBusy={list.isLoading} />
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <Pager page={list} />
         </>
       )}
     </>

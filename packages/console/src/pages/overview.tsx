@@ -2,7 +2,7 @@
 
 import type { AuditEntryView, ControllerView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { type Health, healthOf, HEALTHS } from '../controller-health.js';
 import { formatNumber } from '../format.js';
 import { useLive } from '../live.js';
@@ -14,7 +14,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
-import { useResource } from '../resource.js';
+import { type Resource, useResource } from '../resource.js';
 import { NODE_STATES } from '../url-state.js';
 import type { ControllerList } from './controllers.js';
 
@@ -32,10 +32,21 @@ const LATEST = 12;
 /** Controllers that are looked at, and those that are shown one by one. */
 const MAX_CONTROLLERS = 1_000;
 const MAX_SHOWN = 5;
+/** Counts and controllers are looked up again so often, in ms: this page stays open. */
+const REFRESH_MS = 30_000;
 
 export function OverviewPage(): JSX.Element {
   const say = useSay();
   const summary = useResource<Summary>('/v1/summary');
+  const controllers = useResource<ControllerList>(`/v1/controllers?limit=${MAX_CONTROLLERS}`);
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (document.visibilityState !== 'visible') return;
+      summary.refresh();
+      controllers.refresh();
+    }, REFRESH_MS);
+    return () => clearInterval(timer);
+  }, []);
   return (
     <>
       <PageHead
@@ -46,7 +57,7 @@ export function OverviewPage(): JSX.Element {
       {summary.problem !== undefined && <ProblemNote problem={summary.problem} retry={summary.reload} />}
       {summary.data !== undefined && <NodesAtAGlance nodes={summary.data.nodes} />}
       <div class="columns">
-        <ControllersAtAGlance />
+        <ControllersAtAGlance controllers={controllers} />
         {summary.data !== undefined && <OrdersAtAGlance orders={summary.data.orders} />}
       </div>
       <LatestChanges />
@@ -166,13 +177,13 @@ function Attention({ states }: { readonly states: Summary['nodes']['by_state'] }
 }
 
 /** How many controllers are in which health, and a line for each that needs somebody. */
-function ControllersAtAGlance(): JSX.Element {
+function ControllersAtAGlance({ controllers }: { readonly controllers: Resource<ControllerList> }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
-  const { data, problem, reload } = useResource<ControllerList>(`/v1/controllers?limit=${MAX_CONTROLLERS}`);
+  const { data, problem, serverAt, reload } = controllers;
   if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
   if (data === undefined || data.items.length === 0) return <></>;
-  const now = Date.now();
+  const now = serverAt ?? Date.now();
   const inHealth = (health: Health): readonly ControllerView[] => data.items.filter((one) => healthOf(one, now) === health);
   const ill = HEALTHS.slice(0, -1).flatMap(inHealth);
   return (
@@ -213,7 +224,7 @@ function LatestChanges(): JSX.Element {
   const [isPaused, setPaused] = useState(false);
   const audit = useResource<{ readonly items: readonly AuditEntryView[] }>(`/v1/audit?limit=${LATEST}`);
   const mayRead = audit.problem?.name !== 'forbidden';
-  const isLive = useLive(mayRead && !isPaused, audit.reload);
+  const isLive = useLive(mayRead && !isPaused, audit.refresh);
   return (
     <section aria-labelledby="latest-title">
       <header class="section-head">

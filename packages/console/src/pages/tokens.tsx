@@ -13,7 +13,7 @@ import { Time } from '../parts/time.js';
 import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { reloadAll, useSession } from '../session.js';
+import { reloadAll, useUser } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { EMPTY_TOKEN, isLimited, TOKEN_SCOPES, type TokenInput, tokenRequest, type TokenScope } from '../token-request.js';
 
@@ -139,8 +139,7 @@ function Limits({ limits }: Pick<TokenView, 'limits'>): JSX.Element {
 
 function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): JSX.Element {
   const say = useSay();
-  const session = useSession();
-  const user = session.state === 'signed-out' ? undefined : session.user;
+  const user = useUser();
   const [input, setInput] = useState<TokenInput>(EMPTY_TOKEN);
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
@@ -255,7 +254,7 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
         </details>
         {problem !== undefined && <ProblemNote problem={problem} />}
         <div class="buttons">
-          <button type="submit" class="primary" disabled={isBusy || input.scopes.length === 0}>
+          <button type="submit" class="primary" disabled={input.scopes.length === 0} aria-disabled={isBusy}>
             {say('tokens.add')}
           </button>
         </div>

@@ -14,7 +14,7 @@ import { Time } from '../parts/time.js';
 import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { Phrase, useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
-import { reloadAll, useSession } from '../session.js';
+import { reloadAll, useUser } from '../session.js';
 
 const ROLES = ['viewer', 'installer', 'operator', 'key-officer', 'admin'] as const;
 type Role = (typeof ROLES)[number];
@@ -81,8 +81,7 @@ const COLUMNS: readonly Column[] = [
 
 function UserTable({ users, onLink }: LinkProps & { readonly users: readonly UserView[] }): JSX.Element {
   const say = useSay();
-  const session = useSession();
-  const me = session.state === 'signed-out' ? undefined : session.user?.user;
+  const me = useUser()?.user;
   return (
     <ListTable caption="users.caption" columns={COLUMNS}>
       {users.map((one) => (
@@ -168,7 +167,10 @@ function RoleSelect({ label, id, value, onChange, isShort = false }: RoleSelectP
 function UserActions({ user, onLink }: LinkProps & { readonly user: string }): JSX.Element {
   const say = useSay();
   const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
   const makeLink = async (): Promise<void> => {
+    if (isBusy) return;
+    setBusy(true);
     setProblem(undefined);
     try {
       const made = await request<Omit<OneTimeLink, 'user'>>(`/v1/users/${user}/link`, { method: 'POST', body: {} });
@@ -177,10 +179,11 @@ function UserActions({ user, onLink }: LinkProps & { readonly user: string }): J
     } catch (error) {
       setProblem(problemOf(error));
     }
+    setBusy(false);
   };
   return (
     <span class="inline-form">
-      <button type="button" onClick={() => void makeLink()}>
+      <button type="button" aria-disabled={isBusy} onClick={() => void makeLink()}>
         {say('users.new-link')}
       </button>
       <TypedConfirmation
@@ -258,7 +261,7 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
         )}
         {problem !== undefined && <ProblemNote problem={problem} />}
         <div class="buttons">
-          <button type="submit" class="primary" disabled={isBusy}>
+          <button type="submit" class="primary" aria-disabled={isBusy}>
             {say('users.add')}
           </button>
         </div>

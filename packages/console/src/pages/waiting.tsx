@@ -2,10 +2,10 @@
 
 import type { WaitingNode } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
 import { request } from '../api.js';
 import { formatNumber } from '../format.js';
-import { navigate, useLocation } from '../navigation.js';
+import { type ListData, pageRequest, useListPage } from '../list-page.js';
+import { useLocation } from '../navigation.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { Command } from '../parts/copy.js';
@@ -18,31 +18,13 @@ import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
-import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
-import { openedOf, urlOf, withParameters } from '../url-state.js';
-
-interface WaitingPageData {
-  readonly items: readonly WaitingNode[];
-  readonly next: string | null;
-  readonly total: number | null;
-}
-
-const PAGE_LENGTH = 100;
+import { openedOf } from '../url-state.js';
 
 export function WaitingPage(): JSX.Element {
   const say = useSay();
-  const { path, query } = useLocation();
-  const after = query.get('after');
-  const page = useResource<WaitingPageData>(
-    `/v1/waiting?limit=${PAGE_LENGTH}${after === null ? '' : `&after=${encodeURIComponent(after)}`}`,
-    { keepsPrevious: true },
-  );
+  const page = useListPage<ListData<WaitingNode>>(pageRequest('/v1/waiting', useLocation().query.get('after')));
   const { data, problem } = page;
-  useEffect(() => {
-    if (problem?.name === 'cursor-invalid')
-      navigate(urlOf(path, withParameters(query, { after: null, from: null })), { replace: true });
-  }, [problem]);
   return (
     <>
       <PageHead
@@ -61,7 +43,7 @@ export function WaitingPage(): JSX.Element {
       {data !== undefined && data.items.length > 0 && (
         <>
           <WaitingTable nodes={data.items} isBusy={page.isLoading} />
-          <Pager count={data.items.length} next={data.next} total={data.total} />
+          <Pager page={page} />
           <section>
             <p>{say('waiting.import')}</p>
             <Command words={['latchkey-auth-server', 'import', 'manifest.csv']} />

@@ -10,19 +10,24 @@ interface PageHeadProps {
   readonly resource: Resource<unknown>;
 }
 
-/** Title of a page, how old its data are, and a button that loads them again. */
+/**
+ * Title of a page, how old its data are, and a button that loads them again. A
+ * button that waits is not disabled anywhere: the browser would take the focus from it.
+ */
 export function PageHead({ title, about, resource: { at, isLoading, reload } }: PageHeadProps): JSX.Element {
   const say = useSay();
   return (
     <header class="page-head">
       <h1 tabIndex={-1}>{title}</h1>
       {about !== undefined && <span class="about">{about}</span>}
-      <span class="age quiet" role="status">
-        {isLoading
-          ? say('common.loading')
-          : at !== undefined && <Phrase of="common.loaded" values={{ time: <Time at={new Date(at).toISOString()} /> }} />}
+      <span class="age quiet">
+        {/* A screen reader says that it loads, and not how old the data are every few seconds. */}
+        <span role="status">{isLoading && say('common.loading')}</span>
+        {!isLoading && at !== undefined && (
+          <Phrase of="common.loaded" values={{ time: <Time at={new Date(at).toISOString()} /> }} />
+        )}
       </span>
-      <button type="button" onClick={reload} disabled={isLoading}>
+      <button type="button" onClick={() => !isLoading && reload()} aria-disabled={isLoading}>
         {say('common.reload')}
       </button>
     </header>

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { navigate } from '../navigation.js';
 import { useSay } from '../phrase.js';
 import { MAX_SAVED, MAX_SAVED_NAME, removeSavedFilters, saveFilters, useSavedFilters } from '../saved-filters.js';
@@ -12,6 +12,7 @@ export function SavedFiltersMenu({ filters }: { readonly filters: NodeFilters })
   const query = writeNodeFilters(filters).toString();
   const current = saved.find((one) => one.query === query);
   const [name, setName] = useState('');
+  useEffect(() => setName(''), [query]);
   if (saved.length === 0 && !hasFilters(filters)) return <></>;
   const save = (event: Event): void => {
     event.preventDefault();

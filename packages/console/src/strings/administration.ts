@@ -37,7 +37,7 @@ export const ADMINISTRATION_STRINGS = {
   'users.link-title': ['Link for {user}', 'Link für {user}'],
   'users.link-about': [
     'Give it to the person. It sets the password once, until {time}, and is shown here only.',
-    'Der Person geben. Er setzt das Passwort einmal, bis {time}, und steht nur hier.',
+    'Der Person geben. Der Link setzt das Passwort einmal, bis {time}, und steht nur hier.',
   ],
 
   'tokens.about': [
@@ -106,13 +106,13 @@ export const ADMINISTRATION_STRINGS = {
   'account.end': ['End', 'Beenden'],
   'account.ended': ['The session is ended.', 'Die Sitzung ist beendet.'],
   'account.password': ['Password', 'Passwort'],
-  'account.old-password': ['Password of now', 'Jetziges Passwort'],
+  'account.old-password': ['Current password', 'Aktuelles Passwort'],
   'account.change': ['Change password', 'Passwort ändern'],
   'account.changed': [
     'The password is changed. Your other sessions are ended.',
     'Das Passwort ist geändert. Andere Sitzungen sind beendet.',
   ],
-  'account.wrong': ['The password of now is wrong.', 'Das jetzige Passwort ist falsch.'],
+  'account.wrong': ['The current password is wrong.', 'Das aktuelle Passwort ist falsch.'],
 
   'waiting.about': [
     'IDs for which controllers asked and that are not in the registry: a mistyped ID, or a node to import. Similar IDs are in the registry.',
@@ -169,11 +169,11 @@ export const ADMINISTRATION_STRINGS = {
   'exposure.given': ['Given to', 'Gegeben an'],
   'exposure.halves': ['halves only; device keys: {who}', 'nur Hälften; Geräteschlüssel: {who}'],
   'exposure.shared': ['for {count} node|for {count} nodes', 'für {count} Knoten'],
-  'exposure.held': ['Still open a door', 'Öffnen noch eine Tür'],
+  'exposure.held': ['Still valid', 'Noch gültig'],
   'exposure.traded': ['Traded in', 'Eingetauscht'],
   'exposure.seen-by': ['Controllers that could have keys', 'Controller, die Schlüssel haben könnten'],
   'exposure.others': ['and others, unknown to the registry', 'und andere, die die Registry nicht kennt'],
-  'exposure.retired': ['Opens nothing since', 'Öffnet nichts seit'],
+  'exposure.retired': ['Not valid since', 'Ungültig seit'],
 
   'audit.caption': ['Entries of the audit log, latest first', 'Einträge des Protokolls, neueste zuerst'],
   'audit.time': ['Time', 'Zeit'],
@@ -182,6 +182,7 @@ export const ADMINISTRATION_STRINGS = {
   'audit.about': ['About', 'Worüber'],
   'audit.note': ['Note', 'Anmerkung'],
   'audit.anything': ['anything', 'alles'],
+  'audit.node-invalid': ['Expected the 8 hex digits of an ID.', 'Erwartet werden die 8 Hex-Ziffern einer ID.'],
   'audit.empty': ['No entry passes these filters', 'Kein Eintrag entspricht diesen Filtern'],
   'audit.empty-more': ['None so far: the log goes on.', 'Bisher keiner: das Protokoll geht weiter.'],
   'audit.head': ['Head of the log', 'Kopf des Protokolls'],
@@ -193,7 +194,7 @@ export const ADMINISTRATION_STRINGS = {
   'audit.against': ['A head that was written down', 'Ein aufgeschriebener Kopf'],
   'audit.against-hint': [
     'SEQ:HASH. Empty: the chain is checked in itself, and cannot tell a log that was replaced as a whole.',
-    'SEQ:HASH. Leer: nur die Kette in sich, die ein als Ganzes ersetztes Protokoll nicht verrät.',
+    'SEQ:HASH. Leer: nur die Kette wird geprüft. Ein als Ganzes ersetztes Protokoll fällt dabei nicht auf.',
   ],
   'audit.against-file': ['Or a file that has it', 'Oder eine Datei mit ihm'],
   'audit.against-invalid': [
@@ -203,9 +204,9 @@ export const ADMINISTRATION_STRINGS = {
   'audit.no-head-in-file': ['No head is in that file.', 'In dieser Datei steht kein Kopf.'],
   'audit.verify-submit': ['Verify', 'Prüfen'],
   'audit.verifying': ['Verifying…', 'Prüft…'],
-  'audit.holds': ['The log holds, up to {head}.', 'Das Protokoll hält, bis {head}.'],
+  'audit.holds': ['The log holds, up to {head}.', 'Das Protokoll ist unversehrt, bis {head}.'],
   'audit.holds-against': ['It goes on from the head that was written down.', 'Es setzt den aufgeschriebenen Kopf fort.'],
-  'audit.broken': ['The log does not hold', 'Das Protokoll hält nicht'],
+  'audit.broken': ['The log does not hold', 'Das Protokoll ist nicht unversehrt'],
 
   'new-order.who': ['Who and how many', 'Wer und wie viele'],
   'new-order.contact': ['Contact of the installer', 'Kontakt des Installateurs'],
@@ -220,7 +221,7 @@ export const ADMINISTRATION_STRINGS = {
     'Dieser Controller reicht Beitritte durch: er bekommt nie einen Schlüssel.',
   ],
   'new-order.count': ['Nodes', 'Knoten'],
-  'new-order.count-about': ['The server draws an unused ID for each.', 'Der Server zieht für jeden eine freie ID.'],
+  'new-order.count-about': ['The server chooses an unused ID for each.', 'Der Server wählt für jeden eine freie ID.'],
   'new-order.terms': ['Terms', 'Bedingungen'],
   'new-order.lifetime': ['Days that a key lasts', 'Tage, die ein Schlüssel gilt'],
   'new-order.lifetime-about': ['0: without limit', '0: unbegrenzt'],

@@ -16,11 +16,11 @@ export const SHELL_STRINGS = {
   'page.tokens': ['API tokens', 'API-Tokens'],
   'page.account': ['Sessions and password', 'Sitzungen und Passwort'],
   'page.install': ['Install', 'Einbau'],
-  'page.jobs': ['Jobs', 'Arbeiten'],
+  'page.jobs': ['Jobs', 'Vorgänge'],
   'page.calendar': ['Keys that expire', 'Ablaufende Schlüssel'],
   'page.exposure': ['Exposure of keys', 'Wer Schlüssel kennt'],
 
-  'why.label': ['Why has it not joined?', 'Warum ist er nicht beigetreten?'],
+  'why.label': ['Why has it not joined?', 'Warum nicht beigetreten?'],
   'why.placeholder': ['ID or name', 'ID oder Name'],
   'why.submit': ['Ask', 'Fragen'],
   'why.empty': [
@@ -63,7 +63,7 @@ export const SHELL_STRINGS = {
   ],
   'sign-in.tab-done': [
     'You are signed in. Go back to the page you came from. You can close this tab.',
-    'Die Anmeldung gilt. Zurück zur Seite, von der Sie kommen. Dieser Tab kann zu.',
+    'Sie sind angemeldet. Zurück zur Seite, von der Sie kommen. Diesen Tab können Sie schließen.',
   ],
   'sign-in.tab-back': [
     'Go back to the page you came from, and try again there.',
@@ -71,7 +71,7 @@ export const SHELL_STRINGS = {
   ],
   'sign-in.tab-late': [
     'The page that asked for this sign-in does not answer. Go back to it. If it is closed, sign in anew.',
-    'Die Seite, die diese Anmeldung wollte, antwortet nicht. Zurück zu ihr, oder neu anmelden, falls sie zu ist.',
+    'Die Seite, die diese Anmeldung verlangt hat, antwortet nicht. Dorthin zurück. Ist sie geschlossen, neu anmelden.',
   ],
   'sign-in.ended': [
     'Your session has ended. Sign in again and go on where you were.',
@@ -116,10 +116,10 @@ export const SHELL_STRINGS = {
   'common.next-page': ['Next', 'Weiter'],
   'common.range': ['{from} to {to} of {total}', '{from} bis {to} von {total}'],
   'common.range-open': ['{from} to {to}', '{from} bis {to}'],
-  'common.optional': ['optional', 'freiwillig'],
+  'common.optional': ['optional', 'optional'],
   'common.pages': ['Pages of the list', 'Seiten der Liste'],
 
-  'problem.retry': ['Try again', 'Noch einmal'],
+  'problem.retry': ['Try again', 'Noch einmal versuchen'],
   'problem.in-seconds': [
     'Again in {count} second.|Again in {count} seconds.',
     'Wieder in {count} Sekunde.|Wieder in {count} Sekunden.',
@@ -131,6 +131,9 @@ export const SHELL_STRINGS = {
   ],
   'problem.bad-request': ['The request is not valid', 'Die Anfrage ist nicht gültig'],
   'problem.cursor-invalid': ['The list has been started anew', 'Die Liste beginnt von vorn'],
+  'problem.not-authenticated': ['You are no longer signed in', 'Sie sind nicht mehr angemeldet'],
+  'problem.already-exists': ['The name is taken', 'Der Name ist vergeben'],
+  'problem.outcome-unknown': ['It is not known whether this was done', 'Ob das geschehen ist, ist nicht bekannt'],
   'problem.forbidden': ['Your role does not allow this', 'Die Rolle erlaubt das nicht'],
   'problem.changed-meanwhile': [
     'Somebody has changed it in the meantime. What you see is up to date now.',
