@@ -57,6 +57,7 @@ export const SYSTEM: readonly string[] = [
   'api-process',
   'cli',
   'console-browser',
+  'console-races',
   'controller',
   'encrypted-manifest',
   'former-key',

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { KeyHelp, PAGES, useKeyboard } from './keyboard.js';
+import { KeyHelp, pagesOf, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
 import { LaterPageContent } from './later-page.js';
 import { navigate, useLocation } from './navigation.js';
@@ -17,7 +17,7 @@ import { useSay } from './phrase.js';
 import { useResource } from './resource.js';
 import { setUser, useSession, type User } from './session.js';
 import { LinkPage, ProviderPage, SignInAgain, SignInPage } from './sign-in.js';
-import { Toasts } from './toasts.js';
+import { clearToasts, ToastsOutside } from './toasts.js';
 import { openedOf, orderOf, type Page, pageOf, sectionOf, SIGN_IN_PATH } from './url-state.js';
 import { WhyBox } from './why-box.js';
 
@@ -42,9 +42,6 @@ export function App({ linkToken, providerAnswer }: AppProps): JSX.Element {
   );
 }
 
-/** What an installer sees: the own orders and their nodes. */
-const INSTALLERS_PAGES: ReadonlySet<Page> = new Set(['nodes', 'orders', 'install']);
-
 function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const say = useSay();
   const { path, query } = useLocation();
@@ -57,6 +54,8 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   useEffect(() => {
     if (me.data !== undefined) setUser(me.data);
   }, [me.data]);
+  // What somebody did is nobody else's to undo.
+  useEffect(() => clearToasts, []);
   const isInstaller = user?.role === 'installer';
   useEffect(() => {
     if (isInstaller && path === '/') navigate('/install', { replace: true });
@@ -82,7 +81,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
           <img src="/assets/icon.svg" alt="" width={24} height={24} /> {say('app.name')}
         </a>
         <nav aria-label={say('app.navigation')}>
-          {PAGES.filter(({ page: one }) => !isInstaller || INSTALLERS_PAGES.has(one)).map(({ page: one, path: target, key }) => (
+          {pagesOf(user).map(({ page: one, path: target, key }) => (
             <a key={one} href={target} aria-current={one === sectionOf(page) ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
               {say(`page.${one}`)}
             </a>
@@ -99,9 +98,9 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
         {opened?.kind === 'order' && <OrderDrawer id={opened.id} />}
         {opened?.kind === 'controller' && <ControllerDrawer id={opened.id} />}
       </div>
-      <Toasts />
+      <ToastsOutside />
       <StepUpDialog user={user} />
-      {showsHelp && <KeyHelp onClose={() => setShowsHelp(false)} />}
+      {showsHelp && <KeyHelp user={user} onClose={() => setShowsHelp(false)} />}
     </>
   );
 }

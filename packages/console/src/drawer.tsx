@@ -4,6 +4,8 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { setParameters } from './navigation.js';
 import { useSay } from './phrase.js';
+import { useStore } from './store.js';
+import { areToastsInDrawer, Toasts } from './toasts.js';
 import type { Opened } from './url-state.js';
 
 const BESIDE = '(min-width: 64rem)';
@@ -35,12 +37,18 @@ export function Drawer({ opened, title, badge, isBusy, children }: DrawerProps):
   const say = useSay();
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
+  const hasToasts = useStore(areToastsInDrawer);
   const close = (): void => closeDrawer(opened);
   useEffect(() => {
     const element = dialog.current;
-    if (matchMedia(BESIDE).matches) element?.show();
+    const isBeside = matchMedia(BESIDE).matches;
+    if (isBeside) element?.show();
     else element?.showModal();
-    return () => element?.close();
+    areToastsInDrawer.set(!isBeside);
+    return () => {
+      element?.close();
+      areToastsInDrawer.set(false);
+    };
   }, []);
   useEffect(() => {
     dialog.current?.scrollTo(0, 0);
@@ -68,6 +76,7 @@ export function Drawer({ opened, title, badge, isBusy, children }: DrawerProps):
       <div class="content" aria-busy={isBusy}>
         {children}
       </div>
+      {hasToasts && <Toasts />}
     </dialog>
   );
 }

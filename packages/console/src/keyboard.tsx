@@ -6,7 +6,7 @@ import { currentLocation, navigate } from './navigation.js';
 import { closeDrawer, openerOf } from './drawer.js';
 import { useSay } from './phrase.js';
 import { currentPreferences } from './preferences.js';
-import { reloadAll } from './session.js';
+import { reloadAll, type User } from './session.js';
 import { type MenuPage, type Opened, openedOf, type Page } from './url-state.js';
 import { WHY_BOX } from './why-box.js';
 
@@ -23,6 +23,13 @@ export const PAGES: readonly { readonly page: Page; readonly path: string; reado
   { page: 'install', path: '/install', key: 'i' },
 ];
 
+/** What an installer sees: the own orders and their nodes. */
+const INSTALLERS_PAGES: ReadonlySet<Page> = new Set(['nodes', 'orders', 'install']);
+
+export function pagesOf(user: User | undefined): typeof PAGES {
+  return PAGES.filter(({ page }) => user?.role !== 'installer' || INSTALLERS_PAGES.has(page));
+}
+
 /** Of the user's menu. `scope`: who may see them. */
 export const MENU_PAGES: readonly {
   readonly page: MenuPage;
@@ -37,6 +44,13 @@ export const MENU_PAGES: readonly {
   { page: 'tokens', path: '/tokens', key: 't', scope: 'read' },
   { page: 'account', path: '/account', key: 's', scope: 'read' },
 ];
+
+/** An installer sees the own orders only: no page about all of them. */
+export function menuPagesOf(user: User | undefined): typeof MENU_PAGES {
+  return MENU_PAGES.filter(
+    ({ page, scope }) => user?.scopes.includes(scope) === true && (user.role !== 'installer' || page === 'account'),
+  );
+}
 
 /** Handles the keys of the console; `onHelp` shows the table of them. */
 export function useKeyboard(onHelp: () => void): void {
@@ -104,13 +118,21 @@ function moveInList(step: number): void {
   next.scrollIntoView({ block: 'nearest' });
 }
 
-export function KeyHelp({ onClose }: { readonly onClose: () => void }): JSX.Element {
+interface KeyHelpProps {
+  /** The table has the pages that the user may see. */
+  readonly user: User | undefined;
+  readonly onClose: () => void;
+}
+
+export function KeyHelp({ user, onClose }: KeyHelpProps): JSX.Element {
   const say = useSay();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   const rows: readonly (readonly [readonly string[], string])[] = [
     [['/'], say('keys.search')],
-    ...[...PAGES, ...MENU_PAGES].map(({ page, key }) => [['g', key], say('keys.go', { page: say(`page.${page}`) })] as const),
+    ...[...pagesOf(user), ...menuPagesOf(user)].map(
+      ({ page, key }) => [['g', key], say('keys.go', { page: say(`page.${page}`) })] as const,
+    ),
     [['j', 'k'], say('keys.rows')],
     [['r'], say('keys.reload')],
     [['?'], say('keys.help')],

@@ -2,6 +2,7 @@
 
 import { render } from 'preact';
 import { App } from './app.js';
+import { keepFocus } from './focus-keeper.js';
 import { startNavigation } from './navigation.js';
 import { startClock } from './parts/time.js';
 import { applyPreferences } from './preferences.js';
@@ -19,5 +20,6 @@ if (linkToken !== undefined) signOut();
 applyPreferences();
 startNavigation();
 startClock();
+keepFocus();
 const root = document.getElementById('console');
 if (root !== null) render(<App linkToken={linkToken} providerAnswer={providerAnswer} />, root);

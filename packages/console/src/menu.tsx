@@ -3,7 +3,7 @@
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
 import { request } from './api.js';
-import { MENU_PAGES } from './keyboard.js';
+import { menuPagesOf } from './keyboard.js';
 import { useLocation } from './navigation.js';
 import { useSay } from './phrase.js';
 import { type Preferences, setPreferences, THEMES, usePreferences, ZONES } from './preferences.js';
@@ -42,7 +42,7 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
       <div id="menu" popover="auto" ref={menu} role="group" aria-label={say('menu.label')}>
         {user !== undefined && <p class="quiet">{say('menu.role', { user: user.user, role: user.role })}</p>}
         <nav aria-label={say('menu.pages')} onClick={() => menu.current?.hidePopover()}>
-          {MENU_PAGES.filter((one) => maySee(user, one)).map(({ page, path: target, key }) => (
+          {menuPagesOf(user).map(({ page, path: target, key }) => (
             <a key={page} href={target} aria-current={target === path ? 'page' : undefined} aria-keyshortcuts={`g ${key}`}>
               {say(`page.${page}`)}
             </a>
@@ -89,11 +89,6 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
       </div>
     </div>
   );
-}
-
-/** An installer sees the own orders only: no page about all of them. */
-function maySee(user: User | undefined, { page, scope }: (typeof MENU_PAGES)[number]): boolean {
-  return user?.scopes.includes(scope) === true && (user.role !== 'installer' || page === 'account');
 }
 
 interface ChoiceProps<V extends string> {

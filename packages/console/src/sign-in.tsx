@@ -39,18 +39,23 @@ export function SignInPage(): JSX.Element {
 export function SignInAgain({ user }: { readonly user: User | undefined }): JSX.Element {
   const say = useSay();
   const dialog = useRef<HTMLDialogElement>(null);
+  const isThere = useRef(true);
   useEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    return () => element?.close();
+    return () => {
+      isThere.current = false;
+      element?.close();
+    };
   }, []);
   return (
     <dialog
       ref={dialog}
       class="modal"
       aria-labelledby="sign-in-again-title"
-      // Nothing behind it works without a session.
+      // Nothing behind it works without a session. Chromium lets a page prevent one Escape only.
       onCancel={(event) => event.preventDefault()}
+      onClose={() => isThere.current && dialog.current?.showModal()}
     >
       <h2 id="sign-in-again-title">{say('sign-in.title')}</h2>
       <p>{say('sign-in.ended')}</p>
@@ -118,7 +123,7 @@ function SignInForm({ user: known }: { readonly user?: string }): JSX.Element {
         />
       </Field>
       {problem !== undefined && <SignInProblem problem={problem} refused="sign-in.refused" />}
-      <button type="submit" class="primary" disabled={isBusy}>
+      <button type="submit" class="primary" aria-disabled={isBusy}>
         {say('sign-in.submit')}
       </button>
     </form>
@@ -288,7 +293,7 @@ export function LinkPage({ token }: { readonly token: string }): JSX.Element {
         )}
         {problem !== undefined && <SignInProblem problem={problem} refused="link.refused" />}
         {problem?.name === 'not-authenticated' && <Command words={['latchkey-auth-server', 'user', 'link', 'NAME']} />}
-        <button type="submit" class="primary" disabled={isBusy || differ || again === ''}>
+        <button type="submit" class="primary" disabled={differ || again === ''} aria-disabled={isBusy}>
           {say('link.submit')}
         </button>
       </form>

@@ -101,7 +101,7 @@ function PasswordStepUp({ stepUp, user }: OpenDialogProps): JSX.Element {
         <button type="button" onClick={() => stepUp.answer(false)}>
           {say('common.cancel')}
         </button>
-        <button type="submit" class="primary" disabled={isBusy}>
+        <button type="submit" class="primary" aria-disabled={isBusy}>
           {say('password.submit')}
         </button>
       </div>

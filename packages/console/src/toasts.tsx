@@ -26,6 +26,18 @@ function removeToast(toast: Toast): void {
   toasts.set(toasts.value.filter((one) => one !== toast));
 }
 
+/** For the next person: what was done is not theirs to undo. */
+export function clearToasts(): void {
+  toasts.set([]);
+}
+
+/** A dialog that fills the screen lets nobody reach what is outside of it: it has them inside. */
+export const areToastsInDrawer: Store<boolean> = new Store(false);
+
+export function ToastsOutside(): JSX.Element {
+  return useStore(areToastsInDrawer) ? <></> : <Toasts />;
+}
+
 export function Toasts(): JSX.Element {
   const shown = useStore(toasts);
   return (
@@ -42,6 +54,7 @@ function ToastView({ toast }: { readonly toast: Toast }): JSX.Element {
   const [error, setError] = useState<unknown>();
   const [isBusy, setBusy] = useState(false);
   const undo = async (): Promise<void> => {
+    if (isBusy) return;
     setBusy(true);
     try {
       await toast.undo?.();
@@ -56,7 +69,7 @@ function ToastView({ toast }: { readonly toast: Toast }): JSX.Element {
     <div class="toast">
       <span>{toast.text}</span>
       {toast.undo !== undefined && error === undefined && (
-        <button type="button" disabled={isBusy} onClick={() => void undo()}>
+        <button type="button" aria-disabled={isBusy} onClick={() => void undo()}>
           {say('common.undo')}
         </button>
       )}

@@ -85,7 +85,7 @@ export function AuditVerification(): JSX.Element {
           </p>
         )}
         <div class="buttons">
-          <button type="submit" disabled={isBusy}>
+          <button type="submit" aria-disabled={isBusy}>
             {say('audit.verify-submit')}
           </button>
         </div>

@@ -3,7 +3,7 @@
 import type { ManyNodesChange, NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from '../api.js';
+import { jobError, type Problem, problemOf, request } from '../api.js';
 import { type BulkInput, type BulkKind, changeOf, EMPTY_INPUT, inverseOf, MAX_NAMED, selectionOf } from '../bulk-change.js';
 import { formatNumber } from '../format.js';
 import {
@@ -67,14 +67,19 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
       const planned = { select: chosen.select, change: of };
       setPlan({ ...(await previewChange(planned)), change: planned, nodes: chosen.nodes });
     });
-  const confirm = ({ change: planned, expect, nodes }: Plan): Promise<void> =>
+  const follow = async (begun: Job, { change: planned, nodes }: Plan): Promise<void> => {
+    const ended = await followJob(begun, setJob);
+    reloadAll();
+    if (ended.state === 'cancelled') return;
+    if (ended.state !== 'done') throw jobError(ended.problem);
+    dialog.current?.close();
+    announce(say, kind, ended, planned.change, nodes);
+  };
+  const confirm = (confirmed: Plan): Promise<void> =>
     run(async () => {
+      const { change: planned, expect, nodes } = confirmed;
       try {
-        const ended = await followJob(await beginChange(planned, expect), setJob);
-        reloadAll();
-        if (ended.state !== 'done') return;
-        dialog.current?.close();
-        announce(say, kind, ended, planned.change, nodes);
+        await follow(await beginChange(planned, expect), confirmed);
       } catch (error) {
         const { name, preview: now } = problemOf(error);
         // Somebody else was faster: what it would do now.
@@ -101,7 +106,15 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
         {plan !== undefined && job === undefined && <PlanText kind={kind} plan={plan} input={input} onInput={setInput} />}
         {plan === undefined && isBusy && <p class="quiet">{say('common.loading')}</p>}
         {job !== undefined && <JobProgress job={job} />}
-        {problem !== undefined && <ProblemNote problem={problem} />}
+        {problem !== undefined && (
+          <ProblemNote
+            problem={problem}
+            // The job goes on: an answer about it was lost, or the session has ended since.
+            {...(job?.state === 'running' && plan !== undefined && !isBusy
+              ? { retry: () => void run(() => follow(job, plan)) }
+              : {})}
+          />
+        )}
         <div class="buttons">
           {job?.state === 'running' && (
             <button type="button" onClick={() => void run(async () => setJob(await cancelJob(job.id)))}>
@@ -117,7 +130,7 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
             {say(job === undefined ? 'common.cancel' : 'common.close')}
           </button>
           {job === undefined && (
-            <ConfirmButton kind={kind} plan={plan} isReady={change !== undefined && !isBusy} typed={input.typed} />
+            <ConfirmButton kind={kind} plan={plan} isReady={change !== undefined} isBusy={isBusy} typed={input.typed} />
           )}
         </div>
       </form>
@@ -129,22 +142,28 @@ interface ConfirmButtonProps {
   readonly kind: BulkKind;
   readonly plan: Plan | undefined;
   readonly isReady: boolean;
+  readonly isBusy: boolean;
   readonly typed: string;
 }
 
 /** Has the number of nodes that it changes. */
-function ConfirmButton({ kind, plan, isReady, typed }: ConfirmButtonProps): JSX.Element {
+function ConfirmButton({ kind, plan, isReady, isBusy, typed }: ConfirmButtonProps): JSX.Element {
   const say = useSay();
   if (plan === undefined)
     return (
-      <button type="submit" class="primary" disabled={!isReady}>
+      <button type="submit" class="primary" disabled={!isReady} aria-disabled={isBusy}>
         {say('bulk.preview')}
       </button>
     );
   const changes = plan.count - plan.already_so;
   const isConfirmed = kind !== 'remove' || typed.trim() === String(changes);
   return (
-    <button type="submit" class={kind === 'remove' ? 'danger' : 'primary'} disabled={!isReady || !isConfirmed || changes === 0}>
+    <button
+      type="submit"
+      class={kind === 'remove' ? 'danger' : 'primary'}
+      disabled={!isReady || !isConfirmed || changes === 0}
+      aria-disabled={isBusy}
+    >
       {say(`bulk.confirm-${kind}`, {}, changes)}
     </button>
   );

@@ -20,6 +20,7 @@ export function ChangeButton({ label, done, change, undo, isPrimary = false }: C
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
   const run = async (): Promise<void> => {
+    if (isBusy) return;
     setBusy(true);
     setProblem(undefined);
     try {
@@ -36,7 +37,7 @@ export function ChangeButton({ label, done, change, undo, isPrimary = false }: C
   };
   return (
     <>
-      <button type="button" class={isPrimary ? 'primary' : undefined} disabled={isBusy} onClick={() => void run()}>
+      <button type="button" class={isPrimary ? 'primary' : undefined} aria-disabled={isBusy} onClick={() => void run()}>
         {label}
       </button>
       {problem !== undefined && <ProblemNote problem={problem} />}

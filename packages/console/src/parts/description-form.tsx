@@ -95,7 +95,7 @@ export function DescriptionForm({ node, tag, onClose }: DescriptionFormProps): J
         <button type="button" onClick={onClose}>
           {say('common.cancel')}
         </button>
-        <button type="submit" class="primary" disabled={isBusy}>
+        <button type="submit" class="primary" aria-disabled={isBusy}>
           {say(conflict === undefined ? 'describe.save' : 'describe.save-anyway')}
         </button>
       </div>

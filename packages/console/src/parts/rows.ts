@@ -8,7 +8,8 @@ export function rowProps(isOpen: boolean): RowProps {
   return {
     ...(isOpen ? { class: 'open' } : {}),
     onClick({ target, currentTarget }) {
-      if (target instanceof Element && target.closest('a, label, input') === null) currentTarget.querySelector('a')?.click();
+      if (target instanceof Element && target.closest('a, button, dialog, label, input') === null)
+        currentTarget.querySelector('a')?.click();
     },
   };
 }

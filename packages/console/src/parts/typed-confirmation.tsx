@@ -33,23 +33,30 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
       showToast({ text: done });
       reloadAll();
     } catch (error) {
-      setProblem(problemOf(error));
+      const found = problemOf(error);
+      setProblem(found);
+      // Somebody else was faster: show what it is now.
+      if (found.name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);
+  };
+  const forget = (): void => {
+    setText('');
+    setProblem(undefined);
   };
   return (
     <>
       <button type="button" onClick={() => dialog.current?.showModal()}>
         {label}
       </button>
-      <dialog ref={dialog} class="modal" aria-labelledby={titleId} onClose={() => setText('')}>
+      <dialog ref={dialog} class="modal" aria-labelledby={titleId} onClose={forget}>
         <h2 id={titleId}>{title}</h2>
         <p>{about}</p>
         <form
           class="stack"
           onSubmit={(event) => {
             event.preventDefault();
-            void submit();
+            if (!isBusy) void submit();
           }}
         >
           <label>
@@ -67,7 +74,7 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
             <button type="button" onClick={() => dialog.current?.close()}>
               {say('common.cancel')}
             </button>
-            <button type="submit" class="danger" disabled={isBusy || text.trim() !== expected}>
+            <button type="submit" class="danger" disabled={text.trim() !== expected} aria-disabled={isBusy}>
               {label}
             </button>
           </div>
