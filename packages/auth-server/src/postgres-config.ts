@@ -5,7 +5,7 @@
 
 import { isAbsolute } from 'node:path';
 import type { PostgresConfig, PostgresHost } from '@latchkey/registry/postgres';
-import { parseOrFail } from '@latchkey/runtime/config';
+import { parseOrFail, textError } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { parsePeerEndpoint } from '@latchkey/runtime/net';
 import { z } from 'zod';
@@ -27,13 +27,12 @@ const PASSWORD_ADVICE = 'Write it to a file of mode 0600, and name that file wit
 
 const pathSchema = z.string().refine(isAbsolute, { error: 'expected an absolute path' });
 
-const hostSchema = z.string().transform((text, context): PostgresHost => {
+const HOST_EXPECTED = 'expected HOST, HOST:PORT or the absolute path of the folder of a unix socket';
+
+const hostSchema = z.string(textError(HOST_EXPECTED)).transform((text, context): PostgresHost => {
   const host = parseHost(text);
   if (host !== undefined) return host;
-  context.addIssue({
-    code: 'custom',
-    message: 'expected HOST, HOST:PORT or the absolute path of the folder of a unix socket',
-  });
+  context.addIssue({ code: 'custom', message: HOST_EXPECTED });
   return z.NEVER;
 });
 

@@ -112,7 +112,7 @@ ${more}`;
   });
 
   it.each([
-    ['    tls: { cert: /cert }\n', 'line 6: registry.postgres.tls.ca: expected text, and it is missing'],
+    ['    tls: { cert: /cert }\n', 'line 6: registry.postgres.tls.ca: expected an absolute path, and it is missing'],
     ['    port: 5432\n', 'line 6: unknown key registry.postgres.port: expected one of hosts, database, user, '],
     ['  lmdb: {}\n', 'unknown key registry.lmdb: expected postgres'],
   ])('%j is refused: %s', async (more, problem) => {

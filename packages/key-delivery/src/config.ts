@@ -1,7 +1,7 @@
 /** The configuration's `keys:`. */
 
 import { isAbsolute } from 'node:path';
-import { parseDuration } from '@latchkey/runtime/config';
+import { parseDuration, textError } from '@latchkey/runtime/config';
 import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { MAX_LABELS, wrongLabel } from './labels.js';
@@ -26,11 +26,12 @@ const MAX_GID = 2 ** 32 - 2;
 const SCHEME = 'unix:';
 const MODES: Readonly<Record<string, number>> = { '0600': 0o600, '0660': 0o660 };
 
-const socketSchema = z.string().transform((text, { issues }) => {
+const SOCKET_EXPECTED = `expected the path of a socket, beginning with / and of ${MAX_SOCKET_PATH} octets at most`;
+
+const socketSchema = z.string(textError(SOCKET_EXPECTED)).transform((text, { issues }) => {
   const path = text.startsWith(SCHEME) ? text.slice(SCHEME.length) : text;
   if (isAbsolute(path) && Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
-  const message = `expected the path of a socket, beginning with / and of ${MAX_SOCKET_PATH} octets at most`;
-  issues.push({ code: 'custom', message, input: text });
+  issues.push({ code: 'custom', message: SOCKET_EXPECTED, input: text });
   return z.NEVER;
 });
 
@@ -49,10 +50,10 @@ const labelSchema = z.string().superRefine((label, context) => {
 
 /** A time as people write it, in ms. */
 export const durationMsSchema = (example: string): z.ZodType<number, string> =>
-  z.string().transform((text, context) => {
+  z.string(textError(`expected a time like ${example}`)).transform((text, context) => {
     const seconds = parseDuration(text);
     if (seconds !== undefined && seconds > 0) return seconds * 1000;
-    context.addIssue({ code: 'custom', message: `expected a time like ${example}, not "${text}"` });
+    context.addIssue({ code: 'custom', message: `expected a time like ${example}` });
     return z.NEVER;
   });
 

@@ -20,6 +20,7 @@ import {
   durationSchema,
   KeySnapshot,
   labelsOf,
+  locatingProblems,
   targetsSchema,
 } from '@latchkey/key-delivery/targets';
 import { loadConfig } from '@latchkey/runtime/config';
@@ -100,14 +101,8 @@ export class NodeTargets {
   static async open({ configPath, folder, file, holder, log }: NodeTargetsOptions): Promise<NodeTargets> {
     await assertTrusted(resolve(configPath), 'the configuration');
     const { targets, activate_after: activateAfter } = await loadConfig(schema, configPath);
-    const deliverer = await Deliverer.open({
-      targets,
-      folder: join(folder, FOLDER),
-      holder,
-      overlap: undefined,
-      role: 'node',
-      log,
-    });
+    const options = { targets, folder: join(folder, FOLDER), holder, overlap: undefined, role: 'node', log } as const;
+    const deliverer = await locatingProblems(configPath, () => Deliverer.open(options));
     return new NodeTargets(deliverer, file, labelsOf(targets), 1000 * activateAfter);
   }
 

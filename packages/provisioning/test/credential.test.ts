@@ -50,7 +50,7 @@ describe('a credential', () => {
 
   it.each([
     ['an ID of 7 digits', { ...GOOD, id: '000a1b2' }, 'id: expected 8 hex digits'],
-    ['an ID that is a number', { ...GOOD, id: 1 }, 'id: expected text'],
+    ['an ID that is a number', { ...GOOD, id: 1 }, 'id: expected 8 hex digits'],
     ['a key of 31 digits', { ...GOOD, sk_cs: KEY.slice(1) }, 'sk_cs: expected 32 hex digits'],
     ['a key of 33 digits', { ...GOOD, sk_cs: `${KEY}0` }, 'sk_cs: expected 32 hex digits'],
     ['a key with a letter that is no digit', { ...GOOD, sk_cs: `${KEY.slice(1)}g` }, 'sk_cs: expected 32 hex digits'],
@@ -58,7 +58,7 @@ describe('a credential', () => {
     ['a server without a port', { ...GOOD, servers: ['192.0.2.7'] }, 'servers.0: expected HOST:PORT'],
     ['a server on port 0', { ...GOOD, servers: ['192.0.2.7:0'] }, 'servers.0: expected HOST:PORT'],
     ['no servers', { id: GOOD.id, sk_cs: KEY }, 'servers: expected a list, and it is missing'],
-    ['no key', { id: GOOD.id, servers: [] }, 'sk_cs: expected text, and it is missing'],
+    ['no key', { id: GOOD.id, servers: [] }, 'sk_cs: expected 32 hex digits, and it is missing'],
     ['one field too many', { ...GOOD, note: 'x' }, 'unknown key note'],
     ['a list', [GOOD], 'expected names with values'],
     ['nothing', null, 'expected names with values'],

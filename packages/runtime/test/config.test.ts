@@ -6,13 +6,22 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadConfig, loadPrivateJson } from '../src/config/config.js';
 import { listenSchema } from '../src/net/endpoint.js';
+import type { UsageFailure } from '../src/failure.js';
 import { LOG_LEVELS } from '../src/daemon/log.js';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 
 const schema = z.strictObject({
   listen: z.array(listenSchema).min(1).prefault(['[::]:5683']),
   log_level: z.enum(LOG_LEVELS).default('info'),
-  bounds: z.strictObject({ transactions: z.int().min(8).default(100) }).prefault({}),
+  bounds: z.strictObject({ transactions: z.int().min(8).max(1_000).default(100) }).prefault({}),
+  wait: z
+    .string()
+    .refine((text) => /^\d+s$/.test(text), { error: 'expected a duration, e.g. 30s' })
+    .optional(),
+  roles: z.record(z.string(), z.string()).optional(),
+  password_file: z.enum(['/a', '/b']).optional(),
+  reload: z.array(z.string()).optional(),
+  colour: z.enum(['red', 'blue']).optional(),
 });
 
 async function fileWith(text: string): Promise<string> {
@@ -44,7 +53,7 @@ describe('a configuration', () => {
     [
       'an unknown key',
       'log_level: info\nlog-level: debug\n',
-      ', line 2: unknown key log-level: expected one of listen, log_level, bounds',
+      ', line 2: unknown key log-level: expected one of listen, log_level, bounds,',
     ],
     ['an unknown key with no value', '\n\nfoo:\n', ', line 3: unknown key foo'],
     [
@@ -55,29 +64,80 @@ describe('a configuration', () => {
     [
       'a word that is none of those allowed',
       'log_level: loud\n',
-      ', line 1: log_level: expected one of error, warn, info, debug',
+      ', line 1: log_level: expected one of error, warn, info, debug, not "loud"',
     ],
-    ['a text for a number', 'bounds:\n  transactions: many\n', ', line 2: bounds.transactions: expected a number'],
-    ['a fraction', 'bounds:\n  transactions: 8.5\n', ', line 2: bounds.transactions: expected a whole number'],
-    ['a number too small', 'bounds:\n  transactions: 7\n', ', line 2: bounds.transactions: expected 8 or more'],
-    ['a number for a text', 'listen:\n  - "[::]:1"\n  - 5683\n', ', line 3: listen.1: expected text'],
-    ['no list', 'listen: 127.0.0.1:5683\n', ', line 1: listen: expected a list'],
-    ['nothing for a list', 'listen:\n', ', line 1: listen: expected a list'],
-    ['an empty list', 'log_level: info\nlisten: []\n', ', line 2: listen: expected a list of 1 or more'],
-    ['no address', 'listen:\n  - somewhere\n', ', line 2: listen.0: expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683'],
-    ['a list at the top', '- a\n- b\n', ', line 1: expected names with values'],
-    ['a text at the top', 'hello\n', ', line 1: expected names with values'],
+    ['a text for a number', 'bounds:\n  transactions: many\n', ', line 2: bounds.transactions: expected a number, not "many"'],
+    ['a fraction', 'bounds:\n  transactions: 8.5\n', ', line 2: bounds.transactions: expected a whole number, not 8.5'],
+    ['a number too small', 'bounds:\n  transactions: 7\n', ', line 2: bounds.transactions: expected 8 or more, not 7'],
+    [
+      'a number for a text',
+      'listen:\n  - "[::]:1"\n  - 5683\n',
+      ', line 3: listen.1: expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683, not 5683\n',
+    ],
+    ['no list', 'listen: 127.0.0.1:5683\n', ', line 1: listen: expected a list, not "127.0.0.1:5683"\n'],
+    ['nothing for a list', 'listen:\n', ', line 1: listen: expected a list, and it has no value\n'],
+    ['an empty list', 'log_level: info\nlisten: []\n', ', line 2: listen: expected a list of 1 or more\n'],
+    [
+      'no address',
+      'listen:\n  - somewhere\n',
+      ', line 2: listen.0: expected HOST:PORT, e.g. 0.0.0.0:5683 or [::]:5683, not "somewhere"\n',
+    ],
+    ['a list at the top', '- a\n- b\n', ', line 1: expected names with values, not a list\n'],
+    ['a text at the top', 'hello\n', ', line 1: expected names with values, not "hello"\n'],
+    [
+      'a number far too large',
+      'bounds: { transactions: 1e30 }\n',
+      ', line 1: bounds.transactions: expected 1000 at most, not 1e+30\n',
+    ],
+    ['a number for a duration', 'wait: 30\n', ', line 1: wait: expected a duration, e.g. 30s, not 30\n'],
+    ['a list for a duration', 'wait: [30s]\n', ', line 1: wait: expected a duration, e.g. 30s, not a list\n'],
+    ['a text for names with values', 'roles: admin\n', ', line 1: roles: expected names with values, not "admin"\n'],
   ])('with %s is refused', async (_, text, message) => {
     const path = await fileWith(text);
     const refused = await loadConfig(schema, path).catch((error: unknown) => error);
     expect(refused).toMatchObject({ name: 'UsageFailure', exitCode: 2 });
-    expect((refused as Error).message).toContain(path + message);
+    expect(`${(refused as Error).message}\n`).toContain(path + message);
+    expect((refused as UsageFailure).advice).toBe('Nothing was done. Correct the file, and run the command again.');
+  });
+
+  it.each([
+    ['a key in hex', 'colour: 00112233445566778899aabbccddeeff', '0011'],
+    ['a key in base64', 'colour: /AARIjNEVWZ3iJmqu8zd7g==', 'AARI'],
+    ['a path with a key in it', 'colour: /etc/00112233445566778899aabbccddeeff', '0011'],
+    ['a token', 'colour: lk_abcdefghij234567abcdefghij', 'abcdef'],
+    ['a URL with a password', 'colour: https://ada:red2@plant.example/', 'red2'],
+    ['a number that may be a key', 'colour: 12345678901234567', '123456'],
+    ['a passphrase in place of its file', 'password_file: correct horse', 'horse'],
+    ['a number in place of such a file', 'password_file: 4711', '4711'],
+    ['a command line', 'reload: reload --password horse', 'horse'],
+    ['a list of them', 'password_file: [correct, horse]', 'horse'],
+    ['a secret that ends a line of YAML', 'colour: "red"\n}correct horse\n', 'horse'],
+  ])('is refused without %s', async (_, text, secret) => {
+    const path = await fileWith(`${text}\n`);
+    const refused = await loadConfig(schema, path).catch((error: unknown) => error);
+    const { message, advice } = refused as UsageFailure;
+    expect(message).toMatch(/line \d(?:: (?:colour|password_file|reload): expected|, column \d+: not YAML)/);
+    expect(message + advice).not.toContain(secret);
+  });
+
+  it.each([
+    ['a word', 'colour: green', ', not "green"'],
+    ['a word with a digit', 'colour: red2', ', not "red2"'],
+    ['a sentence', 'colour: neither red nor blue', ', not "neither red nor blue"'],
+    ['a path', 'colour: /var/lib/latchkey/auth-server2/master', ', not "/var/lib/latchkey/auth-server2/master"'],
+    ['an address', 'colour: "[2001:db8::7]:5683"', ', not "[2001:db8::7]:5683"'],
+    ['nothing in quotes', "colour: ''", ', not ""'],
+    ['a truth', 'colour: true', ', not true'],
+    ['a date, which is text', 'colour: 2026-12-24', ', not "2026-12-24"'],
+  ])('is refused with %s as it stands there', async (_, text, says) => {
+    const { message } = (await loadConfig(schema, await fileWith(`${text}\n`)).catch((error: unknown) => error)) as Error;
+    expect(message).toContain(`colour: expected one of red, blue${says}`);
   });
 
   it('with several mistakes is refused with all of them', async () => {
     const path = await fileWith('foo: 1\nlog_level: loud\nbounds:\n  bar: 2\n  transactions: 1\n');
     const { message } = (await loadConfig(schema, path).catch((error: unknown) => error)) as Error;
-    expect(message.split('\n').toSorted()).toEqual([
+    expect(message.split('\n')).toEqual([
       expect.stringContaining(`${path}, line 1: unknown key foo`),
       expect.stringContaining(`${path}, line 2: log_level: `),
       expect.stringContaining(`${path}, line 4: unknown key bounds.bar`),

@@ -7,7 +7,15 @@ import type { Telemetry } from '@latchkey/runtime/telemetry';
 import { Command, Option } from 'commander';
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { assertTrusted, Deliverer, KeySubscription, labelsOf, type SubscriptionOptions } from '../targets/index.js';
+import {
+  assertTrusted,
+  checkTargets,
+  Deliverer,
+  KeySubscription,
+  labelsOf,
+  locatingProblems,
+  type SubscriptionOptions,
+} from '../targets/index.js';
 import { type DeliverConfig, deliverConfigSchema, type DeliverDefaults } from './deliver-config.js';
 
 /**
@@ -55,12 +63,15 @@ async function deliver(options: DeliverOptions, program: DeliverProgram): Promis
   if (options.check === true) return check(options.config, config);
   const log = await createLog('deliver', options.logLevel ?? config.log_level, options.once === true ? 'stderr' : 'stdout');
   const holder = `${program.command} deliver`;
-  if (options.once === true) return once(config, holder, log);
-  await runDaemon(log, () => start(config, holder, log), { name: 'deliver', http: options.http ?? config.http });
+  if (options.once === true) return locatingProblems(options.config, () => once(config, holder, log));
+  await runDaemon(log, () => locatingProblems(options.config, () => start(config, holder, log)), {
+    name: 'deliver',
+    http: options.http ?? config.http,
+  });
 }
 
 async function check(path: string, { targets }: DeliverConfig): Promise<void> {
-  await Deliverer.check(targets);
+  await locatingProblems(path, () => checkTargets(targets));
   process.stdout.write(`${path} is right: ${countTargets(targets)}, label ${labelsOf(targets).join(', ')}\n`);
 }
 

@@ -8,7 +8,7 @@ import { type Check, type Metric, samples } from '@latchkey/runtime/telemetry';
 import { Journal } from './journal.js';
 import type { DeliveredNode, KeySnapshot } from './key-snapshot.js';
 import type { OscoreRole } from './oscore-context.js';
-import { checkTarget, DeliveryMetrics, Target } from './target.js';
+import { checkTargets, DeliveryMetrics, Target } from './target.js';
 import type { TargetConfig } from './target-config.js';
 
 export interface DelivererOptions {
@@ -35,21 +35,19 @@ export class Deliverer {
     this.#release = release;
   }
 
-  /** Checks accounts, templates and programs, and changes nothing. Throws a UsageFailure. */
-  static async check(targets: readonly TargetConfig[]): Promise<void> {
-    for (const [index, config] of targets.entries()) await checkTarget(config, `targets.${index}`);
-  }
-
-  /** Opens the journals. Nothing is written to the targets before the first snapshot. */
+  /**
+   * Opens the journals. Nothing is written to the targets before the first snapshot.
+   *
+   * @throws WrongTargets
+   */
   static async open({ targets, folder, holder, overlap, role, log }: DelivererOptions): Promise<Deliverer> {
     await ensurePrivateFolder(folder);
     const lock = await lockFolder(folder, holder);
     try {
       const metrics = new DeliveryMetrics();
       const opened: Target[] = [];
-      for (const [index, config] of targets.entries()) {
-        const target = await checkTarget(config, `targets.${index}`);
-        const journal = await Journal.open(folder, config.file);
+      for (const target of await checkTargets(targets)) {
+        const journal = await Journal.open(folder, target.config.file);
         const overlapMs = overlap === undefined ? Infinity : 1_000 * overlap;
         opened.push(new Target({ target, journal, overlapMs, role, metrics, log }));
       }

@@ -66,6 +66,7 @@ const pathSchema = z
     ),
   );
 
+/** YAML reads 30 as a number: errors of the type say what a duration is, too. */
 export const durationSchema: z.ZodMiniType<number> = z.pipe(
   z.string().check(z.refine((text) => parseDuration(text) !== undefined, 'expected a duration, e.g. 30s, 15m, or none')),
   z.transform((text) => parseDuration(text) ?? 0),

@@ -5,7 +5,8 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { Failure } from '@latchkey/runtime/failure';
+import type { ConfigProblem } from '@latchkey/runtime/config';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readPlainFile } from '@latchkey/runtime/files';
 import { Histogram, LabelledCounter } from '@latchkey/runtime/telemetry';
 import type { Log } from '@latchkey/runtime/daemon';
@@ -20,6 +21,7 @@ import { type Access, writeContextsAsOwner, writeFileAsOwner } from './target-wr
 import { RevocationHooks } from './revocation-hooks.js';
 import { Template } from './template.js';
 import { assertTrusted } from './trusted-path.js';
+import { WrongTargets } from './wrong-targets.js';
 
 /** A run that failed is repeated after 1 s, then after twice as long each time, in ms. */
 const RETRY = { firstMs: 1_000, maxMs: 60_000 } as const;
@@ -38,23 +40,49 @@ export interface CheckedTarget {
 }
 
 /**
- * Checks all of a target that the schema cannot see.
+ * Checks all of the targets that the schema cannot see.
  *
- * @param field `targets.0`
- * @throws UsageFailure
+ * @throws WrongTargets that names every problem
  */
-export async function checkTarget(config: TargetConfig, field: string): Promise<CheckedTarget> {
-  const account = (text: string | undefined, name: string): Promise<Account> | undefined =>
-    text === undefined ? undefined : findAccount(text, `${field}.${name}`);
+export async function checkTargets(targets: readonly TargetConfig[]): Promise<readonly CheckedTarget[]> {
+  const problems: ConfigProblem[] = [];
+  const checked: CheckedTarget[] = [];
+  for (const [index, config] of targets.entries()) checked.push(await checkTarget(config, index, problems));
+  if (problems.length > 0) throw new WrongTargets(problems);
+  return checked;
+}
+
+/** @param problems gets what is wrong */
+async function checkTarget(config: TargetConfig, index: number, problems: ConfigProblem[]): Promise<CheckedTarget> {
+  const field = `targets.${index}`;
+  const check = async <T>(names: readonly PropertyKey[], use: (field: string) => Promise<T>): Promise<T | undefined> => {
+    const path = ['targets', index, ...names];
+    const name = path.map(String).join('.');
+    try {
+      return await use(name);
+    } catch (error) {
+      if (!(error instanceof UsageFailure)) throw error;
+      const { message, advice } = error;
+      problems.push({ field: path, says: message.startsWith(name) ? message : `${name}: ${message}`, advice });
+      return undefined;
+    }
+  };
+  const account = (text: string | undefined, name: string): Promise<Account | undefined> | undefined =>
+    text === undefined ? undefined : check([name], (field) => findAccount(text, field));
   const templates = new Map<string, Template>();
-  const paths = [...(config.template === undefined ? [] : [config.template]), ...config.also.map(({ template }) => template)];
-  for (const path of paths) {
-    await assertTrusted(path, 'the template');
-    templates.set(path, Template.parse(await readPlainFile(path), path));
+  const paths = [
+    ...(config.template === undefined ? [] : [{ path: config.template, names: ['template'] }]),
+    ...config.also.map(({ template }, at) => ({ path: template, names: ['also', at, 'template'] })),
+  ];
+  for (const { path, names } of paths) {
+    await check(names, async () => {
+      await assertTrusted(path, 'the template');
+      templates.set(path, Template.parse(await readPlainFile(path), path));
+    });
   }
   for (const name of ['reload', 'on_revoke'] as const) {
     const [program] = config[name] ?? [];
-    if (program !== undefined) await findProgram(program, `${field}.${name}`);
+    if (program !== undefined) await check([name], (field) => findProgram(program, field));
   }
   return {
     config,

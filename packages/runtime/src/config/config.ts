@@ -3,8 +3,9 @@
  * field and expectation.
  */
 
-import type { Document } from 'yaml';
+import type { Document, LineCounter } from 'yaml';
 import * as z from 'zod/mini';
+import { describeValue } from './shown-value.js';
 import { errorMap } from './zod-error-map.js';
 import { type Advice, UsageFailure } from '../failure.js';
 import { readPlainFile, readPrivateFile } from '../files/files.js';
@@ -31,17 +32,81 @@ export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: str
         advice: 'Put all of it into one, without `---` between.',
       });
     }
-    throw new UsageFailure(`${at}: not YAML: ${syntaxError.message}`);
+    // Some of the parser's messages end with what it read, which may be a secret.
+    throw new UsageFailure(`${at}: not YAML: ${syntaxError.message.replace(/: ".*"$/s, '')}`, CORRECT_IT);
   }
-  const result = z.safeParse(schema, toPlainValue(document, path) ?? {}, { error: errorMap });
+  const value = toPlainValue(document, path) ?? {};
+  const result = z.safeParse(schema, value, { error: errorMap });
   if (result.success) return result.data;
-  const problems = result.error.issues.map((issue) => {
-    const unknownKey = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
-    const offset = offsetOf(document, [...issue.path, ...unknownKey]);
-    const where = offset === undefined ? '' : `, line ${lines.linePos(offset).line}`;
-    return `${path}${where}: ${describeIssue(issue)}`;
+  throw configFailure(
+    result.error.issues.filter(isTold).flatMap((issue) => {
+      if (issue.code !== 'unrecognized_keys')
+        return { field: issue.path, says: `${describeIssue(issue)}${valueAfter(issue, value)}` };
+      // Each has a line.
+      return issue.keys.map((key) => ({ field: [...issue.path, key], says: describeIssue({ ...issue, keys: [key] }) }));
+    }),
+    path,
+    (field) => lineOf(document, lines, field),
+  );
+}
+
+const CORRECT_IT = { advice: 'Nothing was done. Correct the file, and run the command again.' };
+
+/** What is wrong with one field of a configuration: `FIELD: expected ...`. */
+export interface ConfigProblem {
+  /** Names and places in lists. */
+  readonly field: readonly PropertyKey[];
+  readonly says: string;
+  /** What to do about this one. */
+  readonly advice?: string | undefined;
+}
+
+function configFailure(
+  problems: readonly ConfigProblem[],
+  path: string,
+  lineOfField: (field: readonly PropertyKey[]) => number | undefined,
+): UsageFailure {
+  const [first, ...others] = problems;
+  const located = problems.map((problem) => ({ ...problem, line: lineOfField(problem.field) }));
+  const inOrder = located.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  const texts = inOrder.map(({ says, advice, line }) => {
+    const text = `${path}${line === undefined ? '' : `, line ${line}`}: ${says}`;
+    return advice === undefined || others.length === 0 ? text : `${text}\n  ${advice}`;
   });
-  throw new UsageFailure(problems.join('\n'));
+  const advice = others.length === 0 ? first?.advice : undefined;
+  return new UsageFailure(texts.join('\n'), advice === undefined ? CORRECT_IT : { advice });
+}
+
+/**
+ * Names file and line of problems that were found after the configuration `path` was loaded, as of
+ * a program that does not exist.
+ */
+export async function locateProblems(path: string, problems: readonly ConfigProblem[]): Promise<UsageFailure> {
+  const { LineCounter, parseDocument } = await import('yaml');
+  const lines = new LineCounter();
+  const document = parseDocument(await readPlainFile(path), { lineCounter: lines, prettyErrors: false });
+  return configFailure(problems, path, (field) => lineOf(document, lines, field));
+}
+
+/** The value of the field, behind what was expected of it. */
+function valueAfter({ message, path }: z.core.$ZodIssue, whole: unknown): string {
+  // Other messages say what is wrong with a value that is as expected.
+  if (!/^expected (?!none\b|another\b)/.test(message) || /, and it is |, not "/.test(message)) return '';
+  let value: unknown = whole;
+  for (const part of path) value = typeof value === 'object' && value !== null ? (value as never)[part] : undefined;
+  // A list that is too short, or too long, is one.
+  return Array.isArray(value) && message.startsWith('expected a list') ? '' : describeValue(value, path);
+}
+
+/** Of a number that is too large for two reasons the nearer bound is told. */
+function isTold(issue: z.core.$ZodIssue, _: number, issues: readonly z.core.$ZodIssue[]): boolean {
+  if (issue.code !== 'too_big' || issue.maximum !== Number.MAX_SAFE_INTEGER) return true;
+  return !issues.some((other) => other !== issue && other.path.join('.') === issue.path.join('.'));
+}
+
+function lineOf(document: Document, lines: LineCounter, field: readonly PropertyKey[]): number | undefined {
+  const offset = offsetOf(document, field);
+  return offset === undefined ? undefined : lines.linePos(offset).line;
 }
 
 /** Returns where a field stands, or, if it is missing, the innermost list or object around it. */
@@ -59,7 +124,7 @@ function toPlainValue(document: Document, path: string): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    throw new UsageFailure(`${path}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageFailure(`${path}: not YAML: ${error instanceof Error ? error.message : String(error)}`, CORRECT_IT);
   }
 }
 

@@ -1,6 +1,14 @@
 /** Configuration files and durations. */
 
-export { describeIssue, InvalidContent, loadConfig, loadPrivateJson, parseOrFail } from './config.js';
+export {
+  type ConfigProblem,
+  describeIssue,
+  InvalidContent,
+  loadConfig,
+  loadPrivateJson,
+  locateProblems,
+  parseOrFail,
+} from './config.js';
 export { formatDuration, parseDuration } from './duration.js';
 export { environment } from './environment.js';
-export { errorMap } from './zod-error-map.js';
+export { errorMap, textError } from './zod-error-map.js';

@@ -13,7 +13,10 @@ const TYPE_NAMES: Readonly<Record<string, string>> = {
   boolean: 'true or false',
   array: 'a list',
   object: 'names with values',
+  record: 'names with values',
 };
+
+const EXPECTED = 'expected ';
 
 export function errorMap(issue: z.core.$ZodRawIssue): string {
   return `expected ${describeExpectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
@@ -22,6 +25,7 @@ export function errorMap(issue: z.core.$ZodRawIssue): string {
 function describeExpectation(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
+      if (issue.expected === 'string') return textExpectation(issue.inst) ?? 'text';
       return TYPE_NAMES[issue.expected] ?? issue.expected;
     case 'too_small':
       return atLeast(issue.origin, Number(issue.minimum));
@@ -38,6 +42,26 @@ function describeExpectation(issue: z.core.$ZodRawIssue): string {
     default:
       return 'something else';
   }
+}
+
+/** What else is expected of a text says more than that it is one. */
+function textExpectation(schema: unknown): string | undefined {
+  for (const check of (schema as z.core.$ZodType | undefined)?._zod.def.checks ?? []) {
+    const said = check._zod.def.error?.({ code: 'custom', input: '', path: [] } as never);
+    const message = typeof said === 'string' ? said : said?.message;
+    if (message?.startsWith(EXPECTED) === true) return message.slice(EXPECTED.length);
+  }
+  return undefined;
+}
+
+/**
+ * The error of a text that is parsed later: a number in its place is told what was expected of the
+ * text.
+ *
+ * @param message `expected ...`
+ */
+export function textError(message: string): { error(issue: { readonly input?: unknown }): string } {
+  return { error: ({ input }) => `${message}${input === undefined ? ', and it is missing' : ''}` };
 }
 
 function atLeast(origin: string, minimum: number): string {

@@ -2,6 +2,7 @@
 
 import { isIP, SocketAddress } from 'node:net';
 import * as z from 'zod/mini';
+import { textError } from '../config/zod-error-map.js';
 import { Failure, systemCode, systemFailure } from '../failure.js';
 
 /** Where a peer is: a name or address, and a UDP port. */
@@ -105,7 +106,7 @@ function endpointSchema(
   describe: (text: string) => string,
 ): z.ZodMiniType<Endpoint, string> {
   return z.pipe(
-    z.string(),
+    z.string(textError(describe(''))),
     z.transform((text, { issues }) => {
       const endpoint = parse(text);
       if (endpoint !== undefined) return endpoint;

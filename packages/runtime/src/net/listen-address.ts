@@ -4,6 +4,7 @@ import { BlockList, isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import * as z from 'zod/mini';
+import { textError } from '../config/zod-error-map.js';
 import { type Endpoint, formatEndpoint, parseEndpoint } from './endpoint.js';
 import { UsageFailure } from '../failure.js';
 
@@ -56,7 +57,7 @@ export function formatListenAddress(address: ListenAddress): string {
 
 /** The configuration's `http:`. */
 export const httpSchema: z.ZodMiniType<ListenAddress, string> = z.pipe(
-  z.string(),
+  z.string(textError(EXPECTED)),
   z.transform((text, { issues }) => {
     try {
       return parseListenAddress(text);

@@ -243,7 +243,7 @@ describe('the API beside an auth-server', () => {
 
   it.each([
     ['{}', 'has no `api:`', 'Say where to serve the API'],
-    ['api: {}', 'api.socket: expected text', ''],
+    ['api: {}', 'api.socket: expected an absolute path', 'Correct the file'],
     ['api: {socket: api.sock}', 'api.socket: expected an absolute path', ''],
     ['api: {socket: /nowhere/at/all/api.sock}', 'the folder /nowhere/at/all is not there', 'Make it'],
     ['api: {socket: /tmp/x.sock, local: {"a b": viewer}}', 'api.local', ''],

@@ -156,6 +156,15 @@ describe('deliver --check', () => {
     expect(await world.text('keys.psk')).toBe('');
   });
 
+  it('names the line of each mistake', async () => {
+    await world.configure(target({ reload: ['no-such-program'], owner: 'no-such-user', on_revoke: ['/no/such/hook'] }));
+    const config = world.path('deliver.yaml');
+    const { code, stderr } = await run('--check');
+    expect(code).toBe(2);
+    for (const field of ['reload', 'owner', 'on_revoke'])
+      expect(stderr).toMatch(new RegExp(String.raw`${config}, line \d+: targets\.0\.${field}: (?:there is|this machine has) no `));
+  });
+
   it('refuses a configuration, and a program, that others can change', async () => {
     const hook = await world.program('hook', '');
     await world.configure(target({ on_revoke: [hook] }));
