@@ -6,7 +6,7 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { installedTree, type ReleaseParts, unitsOf, withSystemNode } from './install-layout.js';
+import { foldersOf, installedTree, type ReleaseParts, unitsOf, withSystemNode } from './install-layout.js';
 import type { Product } from './product.js';
 import { runTool } from './run-tool.js';
 import { kibibytes, writeTree, type Tree } from './tree.js';
@@ -108,8 +108,8 @@ exit 0
 `;
 }
 
-function postrm(product: Product): string {
-  const state = `/var/lib/latchkey/${product.name}`;
+/** The script that dpkg runs once the files of a package are removed. */
+export function postrm(product: Product): string {
   return `#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
@@ -119,9 +119,9 @@ if [ "$1" = purge ]; then
   if command -v deb-systemd-helper >/dev/null; then
     deb-systemd-helper purge ${unitList(product)} >/dev/null || true
   fi
-  # Purging is for good: the keys go, too. Where systemd gave the folder to a user of its own, it lies behind a link.
-  rm -rf ${state} ${state.replace('/lib/', '/lib/private/')}
-  for folder in /var/lib/latchkey /var/lib/private/latchkey /etc/latchkey; do
+  # Purging is for good: the keys go, too. Where systemd gave a folder to a user of its own, it lies behind a link.
+  rm -rf ${foldersOf(product).join(' ')}
+  for folder in /var/lib/latchkey /var/lib/private/latchkey /run/latchkey /run/private/latchkey /etc/latchkey; do
     if [ -d "$folder" ]; then rmdir --ignore-fail-on-non-empty "$folder"; fi
   done
 fi

@@ -73,3 +73,15 @@ export function unitsOf({ command }: Product): string[] {
     .filter((file) => file.startsWith(`${command}.`) || file.startsWith(`${command}-`))
     .toSorted();
 }
+
+/** What systemd makes for the units: state, and folders in /run, one of which outlives its unit. */
+export function foldersOf(product: Product): string[] {
+  const folders = unitsOf(product).flatMap((unit) => {
+    const text = readFileSync(join(ROOT, 'packaging/systemd', unit), 'utf8');
+    return [...text.matchAll(/^(State|Runtime)Directory=(\S+)$/gm)].flatMap(([, kind, folder]) => {
+      const base = kind === 'State' ? '/var/lib' : '/run';
+      return [`${base}/${folder}`, `${base}/private/${folder}`];
+    });
+  });
+  return [...new Set(folders)];
+}
