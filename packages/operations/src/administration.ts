@@ -26,9 +26,9 @@ import type { ControllerDescriptionChange } from './contract/controllers.js';
 import type { DescriptionChange } from './contract/descriptions.js';
 import { changedControllerDescription, changedDescription, changeTexts, type DescriptionTexts } from './descriptions.js';
 import { splitNote, unknownController } from './enrolment.js';
-import { countNodes, queryNodes } from './node-query.js';
+import { countNodes, type NodesMeant, queryNodes } from './node-query.js';
 import { orderNotFound } from './order-lookup.js';
-import { isVisible, type VisibleOrders } from './visibility.js';
+import { isVisible } from './visibility.js';
 
 /** Fails if its ID is taken. */
 export async function addController(registry: Registry, controller: ControllerRecord): Promise<void> {
@@ -163,16 +163,6 @@ function requireControllerRow(found: Snapshot, idC: number): ControllerRow {
 
 /** What becomes of a node, and what the log says of that. `undefined`: it is so already. */
 type NodeChange = { readonly event: Omit<AuditEvent, 'node' | 'previousEntry'>; readonly after: NodeRow | 'remove' } | undefined;
-
-/** What a node must be in the write that changes it: it was looked at before. */
-export interface NodesMeant {
-  /** Of the caller. A node of another order is not there. */
-  readonly visibleOrders?: VisibleOrders;
-  /** Returns false for a node that is left as it is. */
-  readonly isMeant?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
-  /** Whether that looks at descriptions. */
-  readonly seesDescriptions?: boolean;
-}
 
 interface NodesToChange {
   readonly ids: readonly number[];

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
 import { type NodeDescription, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
-import { moveNodes, type NodesMeant, removeNodes, setDisabled, setNodes } from './administration.js';
+import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import * as contract from './contract/node-changes.js';
 import type { ManyNodesChange, ManyNodesInput, ManyNodesPreview } from './contract/node-changes.js';
 import type { DescriptionChange } from './contract/descriptions.js';
@@ -11,7 +11,7 @@ import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
 import { changeOf, queryFor, refuseSharedName } from './nodes.js';
-import { meantBy, type NodeQuery, queryNodes } from './node-query.js';
+import { meantBy, type NodeQuery, type NodesMeant, queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
 import { type AfterPart, changeInParts } from './parts.js';

@@ -10,12 +10,13 @@ import {
   type NodeFilter,
   type NodeGroups,
   type NodeInfo,
+  type NodeRow,
   type NodeTally,
   notFound,
   passesFilter,
   type Registry,
+  type Snapshot,
 } from '@latchkey/registry';
-import type { NodesMeant } from './administration.js';
 import type { DescriptionQuery } from './descriptions.js';
 import { orderNotFound, requireOrder } from './order-lookup.js';
 import { NODE_STATES, type NodeStatus } from './contract/nodes.js';
@@ -64,6 +65,16 @@ function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoin
     tags: query.tags,
     search: query.search,
   };
+}
+
+/** What a node must be in the write that changes it: it was looked at before. */
+export interface NodesMeant {
+  /** Of the caller. A node of another order is not there. */
+  readonly visibleOrders?: VisibleOrders;
+  /** Returns false for a node that is left as it is. */
+  readonly isMeant?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
+  /** Whether that looks at descriptions. */
+  readonly seesDescriptions?: boolean;
 }
 
 /**

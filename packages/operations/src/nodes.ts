@@ -4,7 +4,7 @@ import { formatId, type Secret } from '@latchkey/protocol';
 import { type AuditEntry, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { moveNodes, type NodesMeant, removeNodes, setDisabled, setNodes } from './administration.js';
+import { moveNodes, removeNodes, setDisabled, setNodes } from './administration.js';
 import type { DescriptionChange } from './contract/descriptions.js';
 import * as contract from './contract/nodes.js';
 import type {
@@ -26,7 +26,7 @@ import type {
 import { requireController } from './controllers.js';
 import { keyHoldersOf } from './key-holders.js';
 import { numberFromId } from './parse-input.js';
-import { countByState, countNodes, idsOf, meantBy, nodePage, type NodeQuery, queryNodes } from './node-query.js';
+import { countByState, countNodes, idsOf, meantBy, nodePage, type NodeQuery, type NodesMeant, queryNodes } from './node-query.js';
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { changeInParts } from './parts.js';
