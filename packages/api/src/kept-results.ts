@@ -1,6 +1,6 @@
 /**
  * Results of walks through the whole registry, kept for a while with the time of the walk. Requests
- * for the same result share one walk.
+ * for the same result share one walk, if it did not begin too long ago for one of them.
  */
 
 import type { Registry } from '@latchkey/registry';
@@ -20,7 +20,8 @@ export class KeptResults<T> {
   /** Of one registry: after a restore another one is open. */
   #registry: Registry | undefined;
   readonly #results = new Map<string, KeptResult<T>>();
-  readonly #walks = new Map<string, Promise<KeptResult<T>>>();
+  /** The latest of each name that is under way. */
+  readonly #walks = new Map<string, { readonly at: number; readonly result: Promise<KeptResult<T>> }>();
 
   /**
    * Returns the result of that name if it is no older than `maxAgeMs`. Otherwise walks.
@@ -38,24 +39,27 @@ export class KeptResults<T> {
       this.#results.clear();
       this.#walks.clear();
     }
-    const kept = this.#results.get(name);
     // A clock that was set back makes a result look newer than it is.
-    if (kept !== undefined && Math.abs(now - kept.at) <= maxAgeMs) {
+    const isRecent = ({ at }: { readonly at: number }): boolean => Math.abs(now - at) <= maxAgeMs;
+    const kept = this.#results.get(name);
+    if (kept !== undefined && isRecent(kept)) {
       this.#put(name, kept);
       return kept;
     }
     const underWay = this.#walks.get(name);
-    if (underWay !== undefined) return underWay;
-    const started = this.#walk(registry, name, now, walk).finally(() => {
+    if (underWay !== undefined && isRecent(underWay)) return underWay.result;
+    const result = this.#walk(registry, name, now, walk).finally(() => {
       if (this.#walks.get(name) === started) this.#walks.delete(name);
     });
+    const started = { at: now, result };
     this.#walks.set(name, started);
-    return started;
+    return result;
   }
 
   async #walk(registry: Registry, name: string, at: number, walk: () => Promise<readonly T[]>): Promise<KeptResult<T>> {
     const result = { at, items: await walk() };
-    if (this.#registry === registry && result.items.length <= MAX_ITEMS) this.#put(name, result);
+    const isLatest = (this.#results.get(name)?.at ?? -Infinity) <= at;
+    if (this.#registry === registry && isLatest && result.items.length <= MAX_ITEMS) this.#put(name, result);
     return result;
   }
 
