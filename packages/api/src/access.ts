@@ -80,6 +80,6 @@ export function withImplied(scopes: readonly Scope[]): ReadonlySet<Scope> {
  * Throws unless the caller gave the password in the last five minutes. Callers without a password
  * pass: the kernel or a token says who they are.
  */
-export function requireFreshSignIn({ signedInAt }: Principal, now: number): void {
+export function requireFreshSignIn({ signedInAt }: Principal, now: number = Date.now()): void {
   if (signedInAt !== undefined && Math.abs(now - signedInAt) >= FRESH_SIGN_IN_MS) throw new Problem('step-up-required');
 }

@@ -98,7 +98,7 @@ async function run(call: RouteCall, registry: Registry): Promise<unknown> {
   const { route, request, principal, visibleOrders, input, services, signal } = call;
   try {
     return await route.run(
-      { ...services, registry, principal, visibleOrders, headers: request.headers, now: Date.now(), signal },
+      { ...services, registry, principal, visibleOrders, headers: request.headers, now: registry.clock().wallMs, signal },
       input as never,
     );
   } catch (error) {

@@ -45,7 +45,7 @@ export interface RouteContext extends RouteServices {
   readonly visibleOrders: VisibleOrders;
   /** Of the request. */
   readonly headers: IncomingHttpHeaders;
-  /** ms since the epoch */
+  /** By the clock of the servers, which may be a database's: ms since the epoch. */
   readonly now: number;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;

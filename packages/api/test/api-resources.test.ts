@@ -138,6 +138,24 @@ describe('the clock', () => {
   });
 });
 
+it('nodes are judged by the clock of the registry, which may be a database’s', async () => {
+  const fixture = await AdminFixture.open();
+  const key = newSecret();
+  await fixture.order({ 1: key }, { lifetime: 86_400 });
+  await fixture.join(1, key);
+  const ahead = 10 * 86_400_000;
+  const clock = (): ReturnType<typeof readClock> => ({ wallMs: Date.now() + ahead, monotonicMs: Date.now() });
+  const api = await LocalApi.start(fixture.registry.folder, {}, undefined, undefined, clock);
+  expect((await api.get('/v1/nodes/00000001')).body.state).toBe('expired');
+  expect((await api.get('/v1/nodes')).body.items).toMatchObject([{ state: 'expired' }]);
+  expect((await api.get('/v1/nodes?state=expired')).body.total).toBe(1);
+  expect((await api.get('/v1/node-exports')).body.items).toMatchObject([{ state: 'expired' }]);
+  const { at, nodes } = (await api.get('/v1/summary')).body;
+  expect(nodes.by_state).toMatchObject({ expired: 1, joined: 0 });
+  expect(Date.parse(at)).toBeGreaterThan(Date.now() + ahead / 2);
+  expect((await api.get('/v1/calendar?count=1')).body.overdue).toBe(1);
+});
+
 it('the index of nodes is made at the start of the API, before anybody asks for a list', async () => {
   const fixture = await AdminFixture.open();
   const { folder } = fixture.registry;

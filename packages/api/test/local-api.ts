@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
+import type { Clock } from '@latchkey/runtime/daemon';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { recordOutput } from '@latchkey/test-support/output-record';
@@ -53,6 +54,7 @@ export class LocalApi {
     local: Readonly<Record<string, Role>> = {},
     masterKey: () => Secret = () => Secret.from(MASTER),
     monotonicMs?: () => number,
+    clock?: Clock,
   ): Promise<LocalApi> {
     const socketFolder = await tempFolder();
     await chmod(socketFolder, 0o711);
@@ -61,7 +63,7 @@ export class LocalApi {
     const daemon = await startApi({
       config: { socket, local, remote: { socket: remoteSocket } },
       folder,
-      openRegistry: () => Registry.open(folder, masterKey(), 'api'),
+      openRegistry: () => Registry.open(folder, masterKey(), 'api', clock),
       log: log.log,
       ...(monotonicMs === undefined ? {} : { monotonicMs }),
     });

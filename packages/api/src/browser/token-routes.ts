@@ -89,7 +89,7 @@ export function addTokenRoutes(server: FastifyInstance, { sessions, administrati
           },
         ],
       });
-    if (request.principal !== null) requireFreshSignIn(request.principal, Date.now());
+    if (request.principal !== null) requireFreshSignIn(request.principal);
     const administration = await administrationOf(request);
     const token = generateToken();
     const terms = {

@@ -94,7 +94,7 @@ export function addUserRoutes(
 
   async function administrationToChange(request: FastifyRequest): Promise<UserAdministration> {
     if (request.principal === null) throw new Problem('not-authenticated');
-    requireFreshSignIn(request.principal, Date.now());
+    requireFreshSignIn(request.principal);
     return administrationOf(request);
   }
 }

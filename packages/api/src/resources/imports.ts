@@ -115,7 +115,7 @@ const run = defineRoute({
   output: z.union([jobSchema, importPreviewSchema]),
   isIdempotent: ({ expect }) => expect !== undefined,
   async run(context, input) {
-    requireFreshSignIn(context.principal, context.now);
+    requireFreshSignIn(context.principal);
     const octets = await openFile(context, input.file);
     const wipe = (): void => void octets.fill(0);
     if (input.expect === undefined) return preview(context, input, octets).finally(wipe);

@@ -209,8 +209,8 @@ const fetchFile = defineRoute({
   input: jobInputSchema,
   mediaType: 'application/octet-stream',
   output: z.string().describe('An age file'),
-  async run({ jobs, keyFiles, principal, registry, now }, { job }) {
-    requireFreshSignIn(principal, now);
+  async run({ jobs, keyFiles, principal, registry }, { job }) {
+    requireFreshSignIn(principal);
     const { name, octets, recipients, controller, ...file } = keyFiles.get(principal, job);
     const order = file.order ?? createdOrderSchema.safeParse(jobs.show(principal, job).result).data?.order;
     await registry.record({

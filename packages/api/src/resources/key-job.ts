@@ -42,8 +42,8 @@ export async function startKeyJob(
   { kind, recipients, file }: KeyJob,
   work: (control: KeyJobControl) => Promise<unknown>,
 ): Promise<Accepted<JobView>> {
-  const { jobs, keyFiles, principal, now } = context;
-  requireFreshSignIn(principal, now);
+  const { jobs, keyFiles, principal } = context;
+  requireFreshSignIn(principal);
   await requireRecipients(recipients);
   await requireAllowedRecipients(context, { kind, recipients, file });
   keyFiles.requireRoom(principal);
