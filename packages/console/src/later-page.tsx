@@ -9,12 +9,24 @@ import type { LaterPage } from './url-state.js';
 
 let loaded: typeof LaterPages | undefined;
 
+/**
+ * Whether the server answers. It then has other files than when this page was loaded: it was
+ * upgraded since.
+ */
+async function isServed(): Promise<boolean> {
+  try {
+    return (await fetch('/', { cache: 'no-store' })).ok;
+  } catch {
+    return false;
+  }
+}
+
 export function LaterPageContent({ page }: { readonly page: LaterPage }): JSX.Element {
   const say = useSay();
   const [pages, setPages] = useState(loaded);
-  const [hasFailed, setFailed] = useState(false);
+  const [failed, setFailed] = useState<'unreachable' | 'outdated'>();
   const load = async (): Promise<void> => {
-    setFailed(false);
+    setFailed(undefined);
     try {
       loaded = await import('./pages/later-pages.js');
       const hadFocus = document.activeElement?.matches('main h1') === true;
@@ -22,7 +34,7 @@ export function LaterPageContent({ page }: { readonly page: LaterPage }): JSX.El
       // The title of the page takes the place of the one that had the focus.
       if (hadFocus) requestAnimationFrame(() => document.querySelector<HTMLElement>('main h1')?.focus());
     } catch {
-      setFailed(true);
+      setFailed((await isServed()) ? 'outdated' : 'unreachable');
     }
   };
   useEffect(() => {
@@ -32,7 +44,12 @@ export function LaterPageContent({ page }: { readonly page: LaterPage }): JSX.El
     return (
       <>
         <h1 tabIndex={-1}>{say(`page.${page}`)}</h1>
-        {hasFailed && <ProblemNote problem={{ name: 'unreachable', status: 0 }} retry={() => void load()} />}
+        {failed !== undefined && (
+          <ProblemNote
+            problem={{ name: failed, status: 0 }}
+            retry={() => (failed === 'outdated' ? location.reload() : void load())}
+          />
+        )}
       </>
     );
   const Content = pages.LATER_PAGES[page];

@@ -456,6 +456,17 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.getByRole('dialog').getByRole('button', { name: 'Try again' }).click();
       await page.getByRole('dialog').getByText('Choose another controller.').waitFor();
     });
+    await steps.take('a page of a console that was upgraded since is loaded with the new one', async () => {
+      await open('/');
+      await page.locator('.entries').waitFor();
+      await page.route(/assets\/later-pages/, (route) => route.fulfill({ status: 404, body: '' }));
+      await page.keyboard.press('g');
+      await page.keyboard.press('w');
+      await page.getByText('another version of the console').waitFor();
+      await page.unrouteAll();
+      await page.getByRole('button', { name: 'Try again' }).click();
+      await page.getByRole('row', { name: id(UNKNOWN) }).waitFor();
+    });
     await steps.take('a page says what a role may not do once it knows the role', async () => {
       const held = await Held.open(page, /v1\/me$/);
       await open('/orders/new');

@@ -129,6 +129,10 @@ export const SHELL_STRINGS = {
     'Check your network. On the server: systemctl status latchkey-auth-server-api',
     'Netz prüfen. Auf dem Server: systemctl status latchkey-auth-server-api',
   ],
+  'problem.outdated': [
+    'The server has another version of the console by now. Trying again loads it.',
+    'Der Server hat inzwischen eine andere Version der Konsole. Ein neuer Versuch lädt sie.',
+  ],
   'problem.bad-request': ['The request is not valid', 'Die Anfrage ist nicht gültig'],
   'problem.cursor-invalid': ['The list has been started anew', 'Die Liste beginnt von vorn'],
   'problem.not-authenticated': ['You are no longer signed in', 'Sie sind nicht mehr angemeldet'],
