@@ -477,6 +477,11 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const { registry } = fixture;
     const pages = page.getByRole('navigation', { name: 'Pages' });
     await expect.poll(() => pages.innerText()).toMatch(/^Nodes\s+Orders\s+Install$/);
+    await page.keyboard.press('?');
+    const keys = page.getByRole('dialog', { name: 'Keyboard' });
+    await keys.getByRole('row', { name: /Go to Orders/ }).waitFor();
+    expect(await keys.getByRole('row', { name: /Go to Audit|Go to Users|Go to Exposure/ }).count()).toBe(0);
+    await page.keyboard.press('Escape');
     const key = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
     await showToCamera(page, `LATCHKEY:1/0005214E/00000001/${key.toUpperCase()}/192.0.2.1:5683`);
     const requests: Request[] = [];

@@ -194,6 +194,7 @@ function HealthReport({ controller, health }: { readonly controller: ControllerD
         <p class="headline" data-health={health}>
           {say(`health-report.${health}`)}
         </p>
+        {health === 'clock' && <p>{say('controllers.clock-refused', {}, controller.clock_skewed_requests ?? 0)}</p>}
       </section>
       {health !== 'well' && (
         <section aria-labelledby="to-do-title">
@@ -244,9 +245,8 @@ function ControllerRows({ controller }: { readonly controller: ControllerDetails
     rows.push([
       'controllers.clock',
       <>
-        <Clock skew={controller.clock_skew_ms} />{' '}
-        <Phrase of="controllers.since" values={{ time: <Time at={skewed} as="both" /> }} />
-        <span class="lines">{say('controllers.clock-refused', {}, controller.clock_skewed_requests ?? 0)}</span>
+        <Clock skew={controller.clock_skew_ms} />,{' '}
+        <Phrase of="controllers.noticed" values={{ time: <Time at={skewed} as="both" /> }} />
       </>,
     ]);
   rows.push(['node.added', <Time at={controller.added_at} as="both" />]);

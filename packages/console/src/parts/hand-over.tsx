@@ -207,14 +207,15 @@ export function HandedOverView({ done, order, installer, site, isSplit = false }
           <Command words={[...INSTALL, '--manifest', file.name, '--identity', 'identity.txt', '--id', 'ID']} />
         </section>
       )}
+      {/* Before the labels: nobody looks below the last of a thousand. */}
+      <p>
+        {manifest !== undefined && say('hand-over.leave')} {say('hand-over.again-later')}
+      </p>
       {manifest === undefined ? (
         isForPage && <p class="note mild">{say('hand-over.wiped')}</p>
       ) : (
         <Labels manifest={manifest} order={order} installer={installer} site={site} />
       )}
-      <p>
-        {manifest !== undefined && say('hand-over.leave')} {say('hand-over.again-later')}
-      </p>
     </>
   );
 }

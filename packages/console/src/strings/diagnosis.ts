@@ -68,7 +68,7 @@ export const DIAGNOSIS_STRINGS = {
   'fact.controller': ['Controller', 'Controller'],
   'fact.heard': ['heard {time}', 'gehört {time}'],
   'fact.never-heard': ['never heard', 'nie gehört'],
-  'fact.unopened': ['its requests do not open since {time}', 'seine Anfragen lassen sich nicht öffnen seit {time}'],
+  'fact.unopened': ['its requests do not open, noticed {time}', 'seine Anfragen lassen sich nicht öffnen, bemerkt {time}'],
   'fact.skew-behind': ['its clock is {seconds} s behind', 'seine Uhr geht {seconds} s nach'],
   'fact.skew-ahead': ['its clock is {seconds} s ahead', 'seine Uhr geht {seconds} s vor'],
   'fact.neighbours': ['Its other nodes', 'Seine anderen Knoten'],

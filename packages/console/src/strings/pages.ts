@@ -111,8 +111,8 @@ export const PAGE_STRINGS = {
   'node.grace-extended': ['Node {id} has {duration} of grace.', 'Knoten {id} hat {duration} Nachfrist.'],
 
   'health.well': ['well', 'in Ordnung'],
-  'health.clock': ['clock', 'Uhr'],
-  'health.key': ['key', 'Schlüssel'],
+  'health.clock': ['wrong clock', 'Uhr falsch'],
+  'health.key': ['wrong key', 'Schlüssel falsch'],
   'health.silent': ['silent', 'stumm'],
   'health.unheard': ['never heard', 'nie gehört'],
   'health-report.well': ['It is heard, its clock is right, its key fits.', 'Er ist zu hören, Uhr und Schlüssel stimmen.'],
@@ -135,7 +135,7 @@ export const PAGE_STRINGS = {
   'controllers.clock': ['Clock', 'Uhr'],
   'controllers.behind': ['{seconds} s behind', '{seconds} s nach'],
   'controllers.ahead': ['{seconds} s ahead', '{seconds} s vor'],
-  'controllers.since': ['since {time}', 'seit {time}'],
+  'controllers.noticed': ['noticed {time}', 'bemerkt {time}'],
   'controllers.clock-refused': [
     '{count} join was refused for it|{count} joins were refused for it',
     'deshalb wurde {count} Beitritt abgelehnt|deshalb wurden {count} Beitritte abgelehnt',
