@@ -33,10 +33,6 @@ export const STORAGE: readonly string[] = [
   'openapi',
   'pages',
   'places',
-  'postgres-copy',
-  'postgres-engine',
-  'postgres-failover',
-  'postgres-storage',
   'lmdb-node-index',
   'lmdb-registry',
   'store-walks',
@@ -56,8 +52,6 @@ export const SYSTEM: readonly string[] = [
   'api-manual',
   'api-process',
   'cli',
-  'console-browser',
-  'console-races',
   'controller',
   'encrypted-manifest',
   'former-key',
@@ -89,6 +83,25 @@ export const SYSTEM: readonly string[] = [
   'webhooks',
 ];
 
+/** Tests on clusters of PostgreSQL servers (Debian's postgresql). */
+export const CLUSTERS: readonly string[] = [
+  'postgres',
+  'postgres-cluster',
+  'postgres-copy',
+  'postgres-engine',
+  'postgres-failover',
+  'postgres-storage',
+];
+
+/** Tests with programs of others: brokers and peers that are given keys, and `spin`. */
+export const PEERS: readonly string[] = ['integration', 'libcoap', 'model', 'oscore', 'renewals'];
+
+/** Tests of the console in Chromium. */
+export const BROWSERS: readonly string[] = ['console-browser', 'console-races'];
+
+/** The soak in short form. */
+export const SOAK: readonly string[] = ['soak'];
+
 /** Unit tests that put a mock in the place of a module: each file needs modules of its own. */
 export const MOCKED: readonly string[] = ['initial-key', 'wiping'];
 
@@ -101,6 +114,11 @@ const TESTBED = 'packages/**/testbed/test/**/*.test.ts';
 const WORLDS = 'packages/**/simulator/test/**/!(parts).test.ts';
 const NODE_MODULES = '**/node_modules/**';
 const named = (names: readonly string[]): string[] => names.map((name) => `packages/**/test/**/${name}.test.ts`);
+
+/** Tests in the projects that `pnpm test` leaves to `pnpm test:ci`. */
+const CI = named([...CLUSTERS, ...PEERS, ...BROWSERS, ...SOAK]);
+/** What the testbed's tests start, as it gets installed. */
+const globalSetup = 'packages/tools/testbed/test/installed.ts';
 
 /** Tests run what is in src, whatever was built. */
 const conditions = ['@latchkey/source', 'module', 'node', 'development|production'];
@@ -124,7 +142,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [ALL],
-          exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(MOCKED), ...named(STORAGE), ...named(SYSTEM)],
+          exclude: [NODE_MODULES, TESTBED, WORLDS, ...named(MOCKED), ...named(STORAGE), ...named(SYSTEM), ...CI],
           setupFiles,
           // The files that a worker runs share their modules: importing them took more than the
           // tests.
@@ -152,11 +170,15 @@ export default defineConfig({
         test: {
           name: 'testbed',
           include: [TESTBED],
-          exclude: [NODE_MODULES],
+          exclude: [NODE_MODULES, ...CI],
           setupFiles,
-          globalSetup: 'packages/tools/testbed/test/installed.ts',
+          globalSetup,
         },
       },
+      { extends: true, test: { name: 'clusters', setupFiles, globalSetup, include: named(CLUSTERS), exclude: [NODE_MODULES] } },
+      { extends: true, test: { name: 'peers', setupFiles, globalSetup, include: named(PEERS), exclude: [NODE_MODULES] } },
+      { extends: true, test: { name: 'browsers', setupFiles, include: named(BROWSERS), exclude: [NODE_MODULES] } },
+      { extends: true, test: { name: 'soak', setupFiles, globalSetup, include: named(SOAK), exclude: [NODE_MODULES] } },
     ],
   },
 });

@@ -1,13 +1,13 @@
-// Proves that each test file runs in exactly one vitest project, so that no test is lost or run
-// twice when files move.
+// Proves that each test file runs in exactly one vitest project, and each project in exactly one of
+// `pnpm test` and `pnpm test:ci`, so that no test is lost or run twice when files move.
 
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { MOCKED, STORAGE, SYSTEM } from '../../../../vitest.config.js';
+import { BROWSERS, CLUSTERS, MOCKED, PEERS, SOAK, STORAGE, SYSTEM } from '../../../../vitest.config.js';
 
 interface ListedFile {
   readonly file: string;
@@ -17,8 +17,15 @@ interface ListedFile {
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
 const VITEST = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs');
 
-function listed(): ListedFile[] {
-  const json = execFileSync(process.execPath, [VITEST, 'list', '--filesOnly', '--json'], { cwd: ROOT, encoding: 'utf8' });
+/** What the last command of a script in package.json, which is `vitest run`, runs. */
+function listed(script: string): ListedFile[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  const [, options = ''] = /vitest run (.+)$/.exec(scripts[script] ?? '') ?? [];
+  const projects = options.replaceAll("'", '').split(' ');
+  const json = execFileSync(process.execPath, [VITEST, 'list', '--filesOnly', '--json', ...projects], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
   return JSON.parse(json) as ListedFile[];
 }
 
@@ -31,15 +38,23 @@ function testFiles(folder: string): string[] {
   });
 }
 
+const namesOf = (files: readonly ListedFile[]): Set<string> => new Set(files.map(({ projectName }) => projectName));
+
 it('each test file is in one project, and each name in a list is that of a file', () => {
-  const files = listed();
-  const paths = files.map(({ file }) => file);
+  const [check, ci] = [listed('check'), listed('test:ci')];
+  expect(namesOf(check)).toEqual(new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system', 'testbed']));
+  expect(namesOf(ci)).toEqual(new Set(['clusters', 'peers', 'browsers', 'soak']));
+  const paths = [...check, ...ci].map(({ file }) => file);
   expect(paths.toSorted()).toEqual(testFiles(join(ROOT, 'packages')).toSorted());
-  expect(new Set(files.map(({ projectName }) => projectName))).toEqual(
-    new Set(['unit', 'unit-mocked', 'storage', 'simulation', 'system', 'testbed']),
-  );
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
-  const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM];
+  const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM, ...CLUSTERS, ...PEERS, ...BROWSERS, ...SOAK];
   expect(listedNames.filter((name) => !names.has(name))).toEqual([]);
   expect(new Set(listedNames).size).toBe(listedNames.length);
+});
+
+it('CI runs both', () => {
+  const steps = readFileSync(join(ROOT, '.ci/run'), 'utf8');
+  expect(steps).toMatch(/^step check npx -y pnpm@12 test$/m);
+  expect(steps).toMatch(/^step test-ci npx -y pnpm@12 test:ci$/m);
+  expect(steps).toMatch(/^count\(\) \{ cat "\$logs"\/check "\$logs"\/test-ci /m);
 });

@@ -1,6 +1,6 @@
 /** What the soak's campaigns have in common. */
 
-/** How much to do: for the record, for each push, for each check. */
+/** How much to do: for the record, for each push, for `pnpm test:ci`. */
 export type Scale = 'full' | 'medium' | 'short';
 
 interface CampaignOptions {

@@ -74,7 +74,7 @@ await main(
       new URL('../../package.json', import.meta.url),
     )
       .addArgument(new Argument('[campaign]', 'what to run').choices([...Object.keys(CAMPAIGNS), 'all']).default('all'))
-      .option('--short', 'the form that every check runs')
+      .option('--short', 'the form that `pnpm test:ci` runs')
       .option('--medium', 'the form for each push: some two minutes')
       .option('--seed <number>', 'of the faults', integerArgument(0, 2 ** 31 - 1))
       .option('--pass-through', 'with a controller that gets no key of a node, as `proofs` and `core` have it')
