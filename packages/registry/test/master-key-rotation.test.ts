@@ -112,6 +112,8 @@ function server(folder: string): Child {
       await registry.announceAdoption();
       setInterval(() => registry.announceAdoption(), 200);
       for (let i = 1; ; i++) {
+        // It leaves the processor to those whom it is to disturb.
+        await new Promise((resolve) => setTimeout(resolve, 2));
         const k = i % ${SERVED};
         if (await commitAs(k, numbered(100000 + i)) !== 'committed') throw new Error('conflict');
         if ((await registry.controller(1)) === undefined) throw new Error('no controller');

@@ -4,6 +4,8 @@ import { mutantNamed } from '../src/mutants/index.js';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';
 import { run } from '../src/world.js';
 
+/** `world.test.ts` plays the worlds of so many seeds by the rules of the profile. */
+export const PROFILE_SEEDS = 200;
 /** Worlds of a plot in which nothing may break: `.ci/run` simulates more. */
 export const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 25);
 /** Worlds of a plot in which a mutant is to break something. */

@@ -9,18 +9,16 @@ import { withDirectedScenario } from '../src/directed-scenarios.js';
 import { generateScenario } from '../src/scenario.js';
 import { run } from '../src/world.js';
 
-const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 90);
-const seeds = Array.from({ length: WORLDS }, (_, i) => i + 1);
+/** Worlds in which nothing may break: some with each clock and each way. `.ci/run` plays more. */
+const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 45);
+/** Worlds in which a mutant is to break promises. */
+const MUTANT_WORLDS = 90;
 
-/** The worlds that break a promise, and which. */
-async function broken(mutant: string | undefined): Promise<{ seed: number; invariant: unknown }[]> {
+/** The promise that a world breaks. */
+async function broken(seed: number, mutant?: string): Promise<unknown> {
   const rules = mutantNamed(mutant);
-  const found: { seed: number; invariant: unknown }[] = [];
-  for (const seed of seeds) {
-    const { violation } = await run(seed, { directedScenario: 'powerCuts', ...(rules === undefined ? {} : { rules }) });
-    if (violation !== undefined) found.push({ seed, invariant: violation.invariant });
-  }
-  return found;
+  const { violation } = await run(seed, { directedScenario: 'powerCuts', ...(rules === undefined ? {} : { rules }) });
+  return violation?.invariant;
 }
 
 function kindOf(seed: number): string {
@@ -29,17 +27,26 @@ function kindOf(seed: number): string {
 }
 
 const BAD_CLOCKS = ['ahead as it joins', 'the same at each boot', 'stopped'];
+const BAD_KINDS = BAD_CLOCKS.flatMap((clock) => [`${clock}, agent`, `${clock}, timer`]);
 
 describe('devices whose power is cut again and again', () => {
   it('renew their keys in time', async () => {
-    expect(await broken(undefined)).toEqual([]);
+    for (let seed = 1; seed <= WORLDS; seed++) expect(await broken(seed), `seed ${seed}`).toBeUndefined();
   });
 
   it.each(['powered time saved with attempts only', 'a boot counts for no time'])('would not if %s', async (mutant) => {
-    const failed = await broken(mutant);
-    expect(new Set(failed.map(({ invariant }) => invariant))).toEqual(new Set(['liveness']));
-    expect(failed.length).toBeGreaterThan(seeds.length / 3);
-    const kinds = new Set(failed.map(({ seed }) => kindOf(seed)));
-    expect(BAD_CLOCKS.flatMap((clock) => [`${clock}, agent`, `${clock}, timer`]).filter((kind) => !kinds.has(kind))).toEqual([]);
+    const invariants = new Set<unknown>();
+    const missing = new Set(BAD_KINDS);
+    let [played, failed] = [0, 0];
+    while (missing.size > 0 && played < MUTANT_WORLDS) {
+      const invariant = await broken(++played, mutant);
+      if (invariant === undefined) continue;
+      failed += 1;
+      invariants.add(invariant);
+      missing.delete(kindOf(played));
+    }
+    expect(missing).toEqual(new Set());
+    expect(invariants).toEqual(new Set(['liveness']));
+    expect(failed).toBeGreaterThan(played / 3);
   });
 });

@@ -5,8 +5,8 @@
 import { describe, expect, it } from 'vitest';
 import { generateScenario } from '../src/scenario.js';
 import { LIVENESS_MS, type WorldResult, run } from '../src/world.js';
+import { PROFILE_SEEDS } from './fixtures.js';
 
-const SEEDS = 200;
 const outcomes = new Map<number, Promise<WorldResult>>();
 /** Each world is run once, whoever asks first. */
 function outcomeOf(seed: number): Promise<WorldResult> {
@@ -14,7 +14,7 @@ function outcomeOf(seed: number): Promise<WorldResult> {
   outcomes.set(seed, known);
   return known;
 }
-const seeds = Array.from({ length: SEEDS }, (_, i) => i + 1);
+const seeds = Array.from({ length: PROFILE_SEEDS }, (_, i) => i + 1);
 
 /** One world after another: each is in memory as it runs. */
 async function allOutcomes(): Promise<WorldResult[]> {
@@ -127,7 +127,7 @@ describe('a seed', () => {
   });
 
   it('gives another world than the next', async () => {
-    expect(new Set((await allOutcomes()).map(({ hash }) => hash)).size).toBe(SEEDS);
+    expect(new Set((await allOutcomes()).map(({ hash }) => hash)).size).toBe(PROFILE_SEEDS);
   });
 
   it('and all the faults that struck give the same world again', async () => {
