@@ -70,24 +70,14 @@ function parseOptions(octets: Buffer, from: number): Pick<Datagram, 'options' | 
   const options: Option[] = [];
   let at = from;
   let number = 0;
-
-  /** RFC 7252 section 3.1: 13 and 14 are extended by one and two octets, 15 is reserved. */
-  const extended = (nibble: number): number | undefined => {
-    if (nibble < 13) return nibble;
-    if (nibble === 15) return undefined;
-    const size = nibble - 12;
-    if (at + size > octets.length) return undefined;
-    const value = octets.readUIntBE(at, size) + (size === 1 ? 13 : 269);
-    at += size;
-    return value;
-  };
-
   while (at < octets.length) {
     const head = octets[at] ?? 0;
     at += 1;
     if (head === PAYLOAD_MARKER) return at < octets.length ? { options, payload: octets.subarray(at) } : undefined;
-    const delta = extended(head >> 4);
-    const length = delta === undefined ? undefined : extended(head & 0x0f);
+    const delta = extended(octets, head >> 4, at);
+    at += extensionLength(head >> 4);
+    const length = extended(octets, head & 0x0f, at);
+    at += extensionLength(head & 0x0f);
     if (delta === undefined || length === undefined || at + length > octets.length) return undefined;
     number += delta;
     if (number > 0xffff) return undefined;
@@ -95,6 +85,17 @@ function parseOptions(octets: Buffer, from: number): Pick<Datagram, 'options' | 
     at += length;
   }
   return { options, payload: EMPTY };
+}
+
+/** RFC 7252 section 3.1: 13 and 14 are extended by one and two octets, 15 is reserved. */
+function extended(octets: Buffer, nibble: number, at: number): number | undefined {
+  if (nibble < 13) return nibble;
+  if (nibble === 15 || at + extensionLength(nibble) > octets.length) return undefined;
+  return nibble === 13 ? octets.readUInt8(at) + 13 : octets.readUInt16BE(at) + 269;
+}
+
+function extensionLength(nibble: number): number {
+  return nibble < 13 ? 0 : nibble - 12;
 }
 
 /** The octets of a datagram whose options stand in ascending order. */
@@ -134,18 +135,25 @@ export function codeOctet(code: string): number {
   return (Number(code[0]) << 5) | Number(code.slice(2));
 }
 
+const CODE_TEXTS: readonly string[] = Array.from(
+  { length: 256 },
+  (_, code) => `${code >> 5}.${String(code & 0x1f).padStart(2, '0')}`,
+);
+
 /** 0x84 as `4.04`. */
 export function codeText(code: number): string {
-  return `${code >> 5}.${String(code & 0x1f).padStart(2, '0')}`;
+  return CODE_TEXTS[code & 0xff] ?? '';
 }
 
 /** An option's value as an unsigned integer of up to 4 octets (RFC 7252 section 3.2). */
 export function uintOption(datagram: Datagram, number: number): number | undefined {
-  const value = datagram.options.find((option) => option.number === number)?.value;
+  const value = opaqueOption(datagram, number);
   if (value === undefined || value.length > 4) return undefined;
   return value.length === 0 ? 0 : value.readUIntBE(0, value.length);
 }
 
-export function opaqueOption(datagram: Datagram, number: number): Buffer | undefined {
-  return datagram.options.find((option) => option.number === number)?.value;
+/** The value of the first option with that number. */
+export function opaqueOption({ options }: Datagram, number: number): Buffer | undefined {
+  for (const option of options) if (option.number === number) return option.value;
+  return undefined;
 }

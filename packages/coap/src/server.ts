@@ -27,7 +27,7 @@ import { type DropCause, filterRequest, MAX_DATAGRAM } from './guard.js';
 import { payloadOf, toPacket } from './packet.js';
 import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
-import { GuardedSocket } from './socket.js';
+import { ServerSocket } from './socket.js';
 import { AdmissionControl } from './admission-control.js';
 
 const WELL_KNOWN_CORE = '/.well-known/core';
@@ -158,7 +158,7 @@ export interface CoapServerOptions {
 
 export class CoapServer {
   readonly #options: CoapServerOptions;
-  readonly #socket: GuardedSocket;
+  readonly #socket: ServerSocket;
   readonly #coap: Server;
   readonly #echo = new EchoValidator();
   readonly #admission: AdmissionControl | undefined;
@@ -180,7 +180,7 @@ export class CoapServer {
     this.#metrics = options.metrics ?? new ServerMetrics();
     this.#admission = strangers;
     this.#faults = new RateLimitedLog(options.log);
-    this.#socket = new GuardedSocket(family, (octets, source) => this.#receive(octets, source));
+    this.#socket = new ServerSocket(family, (octets, source) => this.#receive(octets, source));
     this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
     this.#coap.on('request', (request: IncomingMessage, response: OutgoingMessage) => this.#accept(request, response));
     // `coap` emits the errors of the socket again; the listener of the socket logs them.
@@ -338,15 +338,13 @@ export class CoapServer {
   }
 
   #reply(octets: Buffer, source: RemoteInfo): void {
-    this.#socket.send(octets, source.port, source.address, () => undefined);
+    this.#socket.send(octets, 0, octets.length, source.port, source.address);
   }
 
   #accept({ rsinfo }: IncomingMessage, response: OutgoingMessage): void {
     const context = (rsinfo as Annotated)[REQUEST_CONTEXT];
     if (context === undefined) return;
-    // `coap` reports a failed send as an error of the response. Ignore it: a client that still
-    // waits retransmits.
-    response.on('error', () => undefined);
+    response.on('error', ignore);
     this.#inFlight.add(context.key);
     this.#metrics.inFlight += 1;
     if (!context.addressValidated) this.#unvalidated += 1;
@@ -432,6 +430,9 @@ export class CoapServer {
 function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): string {
   return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
 }
+
+/** `coap` reports what it cannot send as an error of the response; a client that waits retransmits. */
+function ignore(): void {}
 
 function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -38,6 +38,18 @@ export class GuardedSocket extends DgramSocket {
   }
 }
 
+/** A guarded socket of a server: it does not ask what became of a response. */
+export class ServerSocket extends GuardedSocket {
+  /**
+   * `coap` names a callback with every datagram (octets, offset, length, port, address, callback).
+   * Nobody waits for it, and Node.js would call it in a turn of its own.
+   */
+  override send(...values: unknown[]): void {
+    const [octets, offset, length, port, address] = values as [Uint8Array, number, number, number, string];
+    super.send(octets, offset, length, port, address);
+  }
+}
+
 /** A guarded socket that talks to one peer: the kernel drops what comes from any other. */
 export class ConnectedSocket extends GuardedSocket {
   #address: AddressInfo | undefined;
