@@ -29,6 +29,8 @@ import { addressesAt, listenAt, placeFailure } from './places.js';
 import { ECHO, RESOURCE } from './resource.js';
 import { ServerSocket } from './socket.js';
 import { AdmissionControl } from './admission-control.js';
+import { AdmissionQueue } from './admission-queue.js';
+import type { HeldRequest } from './held-requests.js';
 
 const WELL_KNOWN_CORE = '/.well-known/core';
 /** Content-Formats (RFC 7252 section 12.3). */
@@ -78,10 +80,10 @@ const DROP_REPORT_INTERVAL_MS = 60_000;
 export interface PostRequest {
   readonly payload: Buffer;
   /**
-   * Call once when the peer has proved legitimate. If this request was accepted without address
-   * validation, the limiter refunds `requests`, which is how many requests of the peer were.
+   * Call once when the peer has proved legitimate. The limiter refunds what this request took of
+   * it, and `earlier`, which is how many requests of the peer took something before.
    */
-  readonly confirmLegitimate: (requests: number) => void;
+  readonly confirmLegitimate: (earlier: number) => void;
   readonly source: {
     readonly address: string;
     /** The address prefix by which the bound per source counts. */
@@ -121,6 +123,8 @@ interface RequestContext {
   readonly datagram: Datagram;
   readonly key: string;
   readonly addressValidated: boolean;
+  /** Whether it took something of what sources without proof may have. */
+  readonly charged: boolean;
 }
 
 /**
@@ -149,6 +153,11 @@ export interface CoapServerOptions {
    * it out if the payload of each request authenticates its sender.
    */
   readonly validateAddresses?: true;
+  /**
+   * Whether a request without proof belongs to one that was served before: it is served as well,
+   * and takes nothing of what sources without proof may have.
+   */
+  readonly isExpected?: (payload: Uint8Array, source: Pick<PostRequest['source'], 'nid'>) => boolean;
   /** Answers POST /k. Retransmissions of a request in progress do not reach it. */
   readonly answer: (request: PostRequest) => PostResponse | Promise<PostResponse>;
   readonly log: Log;
@@ -157,11 +166,13 @@ export interface CoapServerOptions {
 }
 
 export class CoapServer {
+  /** Requests in progress at once, at most. */
+  readonly capacity: number = MAX_IN_FLIGHT;
   readonly #options: CoapServerOptions;
   readonly #socket: ServerSocket;
   readonly #coap: Server;
   readonly #echo = new EchoValidator();
-  readonly #admission: AdmissionControl | undefined;
+  readonly #strangers: Strangers | undefined;
   /** Exchange keys of the requests that their handler has not answered yet. */
   readonly #inFlight = new Set<string>();
   /** How many requests in flight are from an address that was not validated. */
@@ -175,10 +186,10 @@ export class CoapServer {
   #stopping = false;
   #onIdle: (() => void) | undefined;
 
-  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: AdmissionControl | undefined) {
+  private constructor(options: CoapServerOptions, family: 4 | 6, strangers: Strangers | undefined) {
     this.#options = options;
     this.#metrics = options.metrics ?? new ServerMetrics();
-    this.#admission = strangers;
+    this.#strangers = strangers;
     this.#faults = new RateLimitedLog(options.log);
     this.#socket = new ServerSocket(family, (octets, source) => this.#receive(octets, source));
     this.#coap = createServer({ cacheSize: RESPONSE_CACHE_SIZE, piggybackReplyMs: PIGGYBACK_ALWAYS_MS });
@@ -219,7 +230,7 @@ export class CoapServer {
     options: CoapServerOptions,
     { address, family }: Address,
     port: number,
-    strangers: AdmissionControl | undefined,
+    strangers: Strangers | undefined,
   ): Promise<CoapServer> {
     const server = new CoapServer(options, family, strangers);
     try {
@@ -248,6 +259,11 @@ export class CoapServer {
   get address(): Endpoint {
     const { address, port } = this.#socket.address();
     return { host: address, port };
+  }
+
+  /** How many requests in progress are from an address that was not validated. */
+  get unvalidated(): number {
+    return this.#unvalidated;
   }
 
   /** Whether the server accepts requests. */
@@ -280,34 +296,62 @@ export class CoapServer {
       case 'reply':
         return this.#reply(verdict.octets, source);
       case 'pass':
-        return this.#dispatch(verdict.datagram, octets.length, source);
+        return this.#dispatch(verdict.datagram, octets, source);
     }
   }
 
   /** Under load, a source above its share is admitted only with a valid Echo option. */
   #admit(octets: Buffer, source: RemoteInfo): boolean {
     const now = performance.now();
-    if (this.#admission === undefined || this.#admission.admitDatagram(source.address, now)) return true;
+    const control = this.#strangers?.control;
+    if (control === undefined || control.admitDatagram(source.address, now)) return true;
     const datagram = octets.length > MAX_DATAGRAM ? undefined : parseDatagram(octets);
     const echo = datagram && opaqueOption(datagram, OPTION.echo);
-    return echo !== undefined && this.#admission.admitProofCheck(source.address, now) && this.#verifyEcho(echo, source);
+    return echo !== undefined && control.admitProofCheck(source.address, now) && this.#verifyEcho(echo, source);
   }
 
-  #dispatch(datagram: Datagram, octets: number, source: RemoteInfo): void {
+  #dispatch(datagram: Datagram, octets: Buffer, source: RemoteInfo): void {
     const key = exchangeKey(datagram, source);
     // The response to the first copy answers a retransmission, too.
-    if (this.#inFlight.has(key)) {
+    if (this.#inFlight.has(key) || this.#strangers?.queue.has(key) === true) {
       this.#metrics.retransmissions += 1;
       return;
     }
     const addressValidated = this.#verifyEcho(opaqueOption(datagram, OPTION.echo), source);
-    if (!addressValidated && this.#admission !== undefined) {
-      if (!this.#admission.admitRequest(performance.now(), this.#unvalidated, MAX_IN_FLIGHT))
-        return this.#challenge(datagram, octets, source);
-    }
-    if (this.#inFlight.size < MAX_IN_FLIGHT) return this.#handOver({ datagram, key, addressValidated }, source);
+    const admission =
+      addressValidated || this.#strangers === undefined || this.#isExpected(datagram, source)
+        ? 'free'
+        : this.#strangers.queue.admit(this, { octets, source, key });
+    if (admission === 'held') return;
+    if (admission === 'turned away') return this.#challenge(datagram, octets.length, source);
+    this.#begin({ datagram, key, addressValidated, charged: admission === 'served' }, source);
+  }
+
+  /** A request that has waited, by the octets that it had. */
+  serve({ octets, source, key }: HeldRequest<unknown>): void {
+    if (this.#stopping) return;
+    const verdict = filterRequest(octets, source.port);
+    if (verdict.kind === 'pass') this.#begin({ datagram: verdict.datagram, key, addressValidated: false, charged: true }, source);
+  }
+
+  /** A request that waits no longer. */
+  challenge({ octets, source }: HeldRequest<unknown>): void {
+    if (this.#stopping) return;
+    const verdict = filterRequest(octets, source.port);
+    if (verdict.kind === 'pass') this.#challenge(verdict.datagram, octets.length, source);
+  }
+
+  #isExpected({ payload }: Datagram, source: Peer): boolean {
+    const { isExpected } = this.#options;
+    if (isExpected === undefined || this.#strangers === undefined) return false;
+    if (!this.#strangers.control.hasRoom(this.#unvalidated, MAX_IN_FLIGHT)) return false;
+    return isExpected(payload, new Source(source, false));
+  }
+
+  #begin(context: RequestContext, source: RemoteInfo): void {
+    if (this.#inFlight.size < MAX_IN_FLIGHT) return this.#handOver(context, source);
     this.#metrics.answers.increment('5.03');
-    this.#reply(buildReply(datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(OVERLOAD_MAX_AGE) }), source);
+    this.#reply(buildReply(context.datagram, '5.03', { number: OPTION.maxAge, value: Buffer.of(OVERLOAD_MAX_AGE) }), source);
   }
 
   /** Gives a request to `coap`, which makes the response to it and emits both as `request`. */
@@ -378,7 +422,7 @@ export class CoapServer {
     if (this.#inFlight.size === 0) this.#onIdle?.();
   }
 
-  #answer({ datagram, addressValidated }: RequestContext, rsinfo: Peer): AnyResponse | Promise<AnyResponse> {
+  #answer({ datagram, addressValidated, charged }: RequestContext, rsinfo: Peer): AnyResponse | Promise<AnyResponse> {
     const { code, payload } = datagram;
     const path = pathOf(datagram);
     const accept = uintOption(datagram, OPTION.accept);
@@ -396,9 +440,7 @@ export class CoapServer {
     return this.#options.answer({
       payload,
       source: new Source(rsinfo, addressValidated),
-      confirmLegitimate: (requests) => {
-        if (!addressValidated) this.#admission?.refund(requests);
-      },
+      confirmLegitimate: (earlier) => this.#strangers?.queue.refund(earlier + (charged ? 1 : 0)),
     });
   }
 
@@ -452,8 +494,16 @@ function send(response: OutgoingMessage, answer: Exclude<AnyResponse, 'challenge
   response.end(answer.payload && payloadOf(answer.payload));
 }
 
-function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'validateAddresses'>): AdmissionControl | undefined {
-  return validateAddresses === true ? new AdmissionControl() : undefined;
+/** What is made of sources without proof, by all sockets of a daemon together. */
+interface Strangers {
+  readonly control: AdmissionControl;
+  readonly queue: AdmissionQueue;
+}
+
+function strangersOf({ validateAddresses }: Pick<CoapServerOptions, 'validateAddresses'>): Strangers | undefined {
+  if (validateAddresses !== true) return undefined;
+  const control = new AdmissionControl();
+  return { control, queue: new AdmissionQueue(control) };
 }
 
 /** Whom an Echo is issued to. */

@@ -221,7 +221,7 @@ export class Controller {
     switch (decision?.kind) {
       case 'answer':
         if (decision.joined !== undefined) {
-          confirmLegitimate(transaction.addressValidated ? 1 : 2);
+          confirmLegitimate(transaction.addressValidated ? 0 : 1);
           this.#storeApplicationRoot(decision.joined);
         }
         return this.#send(decision.octets, from);

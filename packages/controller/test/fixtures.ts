@@ -143,7 +143,7 @@ export class Network {
     return new Network({ registry, controller, keyFeed, newKeyFeed, applicationRoots, log, now, ik, skCs });
   }
 
-  /** With how many requests each peer was vouched for. */
+  /** With how many requests before its M5 each peer was vouched for. */
   readonly confirmedLegitimate: number[] = [];
 
   /** The controller's answer to what a node sends from `address`. */
@@ -152,7 +152,7 @@ export class Network {
     return this.controller.answer({
       payload: Buffer.from(payload),
       source,
-      confirmLegitimate: (requests) => this.confirmedLegitimate.push(requests),
+      confirmLegitimate: (earlier) => this.confirmedLegitimate.push(earlier),
     });
   }
 }

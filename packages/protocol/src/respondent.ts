@@ -22,6 +22,7 @@
 
 import {
   ID_LENGTH,
+  LENGTH,
   MAX_TRANSACTIONS_PER_NODE,
   NONCE_LENGTH,
   RN_LENGTH,
@@ -140,6 +141,19 @@ export class Respondent {
     );
   }
 
+  /**
+   * Whether these octets are the first M5 of a transaction from where its M1 came: who sends it has
+   * received M4 there, or has guessed the TID of an M1 that was served.
+   */
+  expectsM5(octets: Uint8Array, source: Pick<Source, 'nid'>): boolean {
+    if (octets[0] !== TYPE.M5 || octets.length !== LENGTH.M5) return false;
+    const m5 = tryDecode(decodeM5, octets);
+    const transaction = m5 && this.#byTid.get(m5.tid)?.value;
+    if (transaction === undefined || transaction.hasM5FromOrigin) return false;
+    const { name } = transaction.phase;
+    return (name === 'awaiting-M5' || name === 'relaying') && equalInConstantTime(source.nid, transaction.originNid);
+  }
+
   receiveM5(octets: Uint8Array, source: Source, now: Clocks): M5Decision {
     const m5 = tryDecode(decodeM5, octets);
     if (m5 === undefined) return refuse('malformed');
@@ -148,6 +162,7 @@ export class Respondent {
     const transaction = this.#byTid.get(m5.tid)?.value;
     if (transaction === undefined || transaction.phase.name === 'awaiting-M3') return refuse('noTransaction');
     const { phase } = transaction;
+    if (equalInConstantTime(source.nid, transaction.originNid)) transaction.hasM5FromOrigin = true;
     if (phase.name === 'relaying') return this.#relays.queue(transaction, phase.proofs, octets, source, now.monotonicMs);
     // A copy of the right M5 is proof by itself.
     if (phase.name !== 'awaiting-M5' && equalInConstantTime(octets, this.#m5Of(phase))) {

@@ -43,6 +43,8 @@ export class TransactionRecord implements Transaction {
    */
   readonly limitKey: string;
   readonly startedAt: number;
+  /** Whether an M5 came from where M1 came from. */
+  hasM5FromOrigin = false;
   phase: Phase;
 
   constructor(

@@ -297,6 +297,32 @@ describe('M5', () => {
     });
   });
 
+  it('is expected once, from where M1 came, and from nowhere else', () => {
+    const { respondent } = controller();
+    const { m5, source } = reach.awaitingM5(respondent);
+    expect(respondent.expectsM5(m5, source)).toBe(true);
+    expect(respondent.expectsM5(wrong(m5, 0), from('elsewhere'))).toBe(false);
+    respondent.receiveM5(wrong(m5, 0), from('elsewhere'), after(1));
+    expect(respondent.expectsM5(m5, source)).toBe(true);
+    respondent.receiveM5(wrong(m5, 0), source, after(1));
+    expect(respondent.expectsM5(m5, source)).toBe(false);
+    // The right one counts all the same.
+    forwarded(respondent.receiveM5(m5, source, after(1)));
+  });
+
+  it('is expected of no transaction that has no M4, or is through, or is not there', () => {
+    const { respondent } = controller();
+    const { m4, m5, source } = reach.awaitingM5(controller().respondent);
+    expect(respondent.expectsM5(m5, source)).toBe(false);
+    const early = reach.awaitingM3(respondent, { source });
+    expect(early.transaction.tid).toBe(decodeM4(m4).tid);
+    expect(respondent.expectsM5(m5, source)).toBe(false);
+    const through = reach.completed(respondent, { source, idI: NODE + 1 });
+    expect(respondent.expectsM5(through.m5, source)).toBe(false);
+    expect(respondent.expectsM5(through.m1, source)).toBe(false);
+    expect(respondent.expectsM5(m5.subarray(1), source)).toBe(false);
+  });
+
   it('before M3, or for a TID that is not open, names no transaction', () => {
     const { respondent } = controller();
     const { transaction } = reach.awaitingM3(respondent);

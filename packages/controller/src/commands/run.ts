@@ -121,6 +121,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     resourceType: 'latchkey.sbr',
     validateAddresses: true,
     answer: (request) => controller.answer(request),
+    isExpected: (payload, source) => respondent.expectsM5(payload, source),
     log,
     metrics: serverMetrics,
   });
