@@ -162,7 +162,9 @@ describe('deliver --check', () => {
     const { code, stderr } = await run('--check');
     expect(code).toBe(2);
     for (const field of ['reload', 'owner', 'on_revoke'])
-      expect(stderr).toMatch(new RegExp(String.raw`${config}, line \d+: targets\.0\.${field}: (?:there is|this machine has) no `));
+      expect(stderr).toMatch(
+        new RegExp(String.raw`${config}, line \d+: targets\.0\.${field}: (?:there is|this machine has) no `),
+      );
   });
 
   it('refuses a configuration, and a program, that others can change', async () => {
