@@ -133,9 +133,12 @@ export class SnapshotKeyFeed implements KeyFeed {
   }
 
   #entryOf(idI: number, question: KeyFeedQuestion): KeyFeedEntry {
-    const { keyring } = this.#source;
-    const row = this.#source.node(idI);
-    const found = { row, order: row && this.#source.order(row.order) };
-    return describeKey(keyring, idI, found, question, latestTid(row, this.#source.former(idI, question.idC), question.idC));
+    const { idC } = question;
+    const source = this.#source;
+    const row = source.node(idI);
+    const found = { row, order: row && source.order(row.order) };
+    // Of most nodes the row itself has the latest commit.
+    const former = row?.committed?.idC === idC ? undefined : source.former(idI, idC);
+    return describeKey(source.keyring, idI, found, question, latestTid(row, former, idC));
   }
 }

@@ -6,13 +6,19 @@ import type { WalkRow } from '../key-feed.js';
 import type { AssignedNode, FormerAssignment } from '../model/node-assignments.js';
 import type { NodeRow, OrderRow } from '../model/rows.js';
 import type { FeedSource } from '../snapshot-key-feed.js';
+import { RowCache } from './row-cache.js';
 import type { Tables } from './tables.js';
+
+/** Orders kept decoded: most nodes that are told of are of the same few. */
+const MAX_CACHED_ORDERS = 256;
 
 export class LmdbFeedSource implements FeedSource {
   readonly #tables: Tables;
+  readonly #orders: RowCache<OrderRow>;
 
   constructor(tables: Tables) {
     this.#tables = tables;
+    this.#orders = new RowCache(tables.orders, MAX_CACHED_ORDERS);
   }
 
   get keyring(): Keyring {
@@ -40,7 +46,7 @@ export class LmdbFeedSource implements FeedSource {
   }
 
   order(number: number): OrderRow | undefined {
-    return this.#tables.orders.get(number);
+    return this.#orders.get(number)?.row;
   }
 
   nodesOf(idC: number, from: number): Iterable<AssignedNode> {
