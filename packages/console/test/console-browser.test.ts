@@ -157,7 +157,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await drawer.locator('[data-cause]').waitFor();
     expect(await drawer.locator('[data-cause]').getAttribute('data-cause')).toBe('proof-missing');
     expect(queryOf(page)).toBe(`?node=${id(UNPROVEN)}`);
-    expect(await focused(page)).toContain(`heading "Node ${id(UNPROVEN)}"`);
+    await expect.poll(() => focused(page)).toContain(`heading "Node ${id(UNPROVEN)}"`);
     expect(await drawer.getByRole('region', { name: 'What to do' }).innerText()).toContain(`--id ${id(UNPROVEN)}`);
     expect(await drawer.getByRole('region', { name: 'What this was found from' }).innerText()).toMatch(
       /Asked\s+once, 5 min\. ago/,
@@ -170,9 +170,9 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await page.keyboard.press('g');
     await page.keyboard.press('n');
     await page.getByRole('link', { name: id(SILENT) }).waitFor();
-    expect(await focused(page)).toContain('heading "Nodes"');
+    await expect.poll(() => focused(page)).toContain('heading "Nodes"');
     await page.keyboard.press('j');
-    expect(await focused(page)).toContain(`link "${id(SILENT)}"`);
+    await expect.poll(() => focused(page)).toContain(`link "${id(SILENT)}"`);
     await page.keyboard.press('Enter');
     await page.locator('[data-cause="never-asked"]').waitFor();
     await page.keyboard.press('j');
@@ -383,7 +383,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     const identity = await generateIdentity();
     await page.goto(`${site.origin}/orders`);
     await page.getByRole('link', { name: 'New order' }).click();
-    expect(await focused(page)).toContain('heading "New order"');
+    await expect.poll(() => focused(page)).toContain('heading "New order"');
     await page.getByLabel('Installer', { exact: true }).fill('Kim & Sons');
     await page.getByLabel('Controller').selectOption('00000001');
     await page.getByLabel('Nodes', { exact: true }).fill('3');
@@ -399,11 +399,11 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await prompt.getByLabel('Password').fill(PASSWORD);
     await page.keyboard.press('Enter');
     await expect.poll(() => recipients.getAttribute('aria-invalid')).toBe('true');
-    expect(await focused(page)).toContain('Encrypt the manifest to the installer');
+    await expect.poll(() => focused(page)).toContain('Encrypt the manifest to the installer');
     await recipients.fill(await identityToRecipient(identity));
     await page.getByRole('button', { name: 'Order 3 nodes' }).click();
     await page.getByRole('heading', { name: 'Order 5: 3 nodes' }).waitFor();
-    expect(await focused(page)).toContain('heading "Order 5: 3 nodes"');
+    await expect.poll(() => focused(page)).toContain('heading "Order 5: 3 nodes"');
     await registry.refresh();
     expect(await registry.order(5)).toMatchObject({ installer: 'Kim & Sons', site: 'Plant <2>', lifetime: 7_776_000 });
 
@@ -864,7 +864,11 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     };
     await check('/nodes?order=1&order=2', 'tbody tr', choose);
     await check('/exposure', 'tbody tr');
-    await check('/calendar', 'tbody tr');
+    await check('/calendar', 'tbody tr', async () => {
+      await page.getByLabel('Order', { exact: true }).fill('Kim');
+      await page.keyboard.press('Enter');
+      await page.locator('.field-error').waitFor();
+    });
     await check('/jobs', '.empty');
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');

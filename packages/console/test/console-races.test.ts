@@ -119,12 +119,12 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.getByLabel('disabled').focus();
       await page.keyboard.press('Space');
       await expect.poll(() => rows.count()).toBe(2);
-      expect(await focused(page)).toContain('checkbox "disabled"');
+      await expect.poll(() => focused(page)).toContain('checkbox "disabled"');
       await page.getByLabel('Site', { exact: true }).focus();
       await page.keyboard.type('Nowhere');
       await page.keyboard.press('Enter');
       await page.getByText('No node passes these filters').waitFor();
-      expect(await focused(page)).toContain('textbox "Site"');
+      await expect.poll(() => focused(page)).toContain('textbox "Site"');
       await page.goBack();
       await expect.poll(() => page.getByLabel('Site', { exact: true }).inputValue()).toBe('');
       await open('/audit');
@@ -132,7 +132,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.keyboard.type('user ada');
       await page.keyboard.press('Enter');
       await expect.poll(() => queryOf(page)).toBe('?actor=user+ada');
-      expect(await focused(page)).toContain('textbox "By"');
+      await expect.poll(() => focused(page)).toContain('textbox "By"');
     });
     await steps.take('a filter that is not valid is not dropped without a word', async () => {
       await open('/nodes');
@@ -195,13 +195,13 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.locator('[aria-busy=true]').waitFor();
       // Chromium takes the focus from a button that is disabled when it paints next.
       await page.evaluate('new Promise((done) => requestAnimationFrame(() => setTimeout(done)))');
-      expect(await focused(page)).toContain('button "Reload"');
+      await expect.poll(() => focused(page)).toContain('button "Reload"');
       await held.release();
       await open(`/nodes?node=${id(SILENT)}`);
       await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).focus();
       await page.keyboard.press('Enter');
       await page.getByRole('dialog').getByRole('button', { name: 'Enable' }).first().waitFor();
-      expect(await focused(page)).toContain('button "Enable"');
+      await expect.poll(() => focused(page)).toContain('button "Enable"');
       const key = page.getByLabel('Key in the device');
       await key.fill('abcd');
       await page.keyboard.press('Enter');
@@ -221,7 +221,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.keyboard.press('Enter');
       await page.getByRole('heading', { name: 'Nobody waits' }).waitFor();
       await expect.poll(hasFocus).toBe(true);
-      expect(await focused(page)).toContain('heading "Waiting"');
+      await expect.poll(() => focused(page)).toContain('heading "Waiting"');
     });
     await steps.take('a change of many leaves the focus on the page', async () => {
       await open('/nodes?order=4');
