@@ -14,6 +14,11 @@ import type { TargetConfig } from './target-config.js';
 
 /** Programs that failed run again after 1 s, then after twice as long each time, in ms. */
 const RETRY = { firstMs: 1_000, maxMs: 60_000 } as const;
+/**
+ * The journal is written so often while programs run, in ms. It has all nodes: to write it for each
+ * of thousands that are revoked together would wear out a flash disk.
+ */
+const NOTE_INTERVAL_MS = 1_000;
 
 export interface RevocationHooksOptions {
   readonly target: {
@@ -39,6 +44,10 @@ export class RevocationHooks {
   /** Those whose program failed. They wait until all others had their turn. */
   #failed = new Map<string, string>();
   #current: string | undefined;
+  /** Those whose program has run, which the journal does not have yet. */
+  #notified = new Set<string>();
+  #notedAt = -Infinity;
+  #isJournalBehind = false;
   #failures = 0;
   #fault: string | undefined;
   #running: Promise<void> | undefined;
@@ -64,8 +73,10 @@ export class RevocationHooks {
    * @param isNew it lost its key just now; otherwise it may be under way already
    */
   add(id: string, reason: string, isNew: boolean): void {
-    if (!isNew && (this.#due.has(id) || this.#failed.has(id) || this.#current === id)) return;
+    if (!isNew && [this.#due, this.#failed, this.#notified].some((nodes) => nodes.has(id))) return;
+    if (!isNew && this.#current === id) return;
     this.#failed.delete(id);
+    this.#notified.delete(id);
     this.#due.set(id, reason);
     this.#wake.abort();
     this.#running ??= this.#run().finally(() => {
@@ -84,14 +95,18 @@ export class RevocationHooks {
   async #run(): Promise<void> {
     while (!this.#isStopped) {
       const [next] = this.#due;
-      if (next !== undefined) await this.#notify(...next);
+      const isNoteDue = next === undefined || performance.now() - this.#notedAt > NOTE_INTERVAL_MS;
+      if (this.#notified.size > 0 && isNoteDue) {
+        if (!(await this.#note()) && next === undefined) await this.#retryLater();
+      } else if (next !== undefined) await this.#notify(...next);
       else if (this.#failed.size > 0) await this.#retryLater();
       else break;
     }
+    if (this.#notified.size > 0) await this.#note();
   }
 
   async #notify(id: string, reason: string): Promise<void> {
-    const { journal, outcomes, log, isGivenOut } = this.#options;
+    const { outcomes, log } = this.#options;
     const { file } = this.#options.target.config;
     this.#due.delete(id);
     this.#current = id;
@@ -99,18 +114,40 @@ export class RevocationHooks {
       await this.#runProgram(id, reason);
       outcomes.increment('notified');
       log.info({ file, node: id, reason }, 'on_revoke has run');
-      // A node that has a key again stays in the journal: its file has it.
-      if (!isGivenOut(id)) await journal.remove(new Set([id]));
-      if (this.#failed.size === 0) this.#failures = 0;
-      if (this.#failed.size === 0) this.#fault = undefined;
+      // It may have lost another key since.
+      if (!this.#due.has(id)) this.#notified.add(id);
+      this.#noteSuccess();
     } catch (error) {
       outcomes.increment('failed');
-      // It may have lost another key since.
       if (!this.#due.has(id)) this.#failed.set(id, reason);
       this.#tell(error);
     } finally {
       this.#current = undefined;
     }
+  }
+
+  /** Has the journal forget those that are notified. Returns false if the disk does not take it. */
+  async #note(): Promise<boolean> {
+    const { journal, isGivenOut } = this.#options;
+    const notified = [...this.#notified];
+    try {
+      // A node that has a key again stays in the journal: its file has it.
+      await journal.remove(new Set(notified.filter((id) => !isGivenOut(id))));
+      for (const id of notified) this.#notified.delete(id);
+      this.#isJournalBehind = false;
+      this.#noteSuccess();
+    } catch (error) {
+      this.#isJournalBehind = true;
+      this.#tell(error);
+    }
+    this.#notedAt = performance.now();
+    return !this.#isJournalBehind;
+  }
+
+  #noteSuccess(): void {
+    if (this.#failed.size > 0 || this.#isJournalBehind) return;
+    this.#failures = 0;
+    this.#fault = undefined;
   }
 
   async #runProgram(id: string, reason: string): Promise<void> {

@@ -1,6 +1,7 @@
 // Targets at work: real files, real programs, and what is done again after a crash.
 
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { watch } from 'node:fs';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -70,6 +71,10 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
     if (Date.now() > deadline) throw new Error('it did not come to that');
     await pause(20);
   }
+}
+
+async function journalName(): Promise<string> {
+  return (await readdir(path('state'))).find((name) => name.startsWith('delivered-')) ?? 'none';
 }
 
 const settled = (deliverer: Deliverer): Promise<void> => until(() => deliverer.isSettled);
@@ -256,6 +261,47 @@ describe('a revocation', () => {
     await settled(deliverer);
     expect(deliverer.fault).toBeUndefined();
     expect(count(deliverer, 'latchkey_delivery_revocations_total', 'notified')).toBe(2);
+  });
+
+  it('of many nodes together writes the journal once a second at most', async () => {
+    const hook = await program('hook', '$LATCHKEY_ID');
+    const deliverer = await open({ on_revoke: [hook] });
+    const ids = Array.from({ length: 40 }, (_, index) => (index + 1).toString(16).padStart(8, '0'));
+    deliverer.replaceSnapshot(snapshotOf(...ids.map((id) => node(id))));
+    await settled(deliverer);
+    let writes = 0;
+    const watcher = watch(path('state'), (event, name) => {
+      if (event === 'rename' && /^delivered-\w+\.json$/.test(name ?? '')) writes += 1;
+    });
+    const startedAt = performance.now();
+    deliverer.replaceSnapshot(new KeySnapshot());
+    await settled(deliverer);
+    watcher.close();
+    expect((await text('hook.log')).trimEnd().split('\n')).toEqual(ids);
+    expect(JSON.parse(await text(`state/${await journalName()}`))).toMatchObject({ nodes: [] });
+    // One for the reload, one for the first node, one at the end.
+    expect(writes).toBeGreaterThan(0);
+    expect(writes).toBeLessThanOrEqual(3 + (performance.now() - startedAt) / 1_000);
+  });
+
+  it('is notified once, though the journal cannot be written for a while', async () => {
+    const deliverer = await open({});
+    deliverer.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await settled(deliverer);
+    await deliverer.stop();
+    // What is written aside is to have this name.
+    const blocker = path(`state/.${await journalName()}.new`);
+    const hook = await program('hook', '$LATCHKEY_ID', `mkdir -p ${blocker}`);
+    const notifying = await open({ on_revoke: [hook] });
+    notifying.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await settled(notifying);
+    notifying.revoke('00000001', 'disabled');
+    await until(() => notifying.fault?.includes('cannot write') === true);
+    await rm(blocker, { recursive: true });
+    await settled(notifying);
+    expect(notifying.fault).toBeUndefined();
+    expect(count(notifying, 'latchkey_delivery_revocations_total', 'failed')).toBe(0);
+    expect(await text('hook.log')).toBe('00000001\n');
   });
 
   it('is notified by the next process if this one ends before its program succeeds', async () => {
