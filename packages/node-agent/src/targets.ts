@@ -88,6 +88,7 @@ export class NodeTargets {
    */
   #kid: string | null | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
 
   private constructor(deliverer: Deliverer, file: NodeFile, labels: readonly string[], activateAfterMs: number) {
     this.#deliverer = deliverer;
@@ -108,6 +109,7 @@ export class NodeTargets {
 
   /** Has the files follow the key that is to be used now. */
   update(): void {
+    if (this.#isStopped) return;
     const { record } = this.#file;
     const now = this.#uptime.clocks();
     const waitMs = msUntilActivation(record, this.#activateAfterMs, now);
@@ -137,6 +139,7 @@ export class NodeTargets {
 
   /** Waits for what is being written, some seconds at most. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
     await this.#deliverer.stop();
   }

@@ -54,6 +54,8 @@ export async function runProgram(
 ): Promise<void> {
   const [name = '', ...args] = words;
   const path = await findProgram(name, field);
+  // An abort that came before is not told of again.
+  if (signal.aborted) throw new Failure(`${field}: ${path} was not run, as this process stops`);
   const child = spawn(path, args, {
     ...runAs,
     cwd: '/',

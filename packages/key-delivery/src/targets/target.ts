@@ -213,8 +213,7 @@ export class Target {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     const timer = setTimeout(() => this.#stopping.abort(), STOP_GRACE_MS);
-    await this.#running;
-    await this.#hooks.stop();
+    await Promise.all([this.#running, this.#hooks.stop()]);
     clearTimeout(timer);
   }
 

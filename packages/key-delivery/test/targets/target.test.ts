@@ -263,6 +263,24 @@ describe('a revocation', () => {
     expect(count(deliverer, 'latchkey_delivery_revocations_total', 'notified')).toBe(2);
   });
 
+  it('starts no other program once the process stops, though a reload hangs', async () => {
+    const hook = await program('hook', '$LATCHKEY_ID', `while [ ! -e ${path('release')} ]; do sleep 0.1; done`);
+    const reload = await program('reload', 'reload', `[ ! -e ${path('hang')} ] || sleep 1000`);
+    const deliverer = await open({ on_revoke: [hook], reload: [reload] });
+    deliverer.replaceSnapshot(snapshotOf(node('00000001'), node('00000002')));
+    await settled(deliverer);
+    deliverer.replaceSnapshot(new KeySnapshot());
+    await until(async () => (await text('hook.log')) === '00000001\n');
+    await writeFile(path('hang'), '');
+    deliverer.set(node('00000003'));
+    await until(async () => (await text('reload.log')) === 'reload\nreload\nreload\n');
+    const stopped = deliverer.stop();
+    await writeFile(path('release'), '');
+    await stopped;
+    expect(await text('hook.log')).toBe('00000001\n');
+    expect(count(deliverer, 'latchkey_delivery_revocations_total', 'notified')).toBe(1);
+  });
+
   it('of many nodes together writes the journal once a second at most', async () => {
     const hook = await program('hook', '$LATCHKEY_ID');
     const deliverer = await open({ on_revoke: [hook] });

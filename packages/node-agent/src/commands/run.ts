@@ -65,8 +65,8 @@ async function start(options: RunOptions, config: Config, log: Log, saveCodeCach
     telemetry: telemetryOf(agent, file, folder, targets?.telemetry),
     async stop() {
       agent.stop();
-      await running;
-      await targets?.stop();
+      // Together: each may take some seconds for a program that does not end.
+      await Promise.all([running, targets?.stop()]);
       await lock.release();
     },
   };
