@@ -65,7 +65,8 @@ async function runChild(request: Omit<WriteRequest, 'uid'>, octets: Uint8Array):
     timeout: WRITE_TIMEOUT_MS,
     killSignal: 'SIGKILL',
   });
-  // Before its pipes are touched: it has none, and fails a moment later, if no file descriptor is free.
+  // Before its pipes are touched: if no file descriptor is free, it has none, and fails a moment
+  // later.
   const ended = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
   const { stdin, stdout } = child as { readonly stdin?: Writable; readonly stdout?: Readable };
   let answer = '';

@@ -36,8 +36,8 @@ export type WriteResult =
  * - A folder on the way belongs to root or to the folder's own user, who runs this.
  * - A file is written aside with O_EXCL and O_NOFOLLOW, gets owner and mode while it is empty, is
  *   synced, and replaces the one before.
- * - A context may belong to the application, which changes it at any moment. What is in it is removed
- *   under the user that owns it, so that nothing goes which that user could not remove.
+ * - A context may belong to the application, which changes it at any moment. What is in it is
+ *   removed under the user that owns it, so that nothing goes which that user could not remove.
  */
 export function writeAsOwner(): void {
   const fs = process.getBuiltinModule('node:fs');
