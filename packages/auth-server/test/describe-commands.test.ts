@@ -103,7 +103,7 @@ describe('an operator', () => {
     };
     expect([nodes, groups.map(({ cause, examples }) => [cause, examples])]).toEqual([1, [['server-silent', [ids[1]]]]]);
     expect(groups[0]?.steps.length).toBeGreaterThan(0);
-    expect(await run('node', 'why', '--order', '1')).toMatch(/^3 nodes, server-silent: \w+, \w+, \w+\n.*\n.*:\n/);
+    expect(await run('node', 'why', '--order', '1')).toMatch(/^3 nodes, the auth-server does not run: \w+, \w+, \w+\n.*\n.*:\n/);
     expect(await run('node', 'why', '--tag', 'nothing')).toBe('No node matches\n');
     await expect(run('node', 'why')).rejects.toThrow('no node is named');
     await expect(run('node', 'why', ids[0]!, '--all')).rejects.toThrow('more than one of an ID, filters and --all');

@@ -29,6 +29,7 @@ import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand }
 import { resetCommand } from './node-reset.js';
 import { dismissCommand, waitingCommand } from './node-waiting.js';
 import { pluralize, printJson, operationOptions, type RegistryOptions } from './registry-command.js';
+import { CAUSE_WORDS } from './cause-words.js';
 import { call, type CommandContext, withOperations } from './operation-call.js';
 
 const DEFAULT_LIMIT = 100;
@@ -233,7 +234,7 @@ async function printGroups(filter: NodeFilter, { json, ...options }: WhyOptions,
 function groupText({ cause, nodes, examples, sentence, action }: DiagnosisGroup, called: Command): string {
   const more = nodes > examples.length ? ` and ${nodes - examples.length} more` : '';
   const others = nodes > 1 && 'node' in action ? 'The others need the same, each with its own ID.\n' : '';
-  return `${pluralize(nodes, 'node')}, ${cause}: ${examples.join(', ')}${more}\n${sentence}\n${formatAdvice(action, null, called)}${others}`;
+  return `${pluralize(nodes, 'node')}, ${CAUSE_WORDS[cause]}: ${examples.join(', ')}${more}\n${sentence}\n${formatAdvice(action, null, called)}${others}`;
 }
 
 async function printDiagnosis(idI: number, { holds, json, ...options }: WhyOptions, called: Command): Promise<void> {
