@@ -3,7 +3,7 @@
  * lists or suggests commands has all of them.
  */
 
-import { addAdviceTargets, program, withExamples } from '@latchkey/runtime/cli';
+import { addAdviceTargets, program, sortOptions, withExamples } from '@latchkey/runtime/cli';
 import type { Command } from 'commander';
 import { ADVICE_TARGETS } from './advice-targets.js';
 
@@ -80,7 +80,7 @@ export async function authServerProgram(commandName?: string): Promise<Command> 
   // The version needs none of them.
   if (commandName === '--version' || commandName === '-V') return root;
   const called = commandName !== undefined && Object.hasOwn(COMMANDS, commandName) ? COMMANDS[commandName] : undefined;
-  for (const make of called === undefined ? Object.values(COMMANDS) : [called]) root.addCommand(await make());
+  for (const make of called === undefined ? Object.values(COMMANDS) : [called]) root.addCommand(sortOptions(await make()));
   // Advice names other commands, with the options that these take.
   addAdviceTargets(root, ADVICE_TARGETS);
   return withExamples(

@@ -2,7 +2,7 @@
 
 import { deliverCommand } from '@latchkey/key-delivery/command';
 import { healthCommand } from '@latchkey/runtime/telemetry';
-import { program, withExamples } from '@latchkey/runtime/cli';
+import { program, sortOptions, withExamples } from '@latchkey/runtime/cli';
 import { keyCommand } from './commands/key.js';
 import { masterKeyCommand } from './commands/master-key.js';
 import { runCommand } from './commands/run.js';
@@ -31,7 +31,7 @@ export function controllerProgram(): Command {
     .addCommand(syncCommand())
     .addCommand(withExamples(masterKeyCommand(), `${NAME} master-key rotate --state ./state`));
   return withExamples(
-    command,
+    sortOptions(command),
     `${NAME} run --credential controller-1.json --state ./state`,
     `${NAME} key 0000a1b2 --state ./state --label dtls-psk`,
     `${NAME} run --help`,

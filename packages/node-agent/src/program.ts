@@ -1,7 +1,7 @@
 /** The whole command line, for whoever runs it and for whoever describes it. */
 
 import { healthCommand } from '@latchkey/runtime/telemetry';
-import { program, withExamples } from '@latchkey/runtime/cli';
+import { program, sortOptions, withExamples } from '@latchkey/runtime/cli';
 import { installCommand } from './commands/install.js';
 import { joinCommand } from './commands/join.js';
 import { keyCommand } from './commands/key.js';
@@ -41,7 +41,7 @@ export function nodeAgentProgram({ commandName, saveCodeCache = () => undefined 
   const selected = entries.filter(([name]) => name === commandName);
   for (const [, make] of selected.length > 0 ? selected : entries) command.addCommand(make(saveCodeCache));
   return withExamples(
-    command,
+    sortOptions(command),
     `${NAME} install --state ./node --manifest manifest.csv --id 0000a1b2`,
     `${NAME} join --state ./node`,
     `${NAME} status --state ./node`,

@@ -59,6 +59,23 @@ export function repeatInAdvice(option: Option): Option {
   return option;
 }
 
+/** Where `--help` has the options that say where a command works. */
+const PLACE_GROUP = 'Where it works:';
+
+/**
+ * Puts the options of each command before those that say where it works, which many commands share.
+ * `--help` and the manual have them in that order.
+ */
+export function sortOptions(command: Command): Command {
+  const isPlace = (option: Option): boolean => placeOptions.has(option);
+  const { options } = command;
+  const sorted = [...options.filter((option) => !isPlace(option)), ...options.filter(isPlace)];
+  (options as Option[]).splice(0, options.length, ...sorted);
+  for (const option of sorted) if (isPlace(option)) option.helpGroup(PLACE_GROUP);
+  command.commands.forEach(sortOptions);
+  return command;
+}
+
 /** Commands that work on a registry elsewhere now, and commands that never do. */
 const elsewhere = new WeakSet<Command>();
 const local = new WeakSet<Command>();

@@ -13,6 +13,7 @@ export {
   parseCommandLine,
   repeatInAdvice,
   shellWord,
+  sortOptions,
   STATE_FOLDERS,
   withPlaceOptions,
 } from './advice.js';

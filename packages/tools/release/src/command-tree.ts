@@ -12,6 +12,8 @@ export interface OptionNode {
   /** `dir` of `--state <dir>`; a file or folder unless it says otherwise. */
   readonly value: string | undefined;
   readonly choices: readonly string[];
+  /** The environment variable that stands for it. */
+  readonly variable: string | undefined;
 }
 
 export interface CommandNode {
@@ -47,7 +49,7 @@ export function flatten(command: CommandNode): CommandNode[] {
 }
 
 function optionNode(option: Option): OptionNode {
-  const { long, short, flags, description, argChoices, required, optional } = option;
+  const { long, short, flags, description, argChoices, required, optional, envVar } = option;
   return {
     long: long ?? flags,
     short,
@@ -56,6 +58,7 @@ function optionNode(option: Option): OptionNode {
     takesValue: required || optional,
     value: /[<[]([^\]>.]+)/.exec(flags)?.[1],
     choices: argChoices ?? [],
+    variable: envVar,
   };
 }
 

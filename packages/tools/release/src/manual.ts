@@ -28,7 +28,7 @@ export function manual(root: CommandNode, { version, date, files, seeAlso }: Man
     '.SH "EXIT STATUS"',
     ...[
       ['0', 'done'],
-      ['1', 'failure at work: network, disk, refusal'],
+      ['1', 'failure at work: network, disk, refusal, or what was named does not exist'],
       ['2', 'wrong usage or configuration'],
     ].flatMap(([code = '', what = '']) => ['.TP', `.B ${code}`, what]),
     '.SH "SEE ALSO"',
@@ -51,9 +51,10 @@ function commandLines(command: CommandNode): string[] {
   ];
 }
 
-function optionLines({ flags, description, choices }: OptionNode): string[] {
+function optionLines({ flags, description, choices, variable }: OptionNode): string[] {
   const among = choices.length === 0 ? '' : ` (${choices.join(', ')})`;
-  return ['.TP', `.B ${roff(flags)}`, roff(`${description}${among}`)];
+  const or = variable === undefined ? '' : ` (in the environment: ${variable})`;
+  return ['.TP', `.B ${roff(flags)}`, roff(`${description}${among}${or}`)];
 }
 
 /** Text as it stands: a hyphen is a minus to be copied, and no line is taken for a request. */

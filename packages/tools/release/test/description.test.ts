@@ -2,9 +2,10 @@
 // programs they are for can read them.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { adviceTargets } from '@latchkey/runtime/cli';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { bash, fish, zsh } from '../src/completion.js';
 import { manual } from '../src/manual.js';
@@ -17,7 +18,12 @@ const info = {
   files: [['/etc/latchkey/x.yaml', 'configuration']] as const,
   seeAlso: ['x'],
 };
-const trees = PRODUCTS.map(({ command, program }) => [command, commandTree(program)] as const);
+const trees = PRODUCTS.map(({ command, program }) => [command, commandTree(program), program] as const);
+
+const FOLDER = new URL('../../../../docs/', import.meta.url);
+const DOCUMENTS = ['API.md', 'CONSOLE.md', 'INTEGRATION.md', 'OPERATIONS.md', 'SECURITY.md', '../README.md']
+  .map((name) => readFileSync(new URL(name, FOLDER), 'utf8'))
+  .join('\n');
 
 function has(program: string): boolean {
   return spawnSync(program, ['--version']).error === undefined;
@@ -36,7 +42,7 @@ function check(program: string, args: readonly string[], input: string): string 
   return stdout + stderr;
 }
 
-describe.each(trees)('%s', (_command, shape) => {
+describe.each(trees)('%s', (_command, shape, program) => {
   const all = flatten(shape);
 
   it('has commands, options and examples', () => {
@@ -62,10 +68,29 @@ describe.each(trees)('%s', (_command, shape) => {
     const shells = [bash(shape), zsh(shape), fish(shape)];
     for (const { path, options } of all) {
       expect(page).toContain(path.slice(1).join(' '));
-      for (const { flags, long } of options) {
+      for (const { flags, long, variable } of options) {
         expect(page).toContain(`.B ${flags}`);
+        expect(page).toContain(variable ?? '');
         for (const text of shells) expect(text).toContain(long.slice(2));
       }
+    }
+  });
+
+  it('has options and variables that the documents name', () => {
+    const names = all.flatMap(({ options }) =>
+      options.flatMap(({ long, variable }) => (variable === undefined ? [long] : [long, variable])),
+    );
+    const missing = [...new Set(names)].filter((name) => !new RegExp(`${name}(?![\\w-])`).test(DOCUMENTS));
+    // What every program has.
+    expect(missing.filter((name) => name !== '--help' && name !== '--version')).toEqual([]);
+  });
+
+  it('has the options that say where a command works behind its own', () => {
+    for (const { path, options } of all) {
+      const places = adviceTargets(program).get(path.slice(1).join(' '))?.placeOptions ?? [];
+      const longs = options.map(({ long }) => long).filter((long) => long !== '--help');
+      const own = longs.filter((long) => !places.includes(long));
+      expect(longs, path.join(' ')).toEqual([...own, ...longs.filter((long) => places.includes(long))]);
     }
   });
 
