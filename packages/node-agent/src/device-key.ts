@@ -17,8 +17,8 @@ import {
 } from '@latchkey/runtime/files';
 import { readSecretInput, shellWord } from '@latchkey/runtime/cli';
 import { systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { DEVICE_KEY_FILE as FILE } from './node-json.js';
 
-const FILE = 'device-key';
 const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;
 const STANDARD_INPUT = '-';
 

@@ -6,9 +6,10 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import { lockFolder, ensurePrivateFolder } from '@latchkey/runtime/files';
 import { createNodeFile } from './create-node-file.js';
-import { differentDeviceKey, eraseDeviceKey, readDeviceKey, readDeviceKeyFile, storeDeviceKey } from './device-key.js';
+import { differentDeviceKey, hasDeviceKey, readDeviceKey, readDeviceKeyFile, storeDeviceKey } from './device-key.js';
 import { type Installation, type InstallationOptions, readInstallation } from './installation.js';
 import { NodeFile, type StoredNode } from './node-file.js';
+import { eraseDeviceKeyIfDue, removeAsideKeys } from './unfinished-install.js';
 
 /**
  * No M7 is committed later than 125 s after its M3, nor 5 s more between the clocks of servers
@@ -30,13 +31,17 @@ export async function install(options: InstallOptions): Promise<void> {
   await ensurePrivateFolder(options.state);
   const lock = await lockFolder(options.state, 'latchkey-node-agent install');
   try {
+    await finishEarlierInstallation(options.state);
     const previous = options.replace === true ? await readPrevious(options.state, idI) : undefined;
     const deviceKey = await deviceKeyFor(options, previous);
     try {
       const ik = deviceKey === undefined ? given : deriveInitialKey(deviceKey, given);
       const state = installNode({ idI, controllers: idC === undefined ? 'any' : [idC], ik }, previous?.state);
       const nothingYet = { keyLease: undefined, lastAttempt: undefined, hookPending: false };
-      const split = deviceKey === undefined ? {} : { split: true };
+      // A crash before the device key is erased leaves that to the next command.
+      const deviceKeyErasureDue =
+        deviceKey !== undefined && options.keepDeviceKey !== true && (await hasDeviceKey(options.state));
+      const split = deviceKey === undefined ? {} : { split: true, deviceKeyErasureDue };
       // The age of a candidate goes by powered time, which therefore stays too.
       const record = { state, endpoints: [controller], powered: previous?.powered, ...nothingYet, ...split };
       await createNodeFile(options.state, record, options.replace === true);
@@ -120,7 +125,15 @@ async function deviceKeyFor(
 
 /** Only once the node is installed: until then the device key is the only copy on the device. */
 async function keepOrErase({ state, keepDeviceKey }: InstallOptions, deviceKey: Secret): Promise<void> {
-  await (keepDeviceKey === true ? storeDeviceKey(state, deviceKey) : eraseDeviceKey(state));
+  if (keepDeviceKey === true) return storeDeviceKey(state, deviceKey);
+  return eraseDeviceKeyIfDue(state, await NodeFile.open(state));
+}
+
+/** Whatever is wrong with the node that is here is told when it is replaced. */
+async function finishEarlierInstallation(folder: string): Promise<void> {
+  await removeAsideKeys(folder);
+  const file = (await NodeFile.isInstalled(folder)) ? await NodeFile.open(folder).catch(() => undefined) : undefined;
+  if (file !== undefined) await eraseDeviceKeyIfDue(folder, file);
 }
 
 /**

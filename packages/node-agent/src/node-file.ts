@@ -32,6 +32,8 @@ export interface StoredNode {
   readonly expiryHookFor?: number;
   /** True if its initial key was made of a device key and the installer's half. */
   readonly split?: boolean;
+  /** True until `install` has erased the device key. */
+  readonly deviceKeyErasureDue?: boolean | undefined;
 }
 
 /** What is written, or how it follows from the record as it is when it is written. */
@@ -87,6 +89,7 @@ const schema = z.strictObject({
   hook_due: z.boolean(),
   expiry_hook_for: z.optional(msSchema),
   split: z.optional(z.literal(true)),
+  erase_device_key: z.optional(z.literal(true)),
 });
 
 export class NodeFile {
@@ -148,7 +151,8 @@ export class NodeFile {
 
 /** The text of the file. */
 export function formatNode(record: StoredNode): string {
-  const { state, endpoints, keyLease, formerKey, lastAttempt, powered, hookPending, expiryHookFor, split } = record;
+  const { state, endpoints, keyLease, formerKey, lastAttempt, powered, hookPending, expiryHookFor } = record;
+  const { split, deviceKeyErasureDue } = record;
   const json: z.input<typeof schema> = {
     version: NODE_FILE_VERSION,
     id: formatId(state.idI),
@@ -178,6 +182,7 @@ export function formatNode(record: StoredNode): string {
     hook_due: hookPending,
     ...(expiryHookFor === undefined ? {} : { expiry_hook_for: expiryHookFor }),
     ...(split === true ? { split } : {}),
+    ...(deviceKeyErasureDue === true ? { erase_device_key: true } : {}),
   };
   return `${JSON.stringify(json, null, 2)}\n`;
 }
@@ -209,6 +214,7 @@ function parse(json: z.output<typeof schema>): StoredNode {
     hookPending: json.hook_due,
     ...(json.expiry_hook_for === undefined ? {} : { expiryHookFor: json.expiry_hook_for }),
     ...(json.split === true ? { split: true } : {}),
+    ...(json.erase_device_key === true ? { deviceKeyErasureDue: true } : {}),
   };
 }
 

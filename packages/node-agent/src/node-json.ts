@@ -9,6 +9,8 @@ import type { FormerKey, KeyLease } from './key-lease.js';
 
 /** Its name in the state folder. */
 export const NODE_FILE = 'node.json';
+/** The device key, until the node is installed. */
+export const DEVICE_KEY_FILE = 'device-key';
 export const NODE_FILE_VERSION = 1;
 
 export interface MembershipJson {

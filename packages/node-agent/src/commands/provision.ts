@@ -1,6 +1,7 @@
 import { ensurePrivateFolder, lockFolder } from '@latchkey/runtime/files';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
+import { removeAsideKeys } from '../unfinished-install.js';
 import { stateOption } from './state.js';
 
 interface ProvisionOptions {
@@ -31,6 +32,7 @@ async function provision({ state, deviceKeyFile, replace }: ProvisionOptions): P
     await ensurePrivateFolder(state);
     const lock = await lockFolder(state, 'latchkey-node-agent provision');
     try {
+      await removeAsideKeys(state);
       await storeDeviceKey(state, deviceKey, replace === true);
     } finally {
       await lock.release();

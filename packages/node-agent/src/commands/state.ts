@@ -3,6 +3,7 @@ import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
 import { Option } from 'commander';
 import type { Config } from '../config.js';
 import { NodeFile } from '../node-file.js';
+import { eraseDeviceKeyIfDue, removeAsideKeys } from '../unfinished-install.js';
 import type { NodeTargets, NodeTargetsOptions } from '../targets.js';
 
 /** Every command names the node's state folder, or the environment does. */
@@ -17,7 +18,10 @@ export async function openLocked(folder: string, holder: string): Promise<{ read
   await NodeFile.assertInstalled(folder);
   const lock = await lockFolder(folder, holder);
   try {
-    return { file: await NodeFile.open(folder), lock };
+    await removeAsideKeys(folder);
+    const file = await NodeFile.open(folder);
+    await eraseDeviceKeyIfDue(folder, file);
+    return { file, lock };
   } catch (error) {
     await lock.release();
     throw error;

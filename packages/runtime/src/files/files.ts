@@ -132,6 +132,15 @@ async function removeStaleTemps(path: string): Promise<void> {
   }
 }
 
+/**
+ * Removes what killed processes left beside `path`, also of `replaceFile`. The caller has a lock by
+ * which it is the only one who writes `path`. What cannot be removed stays.
+ */
+export async function removeAside(path: string): Promise<void> {
+  await removeStaleTemps(path);
+  await rm(tempPathFor(path, 'new'), { force: true }).catch(() => undefined);
+}
+
 async function removeTempUnlessLocked(tempPath: string, owner: number | undefined): Promise<void> {
   const info = await lstat(tempPath);
   // One without content has its lock still to come, and holds no key.

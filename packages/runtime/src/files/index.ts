@@ -14,6 +14,7 @@ export {
   readPlainFile,
   readPrivateFile,
   readStandardOctets,
+  removeAside,
   replaceFile,
   syncFolderOf,
 } from './files.js';

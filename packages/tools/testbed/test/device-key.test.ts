@@ -55,6 +55,39 @@ function expectRefusal({ code, stdout, stderr }: CommandResult, ...words: readon
   for (const secret of [DEVICE_KEY, OTHER_KEY, HALF, IK]) expect(stderr).not.toContain(secret);
 }
 
+describe('a command that was killed', () => {
+  const asides = async (): Promise<string[]> =>
+    (await readdir(state)).filter((name) => name.startsWith('.') && name.includes('key'));
+
+  it('before install had erased the device key leaves that to the next command', async () => {
+    for (const next of ['move', 'install'] as const) {
+      await rm(state, { recursive: true, force: true });
+      await provision(await file('device.key', DEVICE_KEY));
+      expect((await install()).code).toBe(0);
+      // As it was between the two steps.
+      await writeFile(join(state, 'device-key'), DEVICE_KEY, { mode: 0o600 });
+      await writeFile(join(state, 'node.json'), JSON.stringify({ ...(await nodeJson()), erase_device_key: true }));
+      const { code } =
+        next === 'install' ? await install() : await agent(['move', '--state', state, '--controller', '192.0.2.9:5683']);
+      // A node is installed already.
+      expect(code).toBe(next === 'install' ? 2 : 0);
+      expect([await holdsDeviceKey(), await nodeJson()]).toEqual([
+        false,
+        expect.not.objectContaining({ erase_device_key: true }),
+      ]);
+    }
+  });
+
+  it.each(['provision', 'install'] as const)('leaves no key aside for longer than to the next %s', async (next) => {
+    const path = await file('device.key', DEVICE_KEY);
+    expect((await provision(path)).code).toBe(0);
+    for (const name of ['.device-key.0123abcd', '.device-key.new', '.node.json.0123abcd', '.node.json.new'])
+      await writeFile(join(state, name), DEVICE_KEY, { mode: 0o600 });
+    expect((next === 'install' ? await install() : await provision(path)).code).toBe(0);
+    expect([await asides(), (await readdir(state)).filter((name) => name.startsWith('.node.json'))]).toEqual([[], []]);
+  });
+});
+
 describe('provision', () => {
   it('stores the device key for its owner only, and says its fingerprint', async () => {
     const done = await provision(await file('device.key', `${DEVICE_KEY}\n`));
