@@ -38,6 +38,8 @@ function testFiles(folder: string): string[] {
   });
 }
 
+/** What a test skips without: such a test is not one of `pnpm test`. */
+const NEEDS_MORE = /\(needs (?:chromium|postgresql|spin and gcc)\)|PostgresCluster\.AVAILABLE/;
 const namesOf = (files: readonly ListedFile[]): Set<string> => new Set(files.map(({ projectName }) => projectName));
 
 it('each test file is in one project, and each name in a list is that of a file', () => {
@@ -46,6 +48,7 @@ it('each test file is in one project, and each name in a list is that of a file'
   expect(namesOf(ci)).toEqual(new Set(['clusters', 'peers', 'browsers', 'soak']));
   const paths = [...check, ...ci].map(({ file }) => file);
   expect(paths.toSorted()).toEqual(testFiles(join(ROOT, 'packages')).toSorted());
+  expect(check.map(({ file }) => file).filter((path) => NEEDS_MORE.test(readFileSync(path, 'utf8')))).toEqual([]);
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
   const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM, ...CLUSTERS, ...PEERS, ...BROWSERS, ...SOAK];
   expect(listedNames.filter((name) => !names.has(name))).toEqual([]);
