@@ -165,4 +165,4 @@ it('the index of nodes is made at the start of the API, before anybody asks for 
   expect(existsSync(file)).toBe(false);
   await LocalApi.start(folder);
   await expect.poll(() => existsSync(file), { timeout: 120_000, interval: 50 }).toBe(true);
-}, 180_000);
+});

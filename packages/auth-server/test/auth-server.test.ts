@@ -189,7 +189,7 @@ describe('M7', () => {
       expect([code, maxAge, asked[1_024 + i]!.openM9(payload, 'm7')]).toEqual(['5.03', 10, { reason: 8, idI: 1_024 + i }]);
     });
     expect(asked[1_029]!.openM8((await server.answer(asked[1_029]!.m7)).payload)).toBeDefined();
-  }, 30_000);
+  });
 });
 
 describe('a request is refused', () => {
