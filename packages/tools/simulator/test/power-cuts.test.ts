@@ -11,8 +11,9 @@ import { run } from '../src/world.js';
 
 /** Worlds in which nothing may break: some with each clock and each way. `.ci/run` plays more. */
 const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 45);
-/** Worlds in which a mutant is to break promises. */
-const MUTANT_WORLDS = 90;
+/** Worlds of which a mutant is to break promises in a third; then some of each kind it has not. */
+const MUTANT_WORLDS = 30;
+const MORE_MUTANT_WORLDS = 90;
 
 /** The promise that a world breaks. */
 async function broken(seed: number, mutant?: string): Promise<unknown> {
@@ -38,12 +39,14 @@ describe('devices whose power is cut again and again', () => {
     const invariants = new Set<unknown>();
     const missing = new Set(BAD_KINDS);
     let [played, failed] = [0, 0];
-    while (missing.size > 0 && played < MUTANT_WORLDS) {
-      const invariant = await broken(++played, mutant);
+    for (let seed = 1; seed <= MORE_MUTANT_WORLDS; seed++) {
+      if (seed > MUTANT_WORLDS && !missing.has(kindOf(seed))) continue;
+      played += 1;
+      const invariant = await broken(seed, mutant);
       if (invariant === undefined) continue;
       failed += 1;
       invariants.add(invariant);
-      missing.delete(kindOf(played));
+      missing.delete(kindOf(seed));
     }
     expect(missing).toEqual(new Set());
     expect(invariants).toEqual(new Set(['liveness']));
