@@ -1,5 +1,6 @@
-// Proves that what a daemon may have is told of when it has more, that V8 makes no objects in the
-// old space for having seen others live long, and that one thread collects young garbage.
+// Proves that what a daemon may have is told of when it has more, that V8 lets little garbage lie
+// before that, makes no objects in the old space for having seen others live long, and collects
+// young garbage by one thread.
 
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -56,6 +57,32 @@ const YOUNG_GARBAGE = `
   process.exit(0);
 `;
 
+/**
+ * Keeps 200,000 objects and replaces each of them twenty times, so that the old space fills with
+ * garbage; prints how large it grew in the second half of that, as a multiple of what is alive. A
+ * daemon has 100 MiB meanwhile, or more.
+ */
+const OLD_GARBAGE = `
+  import { setImmediate as turn } from 'node:timers/promises';
+  import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+  import { runInNewContext } from 'node:vm';
+  import { limitMemory } from ${JSON.stringify(new URL('../dist/daemon/index.js', import.meta.url).href)};
+  const oldSpace = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size;
+  const make = (i) => ({ a: i, b: [i, { c: i }] });
+  const kept = Array.from({ length: 200_000 }, (_, i) => make(i));
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  const alive = oldSpace();
+  if (process.argv[1] === 'watched') limitMemory(360, undefined);
+  let highest = alive;
+  for (let round = 0; round < 400; round++, await turn()) {
+    for (let i = 0; i < 10_000; i++) kept[(round * 10_000 + i) % kept.length] = make(i);
+    if (round >= 200) highest = Math.max(highest, oldSpace());
+  }
+  console.log(highest / alive);
+  process.exit(0);
+`;
+
 function youngCollections(argument: string): { readonly collections: number; readonly threads: number } {
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', YOUNG_GARBAGE, argument], {
     encoding: 'utf8',
@@ -81,6 +108,17 @@ describe('memory', () => {
     expect(log.lines).toMatchObject([{ level: 'warn', memory: 1 }]);
     stop();
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('that is garbage of old objects is less than what is alive from a quarter of it on', () => {
+    const grew = (argument: string): number => {
+      const args = ['--input-type=module', '-e', OLD_GARBAGE, argument];
+      const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      expect(stderr).toBe('');
+      return Number(stdout);
+    };
+    expect(grew('watched')).toBeLessThan(2);
+    expect(grew('not watched')).toBeGreaterThan(3);
   });
 
   it('that is young stays in the young space, whatever lived long before', () => {

@@ -2,8 +2,8 @@
  * Keeps a daemon's anonymous resident memory below `memory:`. Mapped files, such as the store of a
  * million nodes, are not counted, because the kernel can reclaim them. The data of a daemon has
  * bounds, which add up to less than `memory:`. The rest is garbage: V8 lets it grow to several
- * times the live data. Above one half of `memory:`, V8 is set to collect garbage more often, which
- * costs little. Above three quarters, V8 is set to favour memory over speed, which halves the
+ * times the live data. Above one quarter of `memory:`, V8 is set to collect garbage more often,
+ * which costs little. Above three quarters, V8 is set to favour memory over speed, which halves the
  * throughput.
  */
 
@@ -19,7 +19,7 @@ const MIB = 1024 * 1024;
  * garbage collection; most other flags cannot change at run time.
  */
 const PRESSURE_LEVELS: readonly PressureLevel[] = [
-  { enterAt: 0.5, leaveAt: 0.3, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
+  { enterAt: 0.25, leaveAt: 0.15, on: '--heap-growing-percent=30', off: '--heap-growing-percent=0' },
   { enterAt: 0.75, leaveAt: 0.55, on: '--optimize-for-size', off: '--no-optimize-for-size' },
 ];
 
