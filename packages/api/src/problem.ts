@@ -82,7 +82,9 @@ const PROBLEMS: Readonly<Record<ProblemName, ProblemKind>> = {
   busy: { status: 503, title: 'Too much is under way' },
 };
 
-/** What the API answers for a failure of an operation; a failure at work is a fault of the server. */
+/**
+ * What the API answers for a failure of an operation; a failure at work is a fault of the server.
+ */
 const PROBLEM_OF_FAILURE: Readonly<Record<FailureKind, ProblemName | undefined>> = {
   failed: undefined,
   'not-found': 'not-found',

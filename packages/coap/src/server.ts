@@ -473,7 +473,9 @@ function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): s
   return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
 }
 
-/** `coap` reports what it cannot send as an error of the response; a client that waits retransmits. */
+/**
+ * `coap` reports what it cannot send as an error of the response; a client that waits retransmits.
+ */
 function ignore(): void {}
 
 function errorMessage(error: unknown): string {

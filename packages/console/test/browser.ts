@@ -1,5 +1,5 @@
-// Chromium before the console and the real API. Any message on the browser's console, a violation of
-// the page's policy say, is collected.
+// Chromium before the console and the real API. Any message on the browser's console, a violation
+// of the page's policy say, is collected.
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, onTestFinished } from 'vitest';

@@ -115,7 +115,9 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
     setText(typedFiltersOf(filters));
     setWrong([]);
   }, [urlOf('', writeNodeFilters(filters))]);
-  /** A filter that cannot be read is not left out: the list would have more nodes than was asked. */
+  /**
+   * A filter that cannot be read is not left out: the list would have more nodes than was asked.
+   */
   const change = (changes: Partial<NodeFilters>): void => {
     const typed = readTypedFilters(text);
     setWrong(typed.wrong);

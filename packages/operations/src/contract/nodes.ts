@@ -230,7 +230,9 @@ export interface NodeChange {
   readonly changed: number;
   /** Those that were so already. */
   readonly unchanged: number;
-  /** Those that passed the filter when they were selected, and no more when they were to be changed. */
+  /**
+   * Those that passed the filter when they were selected, and no more when they were to be changed.
+   */
   readonly passed_over?: number | undefined;
 }
 

@@ -54,8 +54,8 @@ import {
 import { Writer } from './writer.js';
 
 /**
- * A write has 8 s, in which its half here must take less than 2. 20,000 nodes took 3.5 s of CPU time
- * here, of which 0.9 s between the halves, and about as much in the database.
+ * A write has 8 s, in which its half here must take less than 2. 20,000 nodes took 3.5 s of CPU
+ * time here, of which 0.9 s between the halves, and about as much in the database.
  */
 const MAX_NODES_PER_WRITE = 8_192;
 /** Rows removed in one transaction: long enough to be fast, short enough to hold up nobody. */

@@ -1,5 +1,5 @@
-// Proves what the scripts of a tarball and of a Debian package do on a machine: who can read what is
-// installed, what is restarted, and what is left after a purge.
+// Proves what the scripts of a tarball and of a Debian package do on a machine: who can read what
+// is installed, what is restarted, and what is left after a purge.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
