@@ -79,9 +79,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
  * Servers of a database read one clock, each with an error of its own. What another server kept a
  * moment ago may lie ahead of the clock as it is read here, which would count as a break.
  */
-async function reachSavedTime({ clockHistory: { savedAt } }: Registry, clock: Clock): Promise<void> {
+export async function reachSavedTime(
+  { clockHistory: { savedAt } }: Registry,
+  clock: Clock,
+  wait: (ms: number) => Promise<void> = pause,
+): Promise<void> {
   const ahead = (savedAt?.monotonicMs ?? 0) - clock().monotonicMs;
-  if (ahead > 0 && ahead <= MAX_CLOCK_ERROR_MS) await pause(Math.ceil(ahead));
+  if (ahead > 0 && ahead <= MAX_CLOCK_ERROR_MS) await wait(Math.ceil(ahead));
 }
 
 interface OpenRegistry {

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout } from 'node:timers/promises';
 import type { AuditEntry } from './audit-chain.js';
 import { InDoubt, Unavailable } from './storage.js';
 
@@ -21,11 +21,21 @@ interface Decided<T> {
   readonly entry: number | undefined;
 }
 
+/** How time passes while the log is looked for. */
+export interface LookTime {
+  readonly now: () => number;
+  readonly pause: (ms: number) => Promise<void>;
+}
+
+const PROCESS_TIME: LookTime = { now: () => performance.now(), pause: (ms) => setTimeout(ms) };
+
 interface Attempt<T> {
   /** Resolves when it is durable. `decided` is told of each decision: the last one counts. */
   readonly write: (operation: string, decided: (outcome: Decided<T>) => void) => Promise<T>;
   /** Reads an entry, once no write of before is on its way any more. */
   readonly readEntry: (number: number) => Promise<AuditEntry | undefined>;
+  /** Left out: that of this process, which it keeps alive. */
+  readonly time?: LookTime | undefined;
 }
 
 /**
@@ -34,7 +44,7 @@ interface Attempt<T> {
  *
  * @throws InDoubt if nobody has the log for so long, or the write has no entry
  */
-export async function withoutDoubt<T>({ write, readEntry }: Attempt<T>): Promise<T> {
+export async function withoutDoubt<T>({ write, readEntry, time = PROCESS_TIME }: Attempt<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     const operation = randomBytes(8).toString('hex');
     let decided: Decided<T> | undefined;
@@ -44,7 +54,7 @@ export async function withoutDoubt<T>({ write, readEntry }: Attempt<T>): Promise
       });
     } catch (error) {
       if (!(error instanceof InDoubt) || decided?.entry === undefined) throw error;
-      const entry = await look(decided.entry, operation, readEntry);
+      const entry = await look(decided.entry, operation, readEntry, time);
       if (entry?.operation === operation) return decided.result;
       if (attempt === MAX_ATTEMPTS)
         throw new Unavailable('the registry did not take the change', { advice: 'Nothing was changed. Try again.' });
@@ -56,14 +66,15 @@ async function look(
   number: number,
   operation: string,
   readEntry: Attempt<unknown>['readEntry'],
+  { now, pause }: LookTime,
 ): Promise<AuditEntry | undefined> {
-  const until = performance.now() + LOOK_MS;
+  const until = now() + LOOK_MS;
   for (;;) {
     try {
       return await readEntry(number);
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
-      if (performance.now() > until) throw stillInDoubt(number, operation, error);
+      if (now() > until) throw stillInDoubt(number, operation, error);
     }
     await pause(LOOK_AGAIN_MS);
   }

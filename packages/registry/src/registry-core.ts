@@ -16,6 +16,7 @@ import { type Keys, type Outcome, type Page, type RegistryStorage, type Snapshot
 import type { StorageMetadata } from './storage-metadata.js';
 
 const TRANSACTION_KEY: KeyContext = { kind: KEY_KIND.transactionKey, id: 0 };
+const NEVER: AbortSignal = new AbortController().signal;
 export const INITIAL_KEY_ID_KEY: KeyContext = { kind: KEY_KIND.initialKeyId, id: 0 };
 
 /** A registry that was put back from a backup. Times are ms since the epoch. */
@@ -116,6 +117,7 @@ export class RegistryCore {
    */
   write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
     if (this.storage.mayDoubt !== true) return this.writeOnce(keys, decide);
+    const { time } = this.opened;
     return withoutDoubt<T>({
       write: (operation, decided) =>
         this.writeOnce(keys, (found) => {
@@ -127,6 +129,7 @@ export class RegistryCore {
         await this.refresh();
         return this.audit.readEntry(number);
       },
+      time: time && { now: time.now, pause: (ms) => time.pause(ms, NEVER) },
     });
   }
 

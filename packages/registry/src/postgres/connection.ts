@@ -33,7 +33,7 @@ export interface SqlResult {
   /** `COMMIT`, or `ROLLBACK` where a COMMIT came too late for that. */
   readonly command: string;
   readonly rows: readonly SqlRow[];
-  /** When it was here, ms of `performance.now()`. */
+  /** When it was here, ms of `Environment.now`. */
   readonly at: number;
 }
 

@@ -13,7 +13,7 @@ import type { FormerAssignment } from '../model/node-assignments.js';
 import { fromJson } from '../octets-json.js';
 import type { MetadataName } from '../storage.js';
 import { entryOctets } from './changes.js';
-import type { Connection } from './connection.js';
+import type { DatabaseConnection } from './environment.js';
 import { RowCaches } from './row-caches.js';
 import { fetching, KeySet } from './snapshot.js';
 import {
@@ -112,13 +112,13 @@ export function decodeFormer({ until_entry: until, tid }: SqlRow): FormerAssignm
  * Reads in the transaction that is open on the connection, in which one moment is seen. `close`
  * ends it.
  */
-export async function readContents(connection: Connection, close: () => Promise<void>): Promise<RegistryContents> {
+export async function readContents(connection: DatabaseConnection, close: () => Promise<void>): Promise<RegistryContents> {
   const { statements, take } = fetching(new KeySet(), new RowCaches());
   const { registry, head } = take(await connection.run(...statements));
   return { start: registry.start, head, pages: pagesOf(connection), close };
 }
 
-async function* pagesOf(connection: Connection): AsyncGenerator<ContentPage> {
+async function* pagesOf(connection: DatabaseConnection): AsyncGenerator<ContentPage> {
   for (const table of TABLE_NAMES) {
     const { columns, from, where, keys, decode } = LISTINGS[table] as Listing<TableName>;
     const names = keys.map(([column]) => column);

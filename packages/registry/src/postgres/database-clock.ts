@@ -8,9 +8,8 @@
  * server that runs by itself goes on with it after a restart, until its machine boots.
  */
 
-import { readFileSync } from 'node:fs';
 import type { Clocks } from '@latchkey/protocol';
-import { monotonicNow } from '@latchkey/runtime/daemon';
+import type { Environment } from './environment.js';
 
 /** A reading counts if its round trip took no longer than this, in ms: it is off by half of it. */
 const MAX_ROUND_TRIP_MS = 500;
@@ -33,6 +32,7 @@ export interface SharedMonotonic {
 export class DatabaseClock {
   /** Multiplies limits. */
   readonly #patience: number;
+  readonly #machine: Pick<Environment, 'now' | 'monotonicNow' | 'bootId'>;
   /** The database's wall clock minus the machine's monotonic one. */
   #wallAhead = Number.NaN;
   /** The shared monotonic clock minus the machine's. */
@@ -41,14 +41,16 @@ export class DatabaseClock {
   #offset: number | undefined;
   #readAt = -Infinity;
 
-  constructor(patience: number) {
+  constructor(patience: number, machine: Pick<Environment, 'now' | 'monotonicNow' | 'bootId'>) {
     this.#patience = patience;
+    this.#machine = machine;
   }
 
-  /** Takes a reading. Times of sending and arrival by `performance.now()`. */
+  /** Takes a reading. Times of sending and arrival by `Environment.now`. */
   observe(sentAt: number, arrivedAt: number, wallMs: number): void {
     if (arrivedAt - sentAt > this.#patience * MAX_ROUND_TRIP_MS) return;
-    const readAt = (sentAt + arrivedAt) / 2 + monotonicNow() - performance.now();
+    const { now, monotonicNow } = this.#machine;
+    const readAt = (sentAt + arrivedAt) / 2 + monotonicNow() - now();
     const elapsed = readAt - this.#readAt;
     if (elapsed <= 0) return;
     this.#wallAhead = wallMs - readAt;
@@ -61,7 +63,7 @@ export class DatabaseClock {
 
   /** Whether what it shows was read lately. */
   get isValid(): boolean {
-    return monotonicNow() - this.#readAt <= this.#patience * CLOCK_VALID_MS;
+    return this.#machine.monotonicNow() - this.#readAt <= this.#patience * CLOCK_VALID_MS;
   }
 
   /** ms since the epoch, whole; and ms. */
@@ -69,7 +71,7 @@ export class DatabaseClock {
 
   /** As `read`, once the shared monotonic clock is so far ahead of the machine's. */
   readAhead(ahead: number | undefined): Clocks {
-    const now = monotonicNow();
+    const now = this.#machine.monotonicNow();
     return { wallMs: Math.round(now + this.#wallAhead), monotonicMs: now + (ahead ?? -now) };
   }
 
@@ -86,12 +88,12 @@ export class DatabaseClock {
    * machine has booted since.
    */
   resumed(shared: SharedMonotonic | undefined): number | undefined {
-    return shared?.boot === bootId() ? shared.ahead : undefined;
+    return shared?.boot === this.#machine.bootId() ? shared.ahead : undefined;
   }
 
   /** The same of a new one, which follows on no other. */
   begun(): number {
-    return -monotonicNow();
+    return -this.#machine.monotonicNow();
   }
 
   /** From here on it is so far ahead of the machine's. */
@@ -101,18 +103,6 @@ export class DatabaseClock {
   }
 
   get shared(): SharedMonotonic | undefined {
-    return this.#sharedAhead === undefined ? undefined : { boot: bootId(), ahead: this.#sharedAhead };
+    return this.#sharedAhead === undefined ? undefined : { boot: this.#machine.bootId(), ahead: this.#sharedAhead };
   }
-}
-
-let boot: string | undefined;
-
-/** Another one after each boot; one of its own for each process where the system has none. */
-function bootId(): string {
-  try {
-    boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    boot = crypto.randomUUID();
-  }
-  return boot;
 }

@@ -8,9 +8,10 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { formatHead, headOf } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
-import { type Connection, formatHost, type SqlResult, type Statement } from './connection.js';
+import { formatHost, type SqlResult, type Statement } from './connection.js';
 import { DatabaseClock } from './database-clock.js';
 import { DatabaseMetrics } from './database-metrics.js';
+import { type DatabaseConnection, type Environment, MACHINE } from './environment.js';
 import type { LastSeen } from './last-seen.js';
 import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegistry } from './loss.js';
 import type { Metadata } from './row-caches.js';
@@ -34,6 +35,7 @@ export class Engine {
   readonly clock: DatabaseClock;
   readonly patience: number;
   readonly lastSeen: LastSeen;
+  readonly environment: Environment;
   readonly metrics: DatabaseMetrics = new DatabaseMetrics();
   /** The last good one first. */
   #hosts: readonly PostgresHost[];
@@ -46,10 +48,11 @@ export class Engine {
   metadata: Metadata = { number: 0, values: new Map() };
   #isClosed = false;
 
-  constructor(config: PostgresConfig, lastSeen: LastSeen, log: Log) {
+  constructor(config: PostgresConfig, lastSeen: LastSeen, log: Log, environment: Environment = MACHINE) {
     this.config = config;
     this.patience = config.patience ?? 1;
-    this.clock = new DatabaseClock(this.patience);
+    this.clock = new DatabaseClock(this.patience, environment);
+    this.environment = environment;
     this.log = log;
     this.lastSeen = lastSeen;
     this.#hosts = config.hosts;
@@ -80,7 +83,7 @@ export class Engine {
   }
 
   /** A connection of its own, to the server that this process works with. */
-  async separateConnection(): Promise<Connection> {
+  async separateConnection(): Promise<DatabaseConnection> {
     const session = await this.session();
     try {
       return await session.another();
@@ -148,7 +151,7 @@ export class Engine {
     for (const host of this.#hosts) {
       let session: Session | undefined;
       try {
-        session = await Session.open(host, this.config);
+        session = await Session.open(host, this.config, this.environment);
         await this.#check(session);
         this.#hosts = [host, ...this.#hosts.filter((other) => other !== host)];
         this.#session = session;
@@ -179,7 +182,7 @@ export class Engine {
     const { place } = session;
     refuseOtherCluster(seen, place.system, formatHost(place.host));
     const { statements, take } = fetching(new KeySet(), session.caches);
-    const sentAt = performance.now();
+    const sentAt = this.environment.now();
     const work = session.reader.run(BEGIN_READ, BARRIER, fetchSeenEntry(seen), ...statements, COMMIT, STANDBY_NAMES);
     const answers = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
     const [, barrier, hash, ...results] = answers;

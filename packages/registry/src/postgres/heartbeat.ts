@@ -5,15 +5,15 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Clocks } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import { repeat } from '@latchkey/runtime/daemon';
 import type { Keys } from '../storage.js';
-import type { PostgresHost, ServerIdentity } from './config.js';
+import type { PostgresConfig, PostgresHost, ServerIdentity } from './config.js';
 import { ask } from './audit-table.js';
-import { Connection, formatHost, type SqlResult, type Statement } from './connection.js';
+import { type Credentials, formatHost, type SqlResult, type Statement } from './connection.js';
 import type { Engine } from './engine.js';
+import { type DatabaseConnection, type Environment, pause } from './environment.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
 import { type Place, READ_TIMEOUT_MS, SETTINGS } from './session.js';
 
@@ -93,6 +93,7 @@ export class Heartbeat {
       what: 'to keep in touch with the database',
       everyMs: INTERVAL_MS,
       log: this.#engine.log,
+      every: this.#engine.environment.every,
       action: () => {
         this.#underWay = this.#beat();
         return this.#underWay;
@@ -180,7 +181,7 @@ export class Heartbeat {
     const { place, config, credentials } = session;
     const others = config.hosts.filter((host) => host !== place.host);
     const rivals = await Promise.all(
-      others.map(async (host) => describeRival(place, host, await askPlace(host, config, credentials))),
+      others.map(async (host) => describeRival(place, host, await askPlace(this.#engine.environment, host, config, credentials))),
     );
     const rival = rivals.find((one) => one !== undefined);
     if (rival === undefined) return;
@@ -204,20 +205,22 @@ function describeRival(place: Place, host: PostgresHost, other: OtherPlace | und
 
 /** `undefined`: it does not answer. */
 async function askPlace(
+  { connect, after }: Environment,
   host: PostgresHost,
-  ...[config, credentials]: [Parameters<typeof Connection.open>[1], Parameters<typeof Connection.open>[2]]
+  config: PostgresConfig,
+  credentials: Credentials,
 ): Promise<OtherPlace | undefined> {
-  let connection: Connection | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let connection: DatabaseConnection | undefined;
+  let cancel: () => void = () => undefined;
   try {
-    connection = await Connection.open(host, config, credentials, SETTINGS);
-    timer = setTimeout(() => connection?.destroy(), READ_TIMEOUT_MS);
+    connection = await connect(host, config, credentials, SETTINGS);
+    cancel = after(READ_TIMEOUT_MS, () => connection?.destroy());
     const [result] = await connection.run({ text: WHERE });
     return result?.rows[0] as unknown as OtherPlace | undefined;
   } catch {
     return undefined;
   } finally {
-    clearTimeout(timer);
+    cancel();
     connection?.destroy();
   }
 }
@@ -241,7 +244,7 @@ async function hearAgain(engine: Engine, heard: readonly Beat[]): Promise<Beat |
   const before = new Map(heard.map(({ id, beat }) => [id, beat]));
   const heardMs = HEARD_MS * engine.patience;
   for (let left = before.size === 0 ? 0 : heardMs; left > 0; left -= POLL_MS) {
-    await pause(POLL_MS);
+    await pause(engine.environment, POLL_MS);
     const again = (await beats(engine)).find(({ id, beat }) => beat > (before.get(id) ?? Infinity));
     if (again === undefined) continue;
     const age = engine.clock.read().wallMs - again.seen_at;

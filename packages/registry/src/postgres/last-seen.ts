@@ -24,7 +24,7 @@ export interface Seen {
   readonly head: Head | undefined;
 }
 
-interface Kept {
+export interface Kept {
   readonly seen: Seen | undefined;
   readonly clock: SharedMonotonic | undefined;
 }
@@ -37,7 +37,7 @@ export class LastSeen {
   #saved: Seen | undefined;
   #savedAhead: number | undefined;
 
-  private constructor(path: string, { seen, clock }: Kept) {
+  protected constructor(path: string, { seen, clock }: Kept) {
     this.path = path;
     this.#seen = seen;
     this.#saved = seen;
@@ -48,10 +48,7 @@ export class LastSeen {
   static async read(folder: string): Promise<LastSeen> {
     await ensurePrivateFolder(folder);
     const path = join(folder, FILE);
-    return new LastSeen(
-      path,
-      (await exists(path)) ? parse(path, await readPrivateFile(path)) : { seen: undefined, clock: undefined },
-    );
+    return new LastSeen(path, parseKept(path, (await exists(path)) ? await readPrivateFile(path) : undefined));
   }
 
   get seen(): Seen | undefined {
@@ -70,9 +67,14 @@ export class LastSeen {
     const isClockKept = clock === undefined || Math.abs(clock.ahead - (this.#savedAhead ?? Infinity)) < CLOCK_KEPT_MS;
     if (seen === undefined || (seen === this.#saved && isClockKept)) return;
     const { head, ...rest } = seen;
-    await replaceFile(this.path, `${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
+    await this.write(`${JSON.stringify({ ...rest, ...(head && { head: formatHead(head) }), clock })}\n`);
     this.#saved = seen;
     this.#savedAhead = clock?.ahead;
+  }
+
+  /** Replaces the file, durably. */
+  protected write(text: string): Promise<void> {
+    return replaceFile(this.path, text);
   }
 
   /** In place of whatever was known. */
@@ -90,7 +92,9 @@ export class LastSeen {
   }
 }
 
-function parse(path: string, text: string): Kept {
+/** @param text of the file; `undefined`: there is none */
+export function parseKept(path: string, text: string | undefined): Kept {
+  if (text === undefined) return { seen: undefined, clock: undefined };
   try {
     const { registry, system, epoch, head, clock } = JSON.parse(text) as Record<string, unknown>;
     const parsed = typeof head === 'string' ? parseHead(head) : undefined;

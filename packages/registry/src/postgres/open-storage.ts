@@ -1,6 +1,6 @@
 /** Opens the engine. */
 
-import type { PostgresConfig, PostgresOptions } from './config.js';
+import type { PostgresConfig, PostgresOptions, ServerIdentity } from './config.js';
 import { Engine } from './engine.js';
 import { Heartbeat, followMonotonicClock } from './heartbeat.js';
 import { LastSeen } from './last-seen.js';
@@ -15,8 +15,16 @@ export async function openPostgresStorage(
   { folder, log, serve }: PostgresOptions,
 ): Promise<PostgresStorage> {
   const lastSeen = await LastSeen.read(folder);
-  const engine = new Engine(config, lastSeen, log);
-  const storage = new PostgresStorage(engine);
+  return connectStorage(new PostgresStorage(new Engine(config, lastSeen, log)), serve);
+}
+
+/**
+ * Connects a storage, and starts the heartbeat of one that serves. One that fails to is closed.
+ *
+ * @param serve who serves from it; `undefined`: a command
+ */
+export async function connectStorage<S extends PostgresStorage>(storage: S, serve: ServerIdentity | undefined): Promise<S> {
+  const { engine } = storage;
   try {
     // What is wrong with each host is told as it is found.
     await engine.session();

@@ -32,9 +32,9 @@ import { idTaken, noLongerPending } from '../registry-failures.js';
 import type { Decide, Keys, MetadataName, Page, RegistryStorage, RetiredInitialKeyPage, Snapshot, Version } from '../storage.js';
 import { ask, PostgresAssignments, PostgresAuditTable } from './audit-table.js';
 import { drawVersion } from './changes.js';
-import type { Connection } from './connection.js';
 import { BEGIN_SNAPSHOT, readContents } from './contents.js';
 import { COMMIT, type Engine } from './engine.js';
+import type { DatabaseConnection } from './environment.js';
 import type { Heartbeat, WriteUnderLock } from './heartbeat.js';
 import { PostgresKeyFeed } from './key-feed.js';
 import { countExpiries, countNodes, listNodes } from './node-list.js';
@@ -93,13 +93,13 @@ export class PostgresStorage implements RegistryStorage {
   readonly maxNodesPerWrite: number = MAX_NODES_PER_WRITE;
   readonly audit: PostgresAuditTable;
   readonly assignments: PostgresAssignments;
-  readonly #engine: Engine;
+  readonly engine: Engine;
   readonly #reader: Reader;
   readonly #writer: Writer;
   #heartbeat: Heartbeat | undefined;
 
   constructor(engine: Engine) {
-    this.#engine = engine;
+    this.engine = engine;
     this.#writer = new Writer(engine);
     this.#reader = new Reader(engine, () => this.#writer.holdLock());
     this.audit = new PostgresAuditTable(engine, this.#reader);
@@ -108,18 +108,18 @@ export class PostgresStorage implements RegistryStorage {
 
   /** The one clock of all servers of the registry: the database's. */
   get clock(): Clock {
-    return this.#engine.clock.read;
+    return this.engine.clock.read;
   }
 
   /** Why nothing is answered; `undefined`: nothing is known against it. */
   fault(): string | undefined {
-    return this.#engine.fault ?? this.#heartbeat?.fault;
+    return this.engine.fault ?? this.#heartbeat?.fault;
   }
 
   /** What a server lets others see of its work with the database. */
   get metrics(): readonly Metric[] {
-    const { metrics, config } = this.#engine;
-    return metrics.definitions(config.hosts, () => this.#engine.connected?.place);
+    const { metrics, config } = this.engine;
+    return metrics.definitions(config.hosts, () => this.engine.connected?.place);
   }
 
   /** Ends with this storage. */
@@ -128,7 +128,7 @@ export class PostgresStorage implements RegistryStorage {
   }
 
   keyFeed(keyring: Keyring): KeyFeed {
-    return new PostgresKeyFeed(this.#engine, this.#reader, this.#writer, keyring);
+    return new PostgresKeyFeed(this.engine, this.#reader, this.#writer, keyring);
   }
 
   /** Holds the lock of all writes for a moment: no write of before is still on its way then. */
@@ -140,7 +140,7 @@ export class PostgresStorage implements RegistryStorage {
     this.#writer.write({ keys: {}, asks, decide: (_, answers) => decide(answers) });
 
   get metadata(): Pick<Snapshot, 'metadata' | 'metadataVersion'> {
-    const { values } = this.#engine.metadata;
+    const { values } = this.engine.metadata;
     return {
       metadata: (name: MetadataName): unknown => values.get(name)?.value,
       metadataVersion: (name: MetadataName): Version | undefined => values.get(name)?.version,
@@ -182,7 +182,7 @@ export class PostgresStorage implements RegistryStorage {
       // Its number may have been given to another order since.
       if (row?.['state'] !== 'pending' || (known !== undefined && known !== row['version'])) throw noLongerPending(order);
       const found = take(results);
-      this.#engine.accept(found);
+      this.engine.accept(found);
       const rows = rowsOf(found);
       const ids = new Set<number>();
       for (const [idI] of rows) if (ids.size === ids.add(idI).size) throw idTaken(idI);
@@ -245,15 +245,15 @@ export class PostgresStorage implements RegistryStorage {
   }
 
   nodeList(query: NodeListQuery): Promise<NodeListPage> {
-    return listNodes(this.#engine, query);
+    return listNodes(this.engine, query);
   }
 
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
-    return countNodes(this.#engine, filter, now, by);
+    return countNodes(this.engine, filter, now, by);
   }
 
   nodeExpiries(filter: NodeFilter, now: number, edges: readonly number[]): Promise<ExpiryCounts> {
-    return countExpiries(this.#engine, filter, now, edges);
+    return countExpiries(this.engine, filter, now, edges);
   }
 
   async recentInitialKeyPage(from: number, limit: number): Promise<Page<readonly RecentInitialKey[]>> {
@@ -263,22 +263,22 @@ export class PostgresStorage implements RegistryStorage {
 
   async unknownNodePage(from: number, limit: number): Promise<Page<NodeActivity>> {
     const text = 'SELECT id, activity FROM latchkey.node_activity WHERE unknown AND id >= $1 ORDER BY id LIMIT $2';
-    const rows = await ask(this.#engine, { name: 'unknown nodes', text, values: [from, limit] });
+    const rows = await ask(this.engine, { name: 'unknown nodes', text, values: [from, limit] });
     return rows.map((row) => [row['id'] as number, row['activity'] as NodeActivity] as const);
   }
 
   async retiredInitialKeyPage(after: RetiredInitialKeyId | undefined, limit: number): Promise<RetiredInitialKeyPage> {
     const text = `SELECT ${RETIRED_INITIAL_KEYS.columnNames} FROM latchkey.retired_initial_keys WHERE (entry, id) > ($1, $2) ORDER BY entry, id LIMIT $3`;
-    const rows = await ask(this.#engine, { name: 'retired', text, values: [...(after ?? [-1, -1]), limit] });
+    const rows = await ask(this.engine, { name: 'retired', text, values: [...(after ?? [-1, -1]), limit] });
     return rows.map((row) => [[row['entry'] as number, row['id'] as number], RETIRED_INITIAL_KEYS.decode(row)] as const);
   }
 
   async isServed(): Promise<boolean> {
-    return (await ask(this.#engine, { name: 'serving', text: SERVING })).length > 0;
+    return (await ask(this.engine, { name: 'serving', text: SERVING })).length > 0;
   }
 
   async nodeCount(): Promise<number> {
-    const [row] = await ask(this.#engine, { text: 'SELECT count(*)::bigint AS count FROM latchkey.nodes' });
+    const [row] = await ask(this.engine, { text: 'SELECT count(*)::bigint AS count FROM latchkey.nodes' });
     return row?.['count'] as number;
   }
 
@@ -308,7 +308,7 @@ export class PostgresStorage implements RegistryStorage {
   /** Ends with its connection: one that breaks lets others in, who clear away what is pending. */
   async lockEnrolment(): Promise<{ release(): Promise<void> }> {
     try {
-      const connection = await this.#engine.separateConnection();
+      const connection = await this.engine.separateConnection();
       const release = (): Promise<void> => connection.close();
       try {
         const [taken] = await connection.run({ text: LOCK_ENROLMENT });
@@ -328,7 +328,7 @@ export class PostgresStorage implements RegistryStorage {
 
   async contents(): Promise<RegistryContents> {
     try {
-      const connection = await this.#engine.separateConnection();
+      const connection = await this.engine.separateConnection();
       try {
         await connection.run(BEGIN_SNAPSHOT);
         const contents = await readContents(connection, () => connection.close());
@@ -350,15 +350,15 @@ export class PostgresStorage implements RegistryStorage {
 
   async close(): Promise<void> {
     await this.#heartbeat?.close();
-    await this.#engine.close();
+    await this.engine.close();
   }
 
   async #transaction<T>(
     what: string,
-    work: (connection: Connection, caches: Parameters<typeof fetching>[1]) => Promise<T>,
+    work: (connection: DatabaseConnection, caches: Parameters<typeof fetching>[1]) => Promise<T>,
   ): Promise<T> {
     try {
-      const session = await this.#engine.session();
+      const session = await this.engine.session();
       return await session.general(what, async (connection) => {
         try {
           const result = await work(connection, session.caches);
@@ -387,7 +387,7 @@ export class PostgresStorage implements RegistryStorage {
     limit: number,
   ): Promise<readonly SqlRow[]> {
     const text = `SELECT ${table.columnNames} FROM ${table.name} WHERE ${key} >= $1 ORDER BY ${key} LIMIT $2`;
-    return ask(this.#engine, { name: `page ${table.name}`, text, values: [from, limit] });
+    return ask(this.engine, { name: `page ${table.name}`, text, values: [from, limit] });
   }
 
   /** Controllers that were given the IK of a node are in its row, which only a write changes. */
@@ -405,7 +405,7 @@ export class PostgresStorage implements RegistryStorage {
     await this.write({ nodes: ids }, (found) => ({ result: undefined, put: { nodes: changed(found) } }));
   }
 
-  async #addActivity(connection: Connection, { nodes, controllers }: ActivityBatch): Promise<void> {
+  async #addActivity(connection: DatabaseConnection, { nodes, controllers }: ActivityBatch): Promise<void> {
     const ids = nodes.map(([idI]) => idI);
     const [, , stored, rows, unknown, ofControllers] = await connection.run(
       BEGIN,

@@ -29,6 +29,7 @@ interface Request {
 
 export class Reader {
   readonly #engine: Engine;
+  readonly #now: () => number;
   /** Takes the lock of all writes, and gives it back. */
   readonly #holdLock: () => Promise<void>;
   #waiting: Request[] = [];
@@ -36,27 +37,29 @@ export class Reader {
 
   constructor(engine: Engine, holdLock: () => Promise<void>) {
     this.#engine = engine;
+    this.#now = engine.environment.now;
     this.#holdLock = holdLock;
   }
 
   read(keys: Keys): Promise<Rows> {
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(unavailable(`${MAX_WAITING} reads wait already`));
-    const since = performance.now();
+    const since = this.#now();
+    const { after } = this.#engine.environment;
     return new Promise((resolve, reject) => {
       const request: { -readonly [K in keyof Request]: Request[K] } = { keys, resolve, reject };
       this.#waiting.push(request);
       // What was judged by the time of before is not answered later than that.
-      const timer = setTimeout(() => {
+      const cancel = after(READ_TIMEOUT_MS * this.#engine.patience, () => {
         this.#waiting = this.#waiting.filter((one) => one !== request);
         reject(unavailable('a read took more than 3 s'));
-      }, READ_TIMEOUT_MS * this.#engine.patience);
+      });
       request.resolve = (found) => {
-        clearTimeout(timer);
-        this.#engine.metrics.reads.observeSince(since);
+        cancel();
+        this.#engine.metrics.reads.observe(this.#now() - since);
         resolve(found);
       };
       request.reject = (error) => {
-        clearTimeout(timer);
+        cancel();
         reject(error);
       };
       if (!this.#isRunning) void this.#run();
@@ -71,7 +74,7 @@ export class Reader {
       let batch: Request[] = [];
       try {
         let session = await this.#engine.session();
-        if (performance.now() - session.lockHeldAt > LOCK_AGAIN_MS * this.#engine.patience) {
+        if (this.#now() - session.lockHeldAt > LOCK_AGAIN_MS * this.#engine.patience) {
           await this.#holdLock();
           session = await this.#engine.session();
         }
@@ -91,7 +94,7 @@ export class Reader {
     const keys = new KeySet();
     for (const request of batch) keys.add(request.keys);
     const { statements, take } = fetching(keys, session.caches);
-    const sentAt = performance.now();
+    const sentAt = this.#now();
     const { notices } = session.reader;
     const settled = await session.within(
       READ_TIMEOUT_MS,
@@ -114,7 +117,7 @@ export class Reader {
     const rows = take(results.slice(2, -2));
     this.#engine.accept(rows);
     if (!this.#engine.clock.isValid) throw unavailable('the clock of the database was not read for 5 s');
-    if (performance.now() - session.lockHeldAt > LOCK_VALID_MS * this.#engine.patience)
+    if (this.#now() - session.lockHeldAt > LOCK_VALID_MS * this.#engine.patience)
       throw unavailable('a write that was sent more than 5 s ago may be on its way');
     this.#engine.keep(session, rows);
     return rows;

@@ -5,15 +5,8 @@
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { PostgresConfig, PostgresHost } from './config.js';
-import {
-  Connection,
-  ConnectionFailure,
-  type Credentials,
-  DatabaseFailure,
-  formatHost,
-  readCredentials,
-  type Statement,
-} from './connection.js';
+import { ConnectionFailure, type Credentials, DatabaseFailure, formatHost, type Statement } from './connection.js';
+import type { DatabaseConnection, Environment } from './environment.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
 import { RowCaches } from './row-caches.js';
 import { standbyNamesFault } from './standby-names.js';
@@ -87,12 +80,13 @@ export class Session {
   readonly place: Place;
   readonly config: PostgresConfig;
   readonly credentials: Credentials;
-  readonly reader: Connection;
-  readonly writer: Connection;
+  readonly environment: Environment;
+  readonly reader: DatabaseConnection;
+  readonly writer: DatabaseConnection;
   readonly caches: RowCaches = new RowCaches();
-  readonly #general: Connection;
+  readonly #general: DatabaseConnection;
   #generalIsFree: Promise<unknown> = Promise.resolve();
-  /** When this process last held the row that all writes lock, ms of `performance.now()`. */
+  /** When this process last held the row that all writes lock, ms of `Environment.now`. */
   lockHeldAt: number = -Infinity;
   #brokenBy: string | undefined;
 
@@ -100,33 +94,36 @@ export class Session {
     place: Place,
     config: PostgresConfig,
     credentials: Credentials,
-    [reader, writer, general]: readonly [Connection, Connection, Connection],
+    environment: Environment,
+    [reader, writer, general]: readonly [DatabaseConnection, DatabaseConnection, DatabaseConnection],
   ) {
     this.place = place;
     this.config = config;
     this.credentials = credentials;
+    this.environment = environment;
     this.reader = reader;
     this.writer = writer;
     this.#general = general;
   }
 
   /** @throws Failure if this host does not answer, or is not one to write to */
-  static async open(host: PostgresHost, config: PostgresConfig): Promise<Session> {
-    const credentials = await readCredentials(config);
+  static async open(host: PostgresHost, config: PostgresConfig, environment: Environment): Promise<Session> {
+    const credentials = await environment.readCredentials(config);
     let session: Session | undefined;
     let brokenBy: string | undefined;
     const onBroken = (reason: string): void => {
       brokenBy ??= reason;
       session?.destroy(reason);
     };
-    const connections: Connection[] = [];
+    const connections: DatabaseConnection[] = [];
     try {
       const places: Place[] = [];
       for (const limits of [READER, WRITER, GENERAL]) {
         const settings = settingsOf(limits, config);
-        const connection = await Connection.open(host, config, credentials, settings, { onBroken });
+        const connection = await environment.connect(host, config, credentials, settings, { onBroken });
         connections.push(connection);
         const [set, checked] = await within(
+          environment,
           READ_TIMEOUT_MS * (config.patience ?? 1),
           connection,
           connection.run(IN_FORCE, { text: CHECKS }),
@@ -140,7 +137,7 @@ export class Session {
         throw new Failure(brokenBy ?? 'the connection ended');
       if (places.some(({ system, started }) => system !== place.system || started !== place.started))
         throw new Failure('its connections lead to different servers');
-      session = new Session(place, config, credentials, [reader, writer, general]);
+      session = new Session(place, config, credentials, environment, [reader, writer, general]);
       return session;
     } catch (error) {
       for (const connection of connections) connection.destroy();
@@ -168,9 +165,8 @@ export class Session {
 
   /** Ends all connections if `work` is not done in time. */
   async within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
-    const timer = setTimeout(
-      () => this.destroy(`${what} took more than ${Math.round(ms / 1_000)} s`),
-      ms * (this.config.patience ?? 1),
+    const cancel = this.environment.after(ms * (this.config.patience ?? 1), () =>
+      this.destroy(`${what} took more than ${Math.round(ms / 1_000)} s`),
     );
     try {
       return await work;
@@ -178,12 +174,12 @@ export class Session {
       if (error instanceof DatabaseFailure && DEAD.test(error.code)) this.destroy(error.message);
       throw this.#brokenBy !== undefined && error instanceof ConnectionFailure ? new ConnectionFailure(this.#brokenBy) : error;
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
   }
 
   /** The third connection, for one at a time. */
-  async general<T>(what: string, work: (connection: Connection) => Promise<T>): Promise<T> {
+  async general<T>(what: string, work: (connection: DatabaseConnection) => Promise<T>): Promise<T> {
     const before = this.#generalIsFree;
     const mine = (async () => {
       await before.catch(() => undefined);
@@ -198,11 +194,11 @@ export class Session {
    * A connection of its own to the same server, for a long read in many short statements, or a
    * lock.
    */
-  async another(): Promise<Connection> {
+  async another(): Promise<DatabaseConnection> {
     const { host, system, started } = this.place;
     const settings = settingsOf(LONG_READ, this.config);
     const answerTimeoutMs = GENERAL_TIMEOUT_MS * (this.config.patience ?? 1);
-    const connection = await Connection.open(host, this.config, this.credentials, settings, { answerTimeoutMs });
+    const connection = await this.environment.connect(host, this.config, this.credentials, settings, { answerTimeoutMs });
     try {
       const [set, checked] = await connection.run(IN_FORCE, { text: CHECKS });
       checkSettings(set?.rows[0], settings);
@@ -280,11 +276,11 @@ export function checkSchema(schema: number, database: string): void {
   });
 }
 
-async function within<T>(ms: number, connection: Connection, work: Promise<T>): Promise<T> {
-  const timer = setTimeout(() => connection.destroy(), ms);
+async function within<T>({ after }: Environment, ms: number, connection: DatabaseConnection, work: Promise<T>): Promise<T> {
+  const cancel = after(ms, () => connection.destroy());
   try {
     return await work;
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
 }

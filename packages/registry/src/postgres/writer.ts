@@ -50,6 +50,7 @@ interface Request {
 
 export class Writer {
   readonly #engine: Engine;
+  readonly #now: () => number;
   #waiting: Request[] = [];
   #isRunning = false;
   /** Versions of the orders that this process has left pending. */
@@ -57,12 +58,13 @@ export class Writer {
 
   constructor(engine: Engine) {
     this.#engine = engine;
+    this.#now = engine.environment.now;
   }
 
   write<T>(work: Work<T>): Promise<T> {
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(unavailable(`${MAX_WAITING} writes wait already`));
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, attempts: 0, since: performance.now(), resolve, reject });
+      this.#waiting.push({ work, attempts: 0, since: this.#now(), resolve, reject });
       if (!this.#isRunning) void this.#run();
     });
   }
@@ -87,7 +89,7 @@ export class Writer {
       try {
         const session = await this.#engine.session();
         const batch = this.#take();
-        const late = batch.filter(({ since }) => performance.now() - since > WRITE_TIMEOUT_MS * this.#engine.patience);
+        const late = batch.filter(({ since }) => this.#now() - since > WRITE_TIMEOUT_MS * this.#engine.patience);
         for (const { reject } of late) reject(unavailable('a write waited for more than 8 s'));
         await this.#batch(
           session,
@@ -114,7 +116,7 @@ export class Writer {
 
   /** Settles each of them, or puts it in front of those that wait. */
   async #batch(session: Session, batch: readonly Request[]): Promise<void> {
-    const startedAt = performance.now();
+    const startedAt = this.#now();
     try {
       const { rows, answers } = await this.#firstHalf(session, batch);
       await this.#secondHalf(session, batch, rows, answers, startedAt);
@@ -132,7 +134,7 @@ export class Writer {
       if (work.asks !== undefined) asks.push(...work.asks);
     }
     const { statements, take } = fetching(keys, session.caches);
-    const sentAt = performance.now();
+    const sentAt = this.#now();
     try {
       const work = session.writer.run(BEGIN, LOCK, ...statements, ...asks);
       const [, , ...results] = await session.within(WRITE_TIMEOUT_MS, 'a write', work);
@@ -187,7 +189,7 @@ export class Writer {
     // Also where nothing changes: what was decided is answered from what the standby has too.
     const work = session.writer.send([...statements, COMMIT, STANDBY_NAMES]);
     const settled = await session.within(
-      Math.max(1, WRITE_TIMEOUT_MS - (performance.now() - startedAt) / this.#engine.patience),
+      Math.max(1, WRITE_TIMEOUT_MS - (this.#now() - startedAt) / this.#engine.patience),
       'a write',
       work,
     );
@@ -218,7 +220,7 @@ export class Writer {
     this.#engine.keep(session, rows);
     this.#notePending(pendingOrders);
     for (const { request, result } of decided) {
-      this.#engine.metrics.writes.observeSince(request.since);
+      this.#engine.metrics.writes.observe(this.#now() - request.since);
       request.resolve(result as never);
     }
   }

@@ -17,10 +17,12 @@ interface Chore {
   readonly log: Log;
   /** Not started again before it has ended. */
   readonly action: () => void | Promise<void>;
+  /** How time passes; left out: as for this process, which is not kept alive by it. */
+  readonly every?: (ms: number, action: () => void) => () => void;
 }
 
 /** @returns a function that ends it */
-export function repeat({ what, everyMs, log, action }: Chore): () => void {
+export function repeat({ what, everyMs, log, action, every = everyInterval }: Chore): () => void {
   const faults = new Faults(what, log);
   let underWay = false;
   const run = async (): Promise<void> => {
@@ -34,10 +36,13 @@ export function repeat({ what, everyMs, log, action }: Chore): () => void {
       underWay = false;
     }
   };
-  const timer = setInterval(() => {
+  return every(everyMs, () => {
     if (!underWay) void run();
-  }, everyMs);
-  timer.unref();
+  });
+}
+
+function everyInterval(ms: number, action: () => void): () => void {
+  const timer = setInterval(action, ms).unref();
   return () => clearInterval(timer);
 }
 
