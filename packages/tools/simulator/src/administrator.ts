@@ -6,15 +6,21 @@
 import type { Clocks } from '@latchkey/protocol';
 import { Secret } from '@latchkey/protocol';
 import { moveNodes, removeNodes, resetNode, setController, setDisabled } from '@latchkey/operations';
-import { hadInitialKey, type Registry } from '@latchkey/registry';
+import { hadInitialKey, InDoubt, type Registry } from '@latchkey/registry';
+import { Unavailable } from '@latchkey/registry/memory';
 import { Failure } from '@latchkey/runtime/failure';
 import { type InitialNode, newNode, newOrder, type SimulatedRegistry, type Snapshot } from './simulated-registry.js';
+import { SharedRegistry } from './shared-registry/shared-registry.js';
 import type { Simulation } from './simulation.js';
+
+/** Until a command is given again, in ms. */
+const TRY_AGAIN_MS = 2_000;
 
 export class Administrator {
   protected readonly registry: SimulatedRegistry;
   readonly #simulation: Simulation;
   readonly #clock: () => Clocks;
+  #given: Promise<void> = Promise.resolve();
 
   /** @param clock of the machine where the commands run */
   constructor(simulation: Simulation, registry: SimulatedRegistry, clock: () => Clocks) {
@@ -96,15 +102,37 @@ export class Administrator {
     await this.registry.reopen();
   }
 
-  /** A command that is refused has changed nothing: somebody else came first. */
+  /** On a registry that takes its time one command is given after the other. */
   #run(command: (registry: Registry) => Promise<unknown>, done: () => void = () => undefined): void {
-    this.#simulation.run(async () => {
-      try {
-        await command(this.registry.administrator);
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error;
+    if (!(this.registry instanceof SharedRegistry)) return this.#simulation.run(() => this.#give(command, done));
+    const before = this.#given;
+    this.#given = before.then(() => this.#give(command, done));
+    this.#simulation.run(() => this.#given);
+  }
+
+  /**
+   * A command that is refused has changed nothing: somebody else came first. One that does not
+   * reach the registry, or may have changed it, is given again.
+   */
+  async #give(command: (registry: Registry) => Promise<unknown>, done: () => void): Promise<void> {
+    try {
+      await command(this.registry.administrator);
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      if (error instanceof Unavailable || error instanceof InDoubt) {
+        await this.#pause();
+        return this.#give(command, done);
       }
-      done();
+    }
+    done();
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#simulation.events.schedule(TRY_AGAIN_MS, () => {
+        this.#simulation.unsettled();
+        resolve();
+      });
     });
   }
 }

@@ -42,7 +42,7 @@ export class KeyFeeds {
   }
 
   #listen(registry: SimulatedRegistry): void {
-    const { onChange, removed, restored } = registry;
+    const { onChange, removed, restored, promoted } = registry;
     const changed = (row: RegistryRow): void => this.#oracle.rowChanged(row);
     registry.onChange = (row): void => {
       onChange(row);
@@ -55,6 +55,10 @@ export class KeyFeeds {
     };
     registry.restored = (row): void => {
       restored(row);
+      changed(row);
+    };
+    registry.promoted = (row): void => {
+      promoted(row);
       changed(row);
     };
   }

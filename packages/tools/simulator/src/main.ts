@@ -4,10 +4,10 @@ import { availableParallelism } from 'node:os';
 import { EXIT, UsageFailure } from '@latchkey/runtime/failure';
 import { integerArgument, main, program, withExamples } from '@latchkey/runtime/cli';
 import { runSeeds } from './worker-pool.js';
-import { firstCaught, mutantNamed, MUTANTS } from './mutants/index.js';
+import { firstCaught, mutantNamed, MUTANTS, worldsOfMutant } from './mutants/index.js';
 import { failureLines, invariantName, summary } from './report.js';
 import { minimize } from './minimize.js';
-import { LIVENESS_MS, type WorldResult, run, type RunOptions } from './world.js';
+import { LIVENESS_MS, type WorldResult, run, type RunOptions, WORLD_KINDS, type WorldKind } from './world.js';
 
 const MAX_SEED = Number.MAX_SAFE_INTEGER / 2;
 /** Each mutant must be caught by a seed up to this. */
@@ -21,8 +21,16 @@ interface Options {
   readonly workers: number;
   readonly trace?: true;
   readonly mutants?: true;
-  readonly mutant?: string;
+  readonly mutant: string | undefined;
+  readonly worlds: WorldKind | undefined;
   readonly json?: true;
+}
+
+function worldKind(text: string): WorldKind {
+  const kind = WORLD_KINDS.find((one) => one === text);
+  if (kind === undefined)
+    throw new UsageFailure(`no worlds are called '${text}'`, { advice: `One of these: ${WORLD_KINDS.join(', ')}.` });
+  return kind;
 }
 
 function print(...lines: readonly string[]): void {
@@ -46,11 +54,17 @@ const command = withExamples(
     .option('--trace', 'with --seed: all that happened, with all faults')
     .option('--mutants', `show which of the first ${MUTANT_SEEDS} seeds catches each mutant of the protocol`)
     .option('--mutant <name>', 'play by the rules of a mutant')
+    .option(
+      '--worlds <kind>',
+      `one of ${WORLD_KINDS.join(', ')}: with a registry that servers share, as in PostgreSQL, or not`,
+      worldKind,
+    )
     .option('--workers <n>', 'worlds at a time', integerArgument(1, 256), availableParallelism())
     .option('--json', 'for scripts')
     .action(simulate),
   'pnpm simulate --seeds 5000',
   'pnpm simulate --seed 4711 --trace',
+  'pnpm simulate --worlds shared-registry --seeds 500',
   "pnpm simulate --mutant 'stale read for M2' --seeds 100",
 );
 
@@ -63,7 +77,7 @@ async function simulate(options: Options): Promise<void> {
   return runMany(options);
 }
 
-async function runMany({ seeds, from, minutes = 0, workers, mutant, json }: Options): Promise<void> {
+async function runMany({ seeds, from, minutes = 0, workers, mutant, worlds, json }: Options): Promise<void> {
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
   const total = await runSeeds({
@@ -73,25 +87,29 @@ async function runMany({ seeds, from, minutes = 0, workers, mutant, json }: Opti
     now: seconds,
     workers,
     mutant,
+    worlds: worldsOf({ mutant, worlds }),
     progress: ({ worlds }) => {
       if (process.stderr.isTTY) process.stderr.write(`\r${worlds} worlds, ${(worlds / seconds()).toFixed(0)} a second `);
     },
   });
   if (process.stderr.isTTY) process.stderr.write('\r\u001B[K');
-  if (total.failed !== undefined) return fail(await run(total.failed, rulesOf(mutant)), mutant, json === true);
+  if (total.failed !== undefined) {
+    const failed = await run(total.failed, rulesOf({ mutant, worlds }));
+    return fail(failed, { mutant, worlds }, json === true);
+  }
   if (json === true) print(JSON.stringify({ from, ...total, seconds: seconds(), failed: null }));
   else print(...summary(total, from, seconds()));
 }
 
-async function showSeed(seed: number, { mutant, trace, json }: Options): Promise<void> {
-  const outcome = await run(seed, { ...rulesOf(mutant), trace: trace === true });
+async function showSeed(seed: number, { mutant, worlds, trace, json }: Options): Promise<void> {
+  const outcome = await run(seed, { ...rulesOf({ mutant, worlds }), trace: trace === true });
   if (trace === true) {
     if (json === true) print(JSON.stringify(outcome));
     else print(...outcome.log, '', describeResult(outcome));
     if (outcome.violation !== undefined) process.exitCode = EXIT.failed;
     return;
   }
-  if (outcome.violation !== undefined) return fail(outcome, mutant, json === true);
+  if (outcome.violation !== undefined) return fail(outcome, { mutant, worlds }, json === true);
   print(json === true ? JSON.stringify(outcome) : describeResult(outcome));
 }
 
@@ -103,17 +121,30 @@ function describeResult({ seed, hash, events, faults, joinedAfterMs, violation }
   return `seed ${seed}, trace ${hash}: ${events} events, ${faults.length} faults; ${end}`;
 }
 
-async function fail(failed: WorldResult, mutant: string | undefined, json: boolean): Promise<void> {
+interface Played {
+  readonly mutant: string | undefined;
+  readonly worlds: WorldKind | undefined;
+}
+
+async function fail(failed: WorldResult, played: Played, json: boolean): Promise<void> {
   process.exitCode = EXIT.failed;
-  const minimized = await minimize(failed, rulesOf(mutant));
-  const command = `pnpm simulate --seed ${failed.seed}${mutant === undefined ? '' : ` --mutant '${mutant}'`}`;
+  const minimized = await minimize(failed, rulesOf(played));
+  const { mutant, worlds } = played;
+  const where = worlds === undefined ? '' : ` --worlds ${worlds}`;
+  const command = `pnpm simulate --seed ${failed.seed}${where}${mutant === undefined ? '' : ` --mutant '${mutant}'`}`;
   if (json) print(JSON.stringify({ ...minimized, allFaults: failed.faults.length, again: command }));
   else print(...failureLines(failed, minimized, command));
 }
 
-function rulesOf(mutant: string | undefined): RunOptions {
-  const rules = mutantNamed(mutant);
-  return rules === undefined ? {} : { rules };
+/** A mutant has its own kind of worlds, if none is named. */
+function worldsOf({ mutant, worlds }: Played): WorldKind | undefined {
+  return worlds ?? worldsOfMutant(mutant);
+}
+
+function rulesOf(played: Played): RunOptions {
+  const rules = mutantNamed(played.mutant);
+  const worlds = worldsOf(played);
+  return rules === undefined ? { worlds } : { worlds, rules };
 }
 
 async function catchMutants({ json }: Options): Promise<void> {

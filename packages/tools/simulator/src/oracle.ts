@@ -175,6 +175,12 @@ export class Oracle {
     this.checkLockout(row.idI);
   }
 
+  /** A row is another one after a failover: as before a commit, or as after one. */
+  rowPromoted(row: RegistryRow): void {
+    if (row.committed === undefined || this.#commits.has(`${row.idI} ${row.key}`)) this.rowRestored(row);
+    else this.rowChanged(row);
+  }
+
   #recordRoot({ idI, key, committed }: RegistryRow): void {
     if (committed === undefined) return;
     const { idC, tid } = committed;

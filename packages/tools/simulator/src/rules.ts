@@ -10,6 +10,7 @@ import { SimulatedKeyStore } from './simulated-key-store.js';
 import { SimulatedNode } from './node.js';
 import { PROFILE_ROLES, type Roles } from './roles.js';
 import { SimulatedServer } from './server.js';
+import { type DatabaseRules, ENGINE_RULES } from './shared-registry/rules.js';
 
 export interface Rules {
   readonly roles: Roles;
@@ -18,6 +19,8 @@ export interface Rules {
   readonly Server: typeof SimulatedServer;
   readonly KeyStore: typeof SimulatedKeyStore;
   readonly Administrator: typeof Administrator;
+  /** Of a registry that servers share. */
+  readonly database: DatabaseRules;
 }
 
 export const PROFILE: Rules = {
@@ -27,4 +30,5 @@ export const PROFILE: Rules = {
   Server: SimulatedServer,
   KeyStore: SimulatedKeyStore,
   Administrator,
+  database: ENGINE_RULES,
 };

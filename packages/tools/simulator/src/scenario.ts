@@ -9,6 +9,7 @@ import type { RespondentBounds } from '@latchkey/protocol';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { type FeedConditions, type Kind, KINDS, type NetworkConditions } from './network.js';
 import type { CrashModel } from './process.js';
+import type { SharedScenario } from './shared-registry/conditions.js';
 import type { StoreConditions } from './simulated-storage.js';
 
 export interface NodeScenario {
@@ -152,6 +153,8 @@ export interface Scenario {
   /** For how long an expired key may still renew itself, in seconds. */
   readonly grace: number;
   readonly powerCuts: PowerCuts | undefined;
+  /** If servers share a registry as in PostgreSQL. */
+  readonly shared?: SharedScenario;
 }
 
 /** No world's faults last so long, in seconds. */

@@ -4,7 +4,7 @@
  * and its disk. What it opens, decides and seals is told to the oracle.
  */
 
-import { AuthServer } from '@latchkey/auth-server';
+import { AuthServer, reachSavedTime } from '@latchkey/auth-server';
 import {
   type Clocks,
   COMMIT_TIMEOUT_MS,
@@ -26,6 +26,7 @@ import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import type { Datagram } from './network.js';
 import { textOf } from './oracle.js';
 import type { CrashKind, CrashModel, Process } from './process.js';
+import type { SharedRegistry } from './shared-registry/shared-registry.js';
 import type { SimulatedRegistry } from './simulated-registry.js';
 import type { SimulatedStorage } from './simulated-storage.js';
 import type { SimulationContext } from './simulation-context.js';
@@ -34,12 +35,16 @@ import type { SimulationContext } from './simulation-context.js';
 const POLL_INTERVAL_MS = 1_000;
 /** The daemon does so every second; each time it is a step that may be the last. */
 const UPKEEP_INTERVAL_MS = 30_000;
+/** Where other servers keep the time too. */
+const SHARED_UPKEEP_INTERVAL_MS = 1_000;
 /** A supervisor starts a process again that could not start, after this many ms. */
 const RESTART_DELAY_MS = 5_000;
 
 export interface ServerPlan {
   readonly name: string;
   readonly registry: SimulatedRegistry;
+  /** The same, if it is one that servers share as in PostgreSQL. */
+  readonly shared: SharedRegistry | undefined;
   /** In one process with a controller, and with no socket of its own. */
   readonly combined: boolean;
   /** How far this replica's clock is from the others', in ms. */
@@ -66,6 +71,9 @@ export class SimulatedServer {
   /** When the machine was started, and whether it has to be. */
   #bootedAt = 0;
   #isPoweredOff = true;
+  #boots = 0;
+  /** That of the database, if there is one. */
+  #databaseClock: (() => Clocks) | undefined;
   /** In combined mode, the controller in the same process. */
   readonly onStart: (() => void)[] = [];
   readonly onCrash: ((kind: CrashKind) => void)[] = [];
@@ -89,12 +97,13 @@ export class SimulatedServer {
 
   /** The world is at its end. */
   async end(): Promise<void> {
-    await this.#registry?.close();
+    if (this.plan.shared === undefined) await this.#registry?.close();
   }
 
   /** Whether it takes requests. */
   get isServing(): boolean {
-    return this.process.up && this.#server !== undefined;
+    const { shared } = this.plan;
+    return this.process.up && this.#server !== undefined && shared?.isServing(this.process) !== false;
   }
 
   protected get wall(): number {
@@ -103,7 +112,11 @@ export class SimulatedServer {
 
   /** The monotonic clock runs on while the machine does. */
   get now(): Clocks {
-    return { wallMs: this.wall, monotonicMs: this.context.simulation.now - this.#bootedAt };
+    return this.#databaseClock?.() ?? { wallMs: this.wall, monotonicMs: this.#monotonic };
+  }
+
+  get #monotonic(): number {
+    return this.context.simulation.now - this.#bootedAt;
   }
 
   #crash(kind: CrashKind): void {
@@ -111,6 +124,8 @@ export class SimulatedServer {
     if (kind === 'power lost') this.#isPoweredOff = true;
     this.context.network.close(`${this.plan.name}:5693`);
     this.plan.registry.queue.abandon(this.process);
+    this.plan.shared?.crash(this.process, kind === 'power lost');
+    this.#databaseClock = undefined;
     // Not what a killed process does: its keys and timers are no longer its own.
     const registry = this.#registry;
     if (registry !== undefined) this.context.simulation.run(() => registry.close());
@@ -120,19 +135,43 @@ export class SimulatedServer {
   }
 
   #start(): void {
-    if (this.#isPoweredOff) this.#bootedAt = this.context.simulation.now;
+    if (this.#isPoweredOff) {
+      this.#bootedAt = this.context.simulation.now;
+      this.#boots += 1;
+    }
     this.#isPoweredOff = false;
-    this.context.simulation.run(() => this.#serve());
+    const { run } = this.process;
+    this.context.simulation.run(async () => {
+      const isServing = await succeeds(this.#serve());
+      if (!isServing && this.process.run === run) this.process.crash('killed', RESTART_DELAY_MS);
+    });
+  }
+
+  /** Opens the registry as `startEmbedded` does. */
+  async #open(clock: () => Clocks): Promise<Registry> {
+    const { registry, shared, name } = this.plan;
+    if (shared === undefined)
+      return registry.open(name, this.newStorage(), clock, this.process.time('writes down what it has seen'));
+    const opened = await shared.serve({
+      process: this.process,
+      log: this.log,
+      monotonicNow: () => this.#monotonic,
+      bootId: () => `${name} boot ${this.#boots}`,
+    });
+    this.#databaseClock = opened.clock;
+    return opened.registry;
   }
 
   /** As `startEmbedded` does. A process that is killed meanwhile waits for ever. */
   async #serve(): Promise<void> {
     const clock = (): Clocks => this.clocks();
     const time = this.process.time('writes down what it has seen');
-    const registry = await this.plan.registry.open(this.plan.name, this.newStorage(), clock, time);
+    const registry = await this.#open(clock);
     this.#registry = registry;
     this.prepare(registry);
     await registry.announceAdoption();
+    if (this.plan.shared !== undefined)
+      await reachSavedTime(registry, clock, (ms) => this.process.pause(ms, 'waits for the time of another server'));
     const randomBytes = (n: number): Uint8Array => this.randomBytes(n);
     const server = new AuthServer({ registry, clock, randomBytes, log: this.log, role: this.role(), time });
     if (!(await succeeds(server.persistClock()))) return this.process.crash('killed', RESTART_DELAY_MS);
@@ -143,6 +182,7 @@ export class SimulatedServer {
       );
     }
     this.#runUpkeep(registry, server);
+    if (this.plan.shared !== undefined) this.#followTime(server);
     for (const each of this.onStart) each();
   }
 
@@ -159,6 +199,14 @@ export class SimulatedServer {
       this.context.simulation.run(() => succeeds(server.persistClock()));
       this.context.simulation.run(() => succeeds(registry.forgetInitialKeys()));
       this.#runUpkeep(registry, server);
+    });
+  }
+
+  /** What others keep of the time, every second. */
+  #followTime(server: AuthServer): void {
+    this.#schedule(SHARED_UPKEEP_INTERVAL_MS, 'keeps the time', () => {
+      this.context.simulation.run(() => succeeds(server.persistClock()));
+      this.#followTime(server);
     });
   }
 
@@ -286,7 +334,10 @@ export class SimulatedServer {
     const { registry } = this.plan;
     const { m1, m1Octets, ts, rnC } = body;
     const { idI } = m1;
-    if (decision.with === 'M3') oracle.checkServed(idI, idC, registry.isPassThrough(idC));
+    if (decision.with === 'M3') {
+      if (this.plan.shared === undefined) oracle.checkServed(idI, idC, registry.isPassThrough(idC));
+      else if (oracle.isHonest(idI)) this.plan.shared.checkServed(idI, idC, decision.key);
+    }
     // M4 and M6 of a pass-through controller are the server's, but for how they begin.
     if (decision.with === 'M10') {
       const m4 = encodeM4({ idC, tid, c4: decision.c4 });

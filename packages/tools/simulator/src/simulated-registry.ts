@@ -51,22 +51,24 @@ export interface InitialNode {
 export class SimulatedRegistry {
   readonly queue: WriteQueue;
   readonly #random: SeededRandom;
-  readonly #master: Secret;
+  protected readonly master: Secret;
   /** Of the machine where an administrator's commands run. */
   readonly #clock: () => Clocks;
   #database: MemoryDatabase;
-  #administrator: Registry | undefined;
-  readonly #rows = new Map<number, RegistryRow>();
+  protected opened: Registry | undefined;
+  protected readonly rows: Map<number, RegistryRow> = new Map<number, RegistryRow>();
   /** Told of each row that takes effect. */
   onChange: (row: RegistryRow) => void = () => undefined;
   /** And of each that is gone, or is as it was in a backup. */
   removed: (idI: number) => void = () => undefined;
   restored: (row: RegistryRow) => void = () => undefined;
+  /** And of each that is another after a failover. */
+  promoted: (row: RegistryRow) => void = () => undefined;
 
   constructor(simulation: Simulation, conditions: StoreConditions, clock: () => Clocks) {
     this.#random = simulation.random('registry keys');
     this.#database = newDatabase(simulation.random('registry incarnations'));
-    this.#master = this.#drawKey();
+    this.master = this.#drawKey();
     this.#clock = clock;
     this.queue = new WriteQueue(simulation, conditions);
   }
@@ -77,17 +79,25 @@ export class SimulatedRegistry {
 
   /** The registry as an administrator's commands open it. */
   get administrator(): Registry {
-    if (this.#administrator === undefined) throw new Error('the registry is not open');
-    return this.#administrator;
+    if (this.opened === undefined) throw new Error('the registry is not open');
+    return this.opened;
   }
 
   /** Makes it. The world has not begun: that takes no time. */
   async create({ controllers, passThrough, nodes }: InitialContents): Promise<void> {
     const storage = new MemoryStorage(this.#database);
-    const registry = await Registry.createOn(storage, FOLDER, () => Promise.resolve(this.#master.copy()), 'init', this.#clock);
+    const registry = await Registry.createOn(storage, FOLDER, () => Promise.resolve(this.master.copy()), 'init', this.#clock);
+    await this.fill(registry, { controllers, passThrough, nodes });
+    await registry.close();
+    this.opened = await this.#openForAdministrator();
+    this.#rowsChanged(nodes.map(({ idI }) => idI));
+  }
+
+  /** Writes what is there from the start. */
+  protected fill(registry: Registry, { controllers, passThrough, nodes }: InitialContents): Promise<void> {
     const { keyring } = registry;
-    const addedAt = this.#clock().wallMs;
-    await registry.write({ metadata: ['initial key id key'] }, ({ head }) => ({
+    const addedAt = registry.clock().wallMs;
+    return registry.write({ nodes: nodes.map(({ idI }) => idI), metadata: ['initial key id key'] }, ({ head }) => ({
       result: undefined,
       events: [{ what: 'order created', order: 1, at: addedAt }],
       put: {
@@ -103,17 +113,14 @@ export class SimulatedRegistry {
         ]),
         orders: [[1, newOrder(addedAt, head.seq + 1)]],
         nodes: nodes.map((node) => [node.idI, newNode(registry, 1, node)]),
-        metadata: [this.#newTransactionKey(registry)],
+        metadata: [this.newTransactionKey(registry)],
       },
     }));
-    await registry.close();
-    this.#administrator = await this.#openForAdministrator();
-    this.#rowsChanged(nodes.map(({ idI }) => idI));
   }
 
   /** For a process that serves from it. */
   open(name: string, storage: SimulatedStorage, clock: () => Clocks, time: ProcessTime): Promise<Registry> {
-    return Registry.openOn(storage, FOLDER, this.#master.copy(), name, clock, time);
+    return Registry.openOn(storage, FOLDER, this.master.copy(), name, clock, time);
   }
 
   newStorage(process?: Process, Storage: typeof SimulatedStorage = SimulatedStorage): SimulatedStorage {
@@ -121,11 +128,11 @@ export class SimulatedRegistry {
   }
 
   row(idI: number): RegistryRow | undefined {
-    return this.#rows.get(idI);
+    return this.rows.get(idI);
   }
 
   keyOf(idI: number): Secret | undefined {
-    const key = this.#rows.get(idI)?.key;
+    const key = this.rows.get(idI)?.key;
     return key === undefined ? undefined : Secret.fromHex(key);
   }
 
@@ -134,7 +141,7 @@ export class SimulatedRegistry {
   }
 
   snapshot(): Snapshot {
-    return { database: this.#database.fork(), rows: new Map(this.#rows) };
+    return { database: this.#database.fork(), rows: new Map(this.rows) };
   }
 
   /** While no server runs. What the administrator has ordered and is not done is not done. */
@@ -146,32 +153,32 @@ export class SimulatedRegistry {
     await markRestored(this.administrator, wallMs);
     await this.administrator.write({}, () => ({
       result: undefined,
-      put: { metadata: [this.#newTransactionKey(this.administrator)] },
+      put: { metadata: [this.newTransactionKey(this.administrator)] },
     }));
   }
 
   /** Reads it anew, once all that a restore changes is changed. */
   async reopen(): Promise<void> {
     await this.#reopenForAdministrator();
-    this.#rows.clear();
+    this.rows.clear();
     for (const idI of this.#database.state.nodes.keys()) {
       const row = this.#read(idI);
       if (row === undefined) continue;
-      this.#rows.set(idI, row);
+      this.rows.set(idI, row);
       this.restored(row);
     }
   }
 
   /** The world is at its end. */
   async end(): Promise<void> {
-    await this.#administrator?.close();
+    await this.opened?.close();
   }
 
   async #reopenForAdministrator(meanwhile: () => void = () => undefined): Promise<void> {
     this.queue.abandon(undefined);
     await this.administrator.close();
     meanwhile();
-    this.#administrator = await this.#openForAdministrator();
+    this.opened = await this.#openForAdministrator();
   }
 
   #openForAdministrator(): Promise<Registry> {
@@ -182,10 +189,10 @@ export class SimulatedRegistry {
     for (const idI of ids) {
       const row = this.#read(idI);
       if (row === undefined) {
-        this.#rows.delete(idI);
+        this.rows.delete(idI);
         this.removed(idI);
       } else {
-        this.#rows.set(idI, row);
+        this.rows.set(idI, row);
         this.onChange(row);
       }
     }
@@ -200,7 +207,7 @@ export class SimulatedRegistry {
   }
 
   /** From the world's seed: the RN_c that nodes see are made from it. */
-  #newTransactionKey({ keyring }: Registry): readonly ['transaction key', Uint8Array] {
+  protected newTransactionKey({ keyring }: Registry): readonly ['transaction key', Uint8Array] {
     return ['transaction key', keyring.seal({ kind: KEY_KIND.transactionKey, id: 0 }, this.#drawKey())];
   }
 

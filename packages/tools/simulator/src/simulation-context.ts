@@ -3,15 +3,21 @@ import type { SimulatedNetwork } from './network.js';
 import type { Oracle } from './oracle.js';
 import { type CrashKind, type CrashModel, Process } from './process.js';
 import type { Roles } from './roles.js';
+import type { DatabaseRules } from './shared-registry/rules.js';
 
 /** What a shell is given to live in. */
 export class SimulationContext {
   readonly simulation: Simulation;
   readonly network: SimulatedNetwork;
   readonly oracle: Oracle;
-  readonly rules: { readonly roles: Roles };
+  readonly rules: { readonly roles: Roles; readonly database: DatabaseRules };
 
-  constructor(simulation: Simulation, network: SimulatedNetwork, oracle: Oracle, rules: { readonly roles: Roles }) {
+  constructor(
+    simulation: Simulation,
+    network: SimulatedNetwork,
+    oracle: Oracle,
+    rules: { readonly roles: Roles; readonly database: DatabaseRules },
+  ) {
     this.simulation = simulation;
     this.network = network;
     this.oracle = oracle;

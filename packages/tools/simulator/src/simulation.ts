@@ -21,9 +21,10 @@ export class Violation extends Error {
 
 /**
  * Those of docs/PROTOCOL.md; `liveness`: every honest node joins once faults end; `crash`: a
- * role throws.
+ * role throws. Of a shared registry, `acknowledged`: what was said to be written, or not to be, is
+ * so; `chain`: its audit log holds.
  */
-export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 'liveness' | 'crash';
+export type Invariant = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 'liveness' | 'crash' | 'acknowledged' | 'chain';
 
 export class Simulation {
   readonly seed: number;

@@ -1,7 +1,7 @@
 /** Many worlds on all cores. */
 
 import { Worker } from 'node:worker_threads';
-import type { WorldResult } from './world.js';
+import type { WorldKind, WorldResult } from './world.js';
 
 /** Worlds that a worker runs before it tells of them. */
 const WORLDS_PER_BATCH = 25;
@@ -15,6 +15,7 @@ export interface SeedBatch {
   readonly from: number;
   readonly count: number;
   readonly mutant: string | undefined;
+  readonly worlds: WorldKind | undefined;
 }
 
 /** What came of a batch. */
@@ -36,6 +37,7 @@ export interface RunSeedsOptions {
   readonly now: () => number;
   readonly workers: number;
   readonly mutant: string | undefined;
+  readonly worlds: WorldKind | undefined;
   /** Told after each batch. */
   readonly progress: (total: BatchResult) => void;
 }
@@ -74,7 +76,7 @@ export function mergeResults(a: BatchResult, b: BatchResult): BatchResult {
 
 /** Runs worlds until all are done, or one has failed. */
 export async function runSeeds(options: RunSeedsOptions): Promise<BatchResult> {
-  const { from, seeds, until, now, mutant, progress } = options;
+  const { from, seeds, until, now, mutant, worlds, progress } = options;
   let total = EMPTY_RESULT;
   let next = from;
   const nextBatch = (): SeedBatch | undefined => {
@@ -82,7 +84,7 @@ export async function runSeeds(options: RunSeedsOptions): Promise<BatchResult> {
     if (total.failed !== undefined || (left <= 0 && now() >= until)) return undefined;
     const count = left > 0 ? Math.min(WORLDS_PER_BATCH, left) : WORLDS_PER_BATCH;
     next += count;
-    return { from: next - count, count, mutant };
+    return { from: next - count, count, mutant, worlds };
   };
   const work = async (): Promise<void> => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {

@@ -5,11 +5,11 @@ import { run } from './world.js';
 
 parentPort?.on('message', (batch: SeedBatch) => void simulate(batch));
 
-async function simulate({ from, count, mutant }: SeedBatch): Promise<void> {
+async function simulate({ from, count, mutant, worlds }: SeedBatch): Promise<void> {
   const rules = mutantNamed(mutant);
   let total = EMPTY_RESULT;
   for (let seed = from; seed < from + count && total.failed === undefined; seed++) {
-    const { events, counts, joinedAfterMs, violation } = await run(seed, rules === undefined ? {} : { rules });
+    const { events, counts, joinedAfterMs, violation } = await run(seed, { worlds, ...(rules === undefined ? {} : { rules }) });
     const one: BatchResult = { worlds: 1, events, counts, longestMs: joinedAfterMs, failed: violation && seed };
     total = mergeResults(total, one);
   }

@@ -6,6 +6,7 @@ import { Attacker } from './attacker.js';
 import { DishonestController } from './dishonest-controller.js';
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { Simulation, type Invariant, Violation } from './simulation.js';
+import { newLog } from '@latchkey/runtime/daemon';
 import { KeyFeeds } from './key-feeds.js';
 import { keyText } from './key-text.js';
 import { Machines } from './machines.js';
@@ -18,11 +19,15 @@ import { Resets } from './resets.js';
 import { PROFILE, type Rules } from './rules.js';
 import { generateScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 import type { SimulatedServer } from './server.js';
+import { withSharedRegistry } from './shared-registry/scenario.js';
+import { SharedRegistry } from './shared-registry/shared-registry.js';
 import { type InitialNode, SimulatedRegistry } from './simulated-registry.js';
 import { SimulationContext } from './simulation-context.js';
 
 /** Every honest node has joined this long after faults ended, in ms of simulated time. */
 export const LIVENESS_MS = 7_200_000;
+/** Until a controller that was switched is switched back, in ms. */
+const SWITCH_BACK_MS = 4_000;
 /** No world takes as many events; one that does goes round in circles. */
 const MAX_EVENTS = 400_000;
 /** How often the keys of devices whose power is cut are looked at, in ms. */
@@ -32,7 +37,13 @@ const ASSIGN_RETRY_MS = 100;
 /** How often devices that went to another controller are looked for once faults have ended. */
 const MOVE_INTERVAL_MS = 60_000;
 
+/** `shared-registry`: several auth-servers on one registry, as in PostgreSQL. */
+export const WORLD_KINDS = ['standard', 'shared-registry'] as const;
+export type WorldKind = (typeof WORLD_KINDS)[number];
+
 export interface RunOptions {
+  /** Left out: `standard`. */
+  readonly worlds?: WorldKind | undefined;
   readonly rules?: Rules;
   /** The one that every world has, instead of now and then any. */
   readonly directedScenario?: DirectedScenarioName;
@@ -57,14 +68,14 @@ export interface WorldResult {
 /** Runs the world of one seed to its end, or to the first violation. */
 export async function run(
   seed: number,
-  { rules = PROFILE, directedScenario, only, trace }: RunOptions = {},
+  { worlds = 'standard', rules = PROFILE, directedScenario, only, trace }: RunOptions = {},
 ): Promise<WorldResult> {
   const simulation = new Simulation(seed, { only, trace });
-  const world = new World(
-    simulation,
-    rules,
-    withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), directedScenario),
-  );
+  const scenario =
+    worlds === 'standard'
+      ? withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), directedScenario)
+      : withSharedRegistry(generateScenario(seed), new SeededRandom(seed, 'database'));
+  const world = new World(simulation, rules, scenario);
   let violation: WorldResult['violation'];
   let joinedAfterMs = 0;
   try {
@@ -95,6 +106,7 @@ class World {
   readonly #simulation: Simulation;
   readonly #scenario: Scenario;
   readonly #registry: SimulatedRegistry;
+  readonly #shared: SharedRegistry | undefined;
   /** SK_cs by ID_c. */
   readonly #skCs: ReadonlyMap<number, Secret>;
   readonly #initialNodes: InitialNode[] = [];
@@ -121,7 +133,8 @@ class World {
     const network = new SimulatedNetwork(simulation, scenario.networkConditions);
     const context = new SimulationContext(simulation, network, this.oracle, rules);
     const clock = (): Clocks => this.#servers[0]?.now ?? { wallMs: simulation.trueTime, monotonicMs: 0 };
-    this.#registry = new SimulatedRegistry(simulation, scenario.storeConditions, clock);
+    this.#shared = this.#newSharedRegistry(context);
+    this.#registry = this.#shared ?? new SimulatedRegistry(simulation, scenario.storeConditions, clock);
     this.#registry.onChange = (row): void => this.oracle.rowChanged(row);
     this.#registry.removed = (idI): void => this.oracle.rowRemoved(idI);
     this.#registry.restored = (row): void => this.oracle.rowRestored(row);
@@ -138,6 +151,7 @@ class World {
       const server = new rules.Server(context, {
         name,
         registry: this.#registry,
+        shared: this.#shared,
         combined: scenario.combined,
         skew: scenario.skews[i] ?? 0,
         clockError: () => this.#serverClockError,
@@ -170,6 +184,35 @@ class World {
     network.peers = [...skCs.keys()].map((idC) => `c${idC}:5683`).concat(names.map((name) => `${name}:5693`));
     network.ids = scenario.nodes.map(({ idI }) => idI);
     this.#addAttacker(context, network, skCs, names, iks);
+  }
+
+  #newSharedRegistry(context: SimulationContext): SharedRegistry | undefined {
+    const { shared } = this.#scenario;
+    if (shared === undefined) return undefined;
+    const { simulation, rules } = context;
+    const never = { probabilityPerStep: 0, hotStep: undefined, powerLossProbability: 0, downtimeMs: [1, 1] } as const;
+    const nothing = (): void => undefined;
+    const process = context.process('adm', never, nothing, nothing);
+    process.start();
+    const log = newLog('adm', 'info', { write: (line) => context.logLine('adm', line) }, false);
+    const machine = { process, log, monotonicNow: () => simulation.now, bootId: () => 'adm', isCommand: true } as const;
+    const registry = new SharedRegistry(simulation, shared.link, rules.database, () => this.#serverClockError, machine);
+    registry.promoted = (row): void => this.oracle.rowPromoted(row);
+    registry.onFault = (): void => this.#keyFeeds?.disturbed();
+    if (shared.resetsBetweenReads === true) registry.onNodesRead = (ids): void => this.#resetBetweenReads(ids);
+    return registry;
+  }
+
+  /** The node gets another key, and then its controller gets to see keys. */
+  #resetBetweenReads([idI]: readonly number[]): void {
+    const idC = idI === undefined ? undefined : this.#registry.row(idI)?.controller;
+    if (idI === undefined || idC === undefined || !this.#present.has(idI) || !this.#registry.isPassThrough(idC)) return;
+    const { events, faults } = this.#simulation;
+    const name = `read ${events.now}`;
+    if (!faults.trigger(`${name}: n${idI} is reset, and c${idC} switched`)) return;
+    this.#resets.reset(name, { at: events.now, what: 'reset', idI, how: 'reset', first: 'registry', gapMs: 0 }, idC);
+    this.#administrator.setPassThrough(idC, false);
+    events.schedule(SWITCH_BACK_MS, () => this.#administrator.setPassThrough(idC, true));
   }
 
   #addControllers(context: SimulationContext, rules: Rules, skCs: ReadonlyMap<number, Secret>, servers: readonly string[]): void {
@@ -276,6 +319,8 @@ class World {
       this.#present.add(idI);
       events.schedule(startsAt, () => this.#nodes.find((node) => node.idI === idI)?.start());
     }
+    for (const [i, incident] of (this.#scenario.shared?.incidents ?? []).entries())
+      events.schedule(incident.at, () => this.#shared?.apply(`database ${i}`, incident));
     for (const [i, incident] of incidents.entries()) {
       events.schedule(incident.at, () => this.#applyIncident(i, incident));
       if (incident.what === 'restore') events.schedule(incident.at - incident.ageMs, () => this.#resets.backUp(i));
@@ -292,6 +337,7 @@ class World {
     }
     const joinedAfterMs = events.now - faultPhaseMs;
     await this.#keyFeeds?.settle(events.now + LIVENESS_MS, () => this.#settle());
+    await this.#shared?.check();
     return joinedAfterMs;
   }
 
@@ -417,6 +463,7 @@ class World {
   #endFaultPhase(): void {
     this.#simulation.record('all', 'faults end');
     this.#resets.hurry();
+    this.#shared?.cluster.heal();
     this.#serverClockError = 0;
     for (const controller of this.#controllers) controller.clockError = 0;
     for (const node of this.#nodes) node.clockError = 0;

@@ -1,0 +1,66 @@
+// Proves, for fixed seeds, that several auth-servers on one registry, as in PostgreSQL, break no
+// invariant: commits in doubt, failovers that take back what was visible, servers that are killed,
+// cut off and stopped. `mutants.test.ts` proves that these worlds find what they are made to find.
+
+import { describe, expect, it } from 'vitest';
+import { type WorldResult, run } from '../src/world.js';
+
+/** `.ci/run` simulates new seeds. */
+const SEEDS = Number(process.env['LATCHKEY_WORLDS'] ?? 60);
+const outcomes = new Map<number, Promise<WorldResult>>();
+function outcomeOf(seed: number): Promise<WorldResult> {
+  const known = outcomes.get(seed) ?? run(seed, { worlds: 'shared-registry' });
+  outcomes.set(seed, known);
+  return known;
+}
+
+/** One world after another: each is in memory as it runs. */
+async function allOutcomes(): Promise<WorldResult[]> {
+  const all: WorldResult[] = [];
+  for (let seed = 1; seed <= SEEDS; seed++) all.push(await outcomeOf(seed));
+  return all;
+}
+
+describe('worlds with a shared registry', () => {
+  it('hold the invariants after every event, and every honest node joins once faults end', async () => {
+    expect((await allOutcomes()).filter(({ violation }) => violation !== undefined)).toEqual([]);
+  });
+
+  it('reach what they are meant to reach', async () => {
+    const all = await allOutcomes();
+    const sum = (name: 'commits' | 'joins' | 'conflicts'): number => all.reduce((total, { counts }) => total + counts[name], 0);
+    expect(sum('commits')).toBeGreaterThan(SEEDS);
+    expect(sum('joins')).toBeGreaterThan(SEEDS);
+    expect(sum('conflicts')).toBeGreaterThan(0);
+    const struck = all.flatMap(({ faults }) => faults).join('\n');
+    for (const fault of [
+      /the primary is killed/,
+      /the primary is power lost/,
+      /the primary is cut off from standbys/,
+      /without standbys and a restart/,
+      /its names emptied/,
+      /waits for them are cancelled/,
+      /waits for them are terminated/,
+      /no standby receives anything/,
+      /a standby that lacks what was acknowledged is promoted/,
+      /s\d is cut off from the (?:database|primary)/,
+      /s\d is stopped for/,
+      /is held up inside for/,
+      /breaks its connection before the answer/,
+      /is lost with its connection/,
+      /the clock of db\d is/,
+      /clock of s is/,
+      /s\d step \d+ killed before/,
+      /is reset, and c\d switched/,
+    ])
+      expect(struck).toMatch(fault);
+  });
+
+  it('are the same each time, and with the faults that struck', async () => {
+    for (const seed of [2, 4]) {
+      const { hash, events, faults } = await outcomeOf(seed);
+      expect(await run(seed, { worlds: 'shared-registry', trace: true })).toMatchObject({ hash, events, faults });
+      expect((await run(seed, { worlds: 'shared-registry', only: faults })).hash).toBe(hash);
+    }
+  });
+});
