@@ -28,7 +28,7 @@ export interface Environment {
   readonly bootId: () => string;
   /** Calls `action` after `ms`. Returns a function that prevents it. */
   readonly after: (ms: number, action: () => void) => () => void;
-  /** Calls `action` every `ms`, without keeping the process alive. Returns a function that ends it. */
+  /** Calls `action` every `ms`; that does not keep the process alive. Returns what ends it. */
   readonly every: (ms: number, action: () => void) => () => void;
 }
 

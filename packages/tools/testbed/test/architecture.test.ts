@@ -147,6 +147,7 @@ describe('imports', () => {
         '@latchkey/protocol',
         '@latchkey/registry',
         '@latchkey/registry/memory',
+        '@latchkey/registry/postgres/simulation',
         '@latchkey/runtime/daemon',
         '@latchkey/runtime/failure',
         '@latchkey/test-support/seeded-random',

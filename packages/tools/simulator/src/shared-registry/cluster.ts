@@ -13,8 +13,8 @@ import type { Change, Tables } from './tables.js';
 const STREAM_MS = 1;
 
 /**
- * Something that happens to the database, at a set time, in ms. `onJoin`: from then on, as soon as a
- * join is written, and before a standby has it.
+ * Something that happens to the database, at a set time, in ms. `onJoin`: from then on, as soon as
+ * a join is written, and before a standby has it.
  */
 export type DatabaseIncident = { readonly at: number; readonly onJoin?: boolean } & (
   | {

@@ -45,7 +45,7 @@ export interface LinkPlan {
   readonly machine: Pick<Environment, 'monotonicNow' | 'bootId'>;
   /** Something befell a message. */
   readonly onFault: () => void;
-  /** A read that takes its time has just seen the rows of these nodes, and not their controllers'. */
+  /** A slow read has just seen the rows of these nodes, and not their controllers'. */
   readonly onNodesRead: (ids: readonly number[]) => void;
 }
 

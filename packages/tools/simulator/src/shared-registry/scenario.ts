@@ -10,7 +10,7 @@ import { type Incident, ROGUE_IDC, type Scenario } from '../scenario.js';
 import type { DatabaseIncident } from './cluster.js';
 import type { SharedScenario } from './conditions.js';
 
-/** No world with a database has trouble for longer than this, in ms: it has more events a second. */
+/** No world with a database has trouble for longer than this, in ms. */
 const MAX_FAULT_PHASE_MS = 420_000;
 
 const CALM = { probabilityPerStep: 0, hotStep: undefined, powerLossProbability: 0, downtimeMs: [200, 2_000] } as const;
@@ -209,7 +209,7 @@ const lossyStandby: Plot = (scenario, random) => {
   return withDatabase(renewed, incidents);
 };
 
-/** Nodes are reset and controllers switched between two statements of reads, which take their time. */
+/** Nodes are reset, and controllers switched, between two statements of slow reads. */
 const betweenReads: Plot = (scenario, random) => {
   const renewed = renewing(calm(scenario), 60);
   const reads: DatabaseIncident[] = [];

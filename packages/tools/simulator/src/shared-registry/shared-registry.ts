@@ -36,7 +36,7 @@ import { Link, type LinkConditions } from './link.js';
 import type { Change } from './tables.js';
 
 const HASH_LENGTH = 32;
-/** An M3 is answered from a read that is no older than this, in ms, and the answer is sealed at once. */
+/** An M3 is answered from a read that is no older than this, in ms. */
 const MAX_READ_AGE_MS = 3_100;
 /** How often an operator looks after servers that have stopped for good, in ms. */
 const OPERATOR_INTERVAL_MS = 10_000;
