@@ -22,7 +22,7 @@ interface Decided<T> {
 }
 
 /** How time passes while the log is looked for. */
-export interface LookTime {
+interface LookTime {
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
 }

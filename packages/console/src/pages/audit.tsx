@@ -18,7 +18,7 @@ import { useResource } from '../resource.js';
 import { auditRequest, type AuditFilters, readAuditFilters, readSearch, urlOf, writeAuditFilters } from '../url-state.js';
 
 /** Kinds of entries, as the log has them. */
-export const KINDS = [
+const KINDS = [
   'node joined',
   'node renewed',
   'node disabled',

@@ -1,4 +1,5 @@
 /** A deterministic world for the three roles. See docs/SECURITY.md, "What was run". */
 
 export { MUTANTS } from './mutants/index.js';
-export { LIVENESS_MS, type WorldResult, run, type RunOptions } from './world.js';
+export { type WorldResult, run, type RunOptions } from './run.js';
+export { LIVENESS_MS } from './world.js';

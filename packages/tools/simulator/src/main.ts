@@ -7,7 +7,8 @@ import { runSeeds } from './worker-pool.js';
 import { firstCaught, mutantNamed, MUTANTS, worldsOfMutant } from './mutants/index.js';
 import { failureLines, invariantName, summary } from './report.js';
 import { minimize } from './minimize.js';
-import { LIVENESS_MS, type WorldResult, run, type RunOptions, WORLD_KINDS, type WorldKind } from './world.js';
+import { type WorldResult, run, type RunOptions, WORLD_KINDS, type WorldKind } from './run.js';
+import { LIVENESS_MS } from './world.js';
 
 const MAX_SEED = Number.MAX_SAFE_INTEGER / 2;
 /** Each mutant must be caught by a seed up to this. */

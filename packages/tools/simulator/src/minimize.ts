@@ -3,7 +3,7 @@
  * 2002), and runs those alone.
  */
 
-import { type WorldResult, run, type RunOptions } from './world.js';
+import { type WorldResult, run, type RunOptions } from './run.js';
 
 /** Runs that a search may cost. */
 const MAX_RUNS = 600;

@@ -1,7 +1,7 @@
 /** What the command prints. */
 
 import type { BatchResult } from './worker-pool.js';
-import type { WorldResult } from './world.js';
+import type { WorldResult } from './run.js';
 
 /** `invariant 3`, or what else was promised. */
 export function invariantName(violation: NonNullable<WorldResult['violation']>): string {

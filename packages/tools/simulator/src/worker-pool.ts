@@ -1,7 +1,7 @@
 /** Many worlds on all cores. */
 
 import { Worker } from 'node:worker_threads';
-import type { WorldKind, WorldResult } from './world.js';
+import type { WorldKind, WorldResult } from './run.js';
 
 /** Worlds that a worker runs before it tells of them. */
 const WORLDS_PER_BATCH = 25;

@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { mergeResults, type SeedBatch, type BatchResult, EMPTY_RESULT } from './worker-pool.js';
 import { mutantNamed } from './mutants/index.js';
-import { run } from './world.js';
+import { run } from './run.js';
 
 parentPort?.on('message', (batch: SeedBatch) => void simulate(batch));
 

@@ -4,8 +4,7 @@ import { expiryOf, type Clocks, Secret } from '@latchkey/protocol';
 import type { Administrator } from './administrator.js';
 import { Attacker } from './attacker.js';
 import { DishonestController } from './dishonest-controller.js';
-import { SeededRandom } from '@latchkey/test-support/seeded-random';
-import { Simulation, type Invariant, Violation } from './simulation.js';
+import { type Simulation, Violation } from './simulation.js';
 import { newLog } from '@latchkey/runtime/daemon';
 import { KeyFeeds } from './key-feeds.js';
 import { keyText } from './key-text.js';
@@ -14,12 +13,10 @@ import { SimulatedNetwork } from './network.js';
 import { Oracle } from './oracle.js';
 import type { SimulatedController } from './controller.js';
 import type { SimulatedNode } from './node.js';
-import { type DirectedScenarioName, withDirectedScenario } from './directed-scenarios.js';
 import { Resets } from './resets.js';
-import { PROFILE, type Rules } from './rules.js';
-import { generateScenario, type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
+import type { Rules } from './rules.js';
+import { type Incident, type NodeScenario, ROGUE_IDC, type Scenario } from './scenario.js';
 import type { SimulatedServer } from './server.js';
-import { withSharedRegistry } from './shared-registry/scenario.js';
 import { SharedRegistry } from './shared-registry/shared-registry.js';
 import { type InitialNode, SimulatedRegistry } from './simulated-registry.js';
 import { SimulationContext } from './simulation-context.js';
@@ -37,71 +34,7 @@ const ASSIGN_RETRY_MS = 100;
 /** How often devices that went to another controller are looked for once faults have ended. */
 const MOVE_INTERVAL_MS = 60_000;
 
-/** `shared-registry`: several auth-servers on one registry, as in PostgreSQL. */
-export const WORLD_KINDS = ['standard', 'shared-registry'] as const;
-export type WorldKind = (typeof WORLD_KINDS)[number];
-
-export interface RunOptions {
-  /** Left out: `standard`. */
-  readonly worlds?: WorldKind | undefined;
-  readonly rules?: Rules;
-  /** The one that every world has, instead of now and then any. */
-  readonly directedScenario?: DirectedScenarioName;
-  /** The only faults that may strike. */
-  readonly only?: readonly string[] | undefined;
-  readonly trace?: boolean;
-}
-
-export interface WorldResult {
-  readonly seed: number;
-  readonly violation: { readonly invariant: Invariant; readonly what: string } | undefined;
-  readonly hash: string;
-  readonly events: number;
-  /** Faults that struck. */
-  readonly faults: readonly string[];
-  readonly counts: Oracle['counts'];
-  /** How long after the end of faults the last honest node had joined, in ms. */
-  readonly joinedAfterMs: number;
-  readonly log: readonly string[];
-}
-
-/** Runs the world of one seed to its end, or to the first violation. */
-export async function run(
-  seed: number,
-  { worlds = 'standard', rules = PROFILE, directedScenario, only, trace }: RunOptions = {},
-): Promise<WorldResult> {
-  const simulation = new Simulation(seed, { only, trace });
-  const scenario =
-    worlds === 'standard'
-      ? withDirectedScenario(generateScenario(seed), new SeededRandom(seed, 'plot'), directedScenario)
-      : withSharedRegistry(generateScenario(seed), new SeededRandom(seed, 'database'));
-  const world = new World(simulation, rules, scenario);
-  let violation: WorldResult['violation'];
-  let joinedAfterMs = 0;
-  try {
-    joinedAfterMs = await world.run();
-  } catch (error) {
-    if (!(error instanceof Violation)) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      violation = { invariant: 'crash', what: `a role throws: ${text}` };
-    } else violation = { invariant: error.invariant, what: error.message };
-  } finally {
-    await world.end();
-  }
-  const { hash, eventCount, trace: log } = simulation;
-  return {
-    seed,
-    violation,
-    hash,
-    events: eventCount,
-    faults: simulation.faults.triggered,
-    counts: world.oracle.counts,
-    joinedAfterMs,
-    log: log ?? [],
-  };
-}
-
-class World {
+export class World {
   readonly oracle: Oracle;
   readonly #simulation: Simulation;
   readonly #scenario: Scenario;

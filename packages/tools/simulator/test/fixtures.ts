@@ -2,7 +2,7 @@
 
 import { mutantNamed } from '../src/mutants/index.js';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';
-import { run } from '../src/world.js';
+import { run } from '../src/run.js';
 
 /** `world.test.ts` plays the worlds of so many seeds by the rules of the profile. */
 export const PROFILE_SEEDS = 200;

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { Invariant } from '../src/simulation.js';
 import { type Caught, firstCaught, type Mutant, MUTANTS } from '../src/mutants/index.js';
 import { minimize } from '../src/minimize.js';
-import { run } from '../src/world.js';
+import { run } from '../src/run.js';
 import { PROFILE_SEEDS } from './fixtures.js';
 import knownSeeds from './known-seeds.json' with { type: 'json' };
 

@@ -7,7 +7,7 @@ import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { mutantNamed } from '../src/mutants/index.js';
 import { withDirectedScenario } from '../src/directed-scenarios.js';
 import { generateScenario } from '../src/scenario.js';
-import { run } from '../src/world.js';
+import { run } from '../src/run.js';
 
 /** Worlds in which nothing may break: some with each clock and each way. `.ci/run` plays more. */
 const WORLDS = Number(process.env['LATCHKEY_WORLDS'] ?? 45);

@@ -4,7 +4,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { DirectedScenarioName } from '../src/directed-scenarios.js';
-import { run, type WorldResult } from '../src/world.js';
+import { run, type WorldResult } from '../src/run.js';
 import { violations, WORLDS } from './fixtures.js';
 
 describe.each<[string, DirectedScenarioName, readonly string[]]>([

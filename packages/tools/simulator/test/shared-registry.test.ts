@@ -3,7 +3,7 @@
 // cut off and stopped. `mutants.test.ts` proves that these worlds find what they are made to find.
 
 import { describe, expect, it } from 'vitest';
-import { type WorldResult, run } from '../src/world.js';
+import { type WorldResult, run } from '../src/run.js';
 
 /** `.ci/run` simulates new seeds. */
 const SEEDS = Number(process.env['LATCHKEY_WORLDS'] ?? 60);

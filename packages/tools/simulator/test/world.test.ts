@@ -4,7 +4,8 @@
 
 import { describe, expect, it } from 'vitest';
 import { generateScenario } from '../src/scenario.js';
-import { LIVENESS_MS, type WorldResult, run } from '../src/world.js';
+import { type WorldResult, run } from '../src/run.js';
+import { LIVENESS_MS } from '../src/world.js';
 import { PROFILE_SEEDS } from './fixtures.js';
 
 const outcomes = new Map<number, Promise<WorldResult>>();

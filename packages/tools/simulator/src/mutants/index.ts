@@ -25,7 +25,7 @@
 
 import type { Invariant } from '../simulation.js';
 import type { Rules } from '../rules.js';
-import { run, type WorldKind } from '../world.js';
+import { run, type WorldKind } from '../run.js';
 import * as controller from './controller-mutants.js';
 import { KEY_FEED_MUTANTS } from './key-feed-mutants.js';
 import * as node from './node-mutants.js';

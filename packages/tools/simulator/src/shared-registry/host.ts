@@ -38,7 +38,7 @@ export interface HostPlan {
   readonly onVisible: (changes: readonly Change[]) => void;
 }
 
-export const SYSTEM = '7000000000000000001';
+const SYSTEM = '7000000000000000001';
 
 export class SimulatedHost {
   readonly plan: HostPlan;
