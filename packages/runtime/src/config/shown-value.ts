@@ -24,9 +24,9 @@ export function describeValue(value: unknown, field: readonly PropertyKey[]): st
   if (typeof value === 'object') return ', not names with values';
   // The last name decides: items of a list have the number of their place.
   const name = field.findLast((part) => typeof part === 'string');
-  const text = String(value);
   if (typeof name === 'string' && SECRET_FIELD.test(name)) return '';
-  if (typeof value === 'string') return maySay(text) ? `, not ${JSON.stringify(text)}` : '';
+  const text = typeof value === 'number' ? String(value) : JSON.stringify(value);
+  if (typeof value === 'string') return maySay(value) ? `, not ${text}` : '';
   return text.length <= MAX_DIGITS ? `, not ${text}` : '';
 }
 
