@@ -19,18 +19,19 @@ interface Ended {
 /** Arguments of Node.js that run a command with options, an argument and the given action. */
 function scriptOf(action: string, ...args: readonly string[]): string[] {
   const script = `
-    import { folderArgument, idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli/cli')};
+    import { idArgument, integerArgument, listenOption, logLevelOption, main, peerArgument, program } from ${dist('cli/cli')};
     import { repeatInAdvice } from ${dist('cli/advice')};
     import { Option } from ${JSON.stringify(import.meta.resolve('commander'))};
     import { Failure, UsageFailure } from ${dist('failure')};
     const command = program('latchkey-test', 'a test', new URL('../../package.json', ${dist('cli/cli')}))
       .argument('[id]', 'an ID', idArgument)
+      .argument('[file]', 'a file')
       .option('--peer <host:port>', 'a peer', peerArgument)
       .option('--listen <host:port>', 'an address', listenOption)
       .option('--count <n>', 'a number', integerArgument(1, 5))
       .addOption(logLevelOption())
-      .addOption(repeatInAdvice(new Option('--data <dir>', 'a folder').env('LATCHKEY_TEST_DATA').argParser(folderArgument)))
-      .action(async (id, options) => { ${action} });
+      .addOption(repeatInAdvice(new Option('--data <dir>', 'a folder').env('LATCHKEY_TEST_DATA')))
+      .action(async (id, file, options) => { ${action} });
     await main(command);`;
   return ['--input-type=module', '--eval', script, '--', ...args];
 }
@@ -127,13 +128,16 @@ Do that:
     expect((await run(given, '--data', '/here')).stderr).toBe('latchkey-test: no\n  latchkey-test do --data /there\n');
   });
 
-  it('takes a variable that is set but empty for one that is not set, and no empty folder', async () => {
+  it('takes a variable that is set but empty for one that is not set, and no empty path', async () => {
     const tell = `process.stdout.write(String(options.data) + ('LATCHKEY_TEST_DATA' in process.env))`;
     expect(await runIn({ LATCHKEY_TEST_DATA: '' }, tell)).toEqual({ code: 0, stdout: 'undefinedfalse', stderr: '' });
     expect(await runIn({ LATCHKEY_TEST_DATA: '/x' }, tell)).toMatchObject({ stdout: '/xtrue' });
     const refused = await run(tell, '--data', '');
     expect([refused.code, refused.stdout]).toEqual([2, '']);
-    expect(refused.stderr).toContain('expected the path of a folder');
+    expect(refused.stderr).toContain("option '--data <dir>' is empty: expected the path of a folder");
+    const file = await run(tell, '0000a1b2', '');
+    expect([file.code, file.stdout]).toEqual([2, '']);
+    expect(file.stderr).toContain("argument '<file>' is empty: expected the path of a file");
   });
 
   it('that meets a mistake of its own ends with code 1, in words and without a stack', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
-import { folderArgument, markLocal, repeatInAdvice } from '@latchkey/runtime/cli';
+import { markLocal, repeatInAdvice } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Context, pluralize } from '@latchkey/operations';
@@ -80,12 +80,12 @@ function dataOption(): Option {
 function dataArgument(text: string): string {
   // At once: nothing repeats a URL with a password in it.
   if (isPostgresUrl(text)) parsePostgresUrl(text, '--data');
-  return folderArgument(text);
+  return text;
 }
 
 function localDataOption(): Option {
   const description = 'folder of this machine, where --data names a database: the master key, and what was seen of the registry';
-  return repeatInAdvice(new Option('--local-data <dir>', description).env('LATCHKEY_LOCAL_DATA').argParser(folderArgument));
+  return repeatInAdvice(new Option('--local-data <dir>', description).env('LATCHKEY_LOCAL_DATA'));
 }
 
 export async function masterKeySourceOf(options: RegistryOptions): Promise<MasterKeySource> {

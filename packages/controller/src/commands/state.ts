@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { exists, assertSamePidNamespace } from '@latchkey/runtime/files';
-import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
+import { repeatInAdvice } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { findMasterKey, type MasterKeyOptions, masterKeyOptions, type MasterKeySource, readMasterKey } from '@latchkey/keyring';
 import { type Command, Option } from 'commander';
 
 /** Every command names the controller's state folder, or the environment does. */
 function stateOption(): Option {
-  const option = new Option('--state <dir>', "folder for the controller's serial numbers and its nodes' keys")
-    .env('LATCHKEY_STATE')
-    .argParser(folderArgument);
+  const option = new Option('--state <dir>', "folder for the controller's serial numbers and its nodes' keys").env(
+    'LATCHKEY_STATE',
+  );
   return repeatInAdvice(option.makeOptionMandatory());
 }
 

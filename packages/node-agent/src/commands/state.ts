@@ -1,5 +1,5 @@
 import { type FileLock, lockFolder } from '@latchkey/runtime/files';
-import { folderArgument, repeatInAdvice } from '@latchkey/runtime/cli';
+import { repeatInAdvice } from '@latchkey/runtime/cli';
 import { Option } from 'commander';
 import type { Config } from '../config.js';
 import { NodeFile } from '../node-file.js';
@@ -8,7 +8,7 @@ import type { NodeTargets, NodeTargetsOptions } from '../targets.js';
 
 /** Every command names the node's state folder, or the environment does. */
 export function stateOption(): Option {
-  const option = new Option('--state <dir>', "folder for the node's keys").env('LATCHKEY_STATE').argParser(folderArgument);
+  const option = new Option('--state <dir>', "folder for the node's keys").env('LATCHKEY_STATE');
   return repeatInAdvice(option.makeOptionMandatory());
 }
 

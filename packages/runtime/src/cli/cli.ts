@@ -39,6 +39,7 @@ export async function main(command: Command): Promise<void> {
   });
   exitOverrideAll(command, command.name());
   rejectRepeatedOptions(command);
+  rejectEmptyPaths(command);
   unsetEmptyVariables(command);
   let called: Command | undefined;
   command.hook('preAction', (_, action) => {
@@ -94,6 +95,28 @@ function rejectRepeatedOptions(command: Command): void {
   command.commands.forEach(rejectRepeatedOptions);
 }
 
+/** What a command calls an option or an argument that takes a path. */
+const PATHS: Readonly<Record<string, string>> = { dir: 'the path of a folder', file: 'the path of a file' };
+
+/** An empty path, as of a variable that is not set, would be the working directory, or nothing. */
+function rejectEmptyPaths(command: Command): void {
+  for (const option of command.options) {
+    const expected = PATHS[/<(\w+)>$/.exec(option.flags)?.[1] ?? ''];
+    if (expected === undefined) continue;
+    command.on(`option:${option.name()}`, (value: string) => {
+      if (value === '') command.error(`error: option '${option.flags}' is empty: expected ${expected}`);
+    });
+  }
+  command.hook('preAction', () => {
+    for (const [place, argument] of command.registeredArguments.entries()) {
+      const expected = PATHS[argument.name()];
+      if (expected !== undefined && command.args[place] === '')
+        command.error(`error: argument '<${argument.name()}>' is empty: expected ${expected}`);
+    }
+  });
+  command.commands.forEach(rejectEmptyPaths);
+}
+
 function reportError(name: string, error: unknown, called?: Command): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Failure) {
@@ -126,15 +149,6 @@ export function idArgument(text: string): number {
   const id = parseId(text);
   if (id === undefined) throw new InvalidArgumentError(`an ID is written as 8 hex digits, e.g. ${formatId(1)}`);
   return id;
-}
-
-/**
- * The path of a folder: an empty one, as of a variable that is not set, would be the working
- * directory.
- */
-export function folderArgument(text: string): string {
-  if (text === '') throw new InvalidArgumentError('expected the path of a folder');
-  return text;
 }
 
 /** A HOST:PORT argument that names a peer. */

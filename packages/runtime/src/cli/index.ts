@@ -20,7 +20,6 @@ export {
 export { type ApplicationKeyOptions, applicationKeyOptions } from './application-key.js';
 export {
   commandToRun,
-  folderArgument,
   idArgument,
   integerArgument,
   listenOption,
