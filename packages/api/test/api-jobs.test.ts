@@ -104,7 +104,7 @@ describe('a change of many nodes', () => {
       [400, { ...disableAll, select: {}, dry_run: true }],
       [404, { ...disableAll, select: { order: 77 }, dry_run: true }],
       [404, { ...disableAll, select: { ids: ['0000dead'] }, dry_run: true }],
-      [409, { ...disableAll, change: { kind: 'move', to: '0000dead' }, dry_run: true }],
+      [404, { ...disableAll, change: { kind: 'move', to: '0000dead' }, dry_run: true }],
     ] as const)
       expect([body, (await api.change('POST', PATH, body)).status]).toEqual([body, status]);
   });

@@ -156,8 +156,11 @@ describe('a new order', () => {
       expect([wrong, status, body.errors[0].at]).toEqual([wrong, 400, expect.stringMatching(/^recipients/)]);
       expect(text).not.toContain(identity.slice(15, 30));
     }
-    for (const change of [{ controller: '0000dead' }, { join_until: '2020-01-01T00:00:00Z' }])
-      expect((await ask('POST', '/v1/orders', { ...ORDER, ...change, recipients: [recipient] })).status).toBe(409);
+    for (const [status, change] of [
+      [404, { controller: '0000dead' }],
+      [409, { join_until: '2020-01-01T00:00:00Z' }],
+    ] as const)
+      expect((await ask('POST', '/v1/orders', { ...ORDER, ...change, recipients: [recipient] })).status).toBe(status);
     const { controller, count: _, ...terms } = ORDER;
     const share = (count: number, id: string = controller): object => ({ controller: id, count });
     for (const wrong of [

@@ -149,7 +149,7 @@ Do that:
     ['as the ID', [KEY], ''],
     ['as an option’s value', ['--peer', KEY], ''],
     ['as an option', [`--${KEY}`], ''],
-    ['as one argument too many', ['0000a1b2', KEY], ''],
+    ['as one argument too many', ['0000a1b2', 'file', KEY], ''],
     ['and repeated by a failure', [], `throw new Failure('cannot read ${KEY}')`],
     ['and repeated by a mistake', [], `throw new Error('cannot read ${KEY.toUpperCase()}')`],
   ])('given a key %s does not repeat it', async (_, args, action) => {

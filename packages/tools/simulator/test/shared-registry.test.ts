@@ -6,7 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { type WorldResult, run } from '../src/run.js';
 
 /** `.ci/run` simulates new seeds. */
-const SEEDS = Number(process.env['LATCHKEY_WORLDS'] ?? 60);
+const FIRST = Number(process.env['LATCHKEY_WORLDS'] ?? 45);
+/** And the first in which a node is reset while it is read. */
+const RESET_BETWEEN_READS = 72;
+const seeds = new Set([...Array.from({ length: FIRST }, (_, i) => i + 1), RESET_BETWEEN_READS]);
 const outcomes = new Map<number, Promise<WorldResult>>();
 function outcomeOf(seed: number): Promise<WorldResult> {
   const known = outcomes.get(seed) ?? run(seed, { worlds: 'shared-registry' });
@@ -17,7 +20,7 @@ function outcomeOf(seed: number): Promise<WorldResult> {
 /** One world after another: each is in memory as it runs. */
 async function allOutcomes(): Promise<WorldResult[]> {
   const all: WorldResult[] = [];
-  for (let seed = 1; seed <= SEEDS; seed++) all.push(await outcomeOf(seed));
+  for (const seed of seeds) all.push(await outcomeOf(seed));
   return all;
 }
 
@@ -29,8 +32,8 @@ describe('worlds with a shared registry', () => {
   it('reach what they are meant to reach', async () => {
     const all = await allOutcomes();
     const sum = (name: 'commits' | 'joins' | 'conflicts'): number => all.reduce((total, { counts }) => total + counts[name], 0);
-    expect(sum('commits')).toBeGreaterThan(SEEDS);
-    expect(sum('joins')).toBeGreaterThan(SEEDS);
+    expect(sum('commits')).toBeGreaterThan(seeds.size);
+    expect(sum('joins')).toBeGreaterThan(seeds.size);
     expect(sum('conflicts')).toBeGreaterThan(0);
     const struck = all.flatMap(({ faults }) => faults).join('\n');
     for (const fault of [
