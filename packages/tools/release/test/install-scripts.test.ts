@@ -36,6 +36,8 @@ function unpacked(script: string): string {
   put(join(folder, 'usr/lib/latchkey/controller/dist/main.js'));
   for (const unit of ['latchkey-controller.service', 'latchkey-controller-deliver.service'])
     put(join(folder, 'usr/lib/systemd/system', unit));
+  // As tar does it for root, whatever the umask of the tests is.
+  shell('chmod -R go+rX "$1"', folder);
   return folder;
 }
 
