@@ -1,14 +1,7 @@
 /** Configuration files and durations. */
 
-export {
-  type ConfigProblem,
-  describeIssue,
-  InvalidContent,
-  loadConfig,
-  loadPrivateJson,
-  locateProblems,
-  parseOrFail,
-} from './config.js';
+export { InvalidContent, loadConfig, loadPrivateJson, locateProblems, parseOrFail } from './config.js';
 export { formatDuration, parseDuration } from './duration.js';
+export type { ConfigProblem } from './yaml-config.js';
 export { environment } from './environment.js';
-export { errorMap, textError } from './zod-error-map.js';
+export { describeIssue, errorMap, textError } from './zod-error-map.js';

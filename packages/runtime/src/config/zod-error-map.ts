@@ -22,6 +22,15 @@ export function errorMap(issue: z.core.$ZodRawIssue): string {
   return `expected ${describeExpectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
 }
 
+/** `field: what was expected`. Never the value: it may be a key. */
+export function describeIssue(issue: z.core.$ZodIssue): string {
+  const field = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return `unknown key ${issue.keys.map((key) => [...issue.path.map(String), key].join('.')).join(', ')}: ${issue.message}`;
+  }
+  return field === '' ? issue.message : `${field}: ${issue.message}`;
+}
+
 function describeExpectation(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
