@@ -1,13 +1,12 @@
 /** How many keys expire on which day or in which week, each a link to their nodes. */
 
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
 import { formatDay, formatNumber } from '../format.js';
 import { navigate, useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
-import { TextFilter } from '../parts/text-filter.js';
+import { useTypedFilters } from '../parts/typed-filters.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import { useAskedWith, useResource } from '../resource.js';
@@ -18,9 +17,6 @@ import {
   hasFilters,
   type NodeFilters,
   readNodeFilters,
-  readTypedFilters,
-  type TypedFilters,
-  typedFiltersOf,
   urlOf,
   withParameters,
   writeNodeFilters,
@@ -70,27 +66,14 @@ interface FiltersProps {
   readonly by: 'day' | 'week';
 }
 
-const FIELDS = [
-  ['order', 6],
-  ['controller', 8],
-  ['site', 10],
-  ['tag', 8],
-] as const;
-
 function Filters({ filters, by }: FiltersProps): JSX.Element {
   const say = useSay();
   const orders = useResource<OrderList>(`/v1/orders?limit=${MAX_OFFERED}`);
-  const [text, setText] = useState(typedFiltersOf(filters));
-  const [wrong, setWrong] = useState<readonly (keyof TypedFilters)[]>([]);
-  useEffect(() => {
-    setText(typedFiltersOf(filters));
-    setWrong([]);
-  }, [urlOf('', writeNodeFilters(filters))]);
+  const { read, field } = useTypedFilters(filters);
   const show = (interval: string): void => {
-    const typed = readTypedFilters(text);
-    setWrong(typed.wrong);
-    if (typed.wrong.length > 0) return;
-    const query = writeNodeFilters({ ...filters, ...typed.filters });
+    const typed = read();
+    if (typed === undefined) return;
+    const query = writeNodeFilters({ ...filters, ...typed });
     navigate(urlOf('/calendar', withParameters(query, { by: interval === 'week' ? interval : null })));
   };
   return (
@@ -111,17 +94,10 @@ function Filters({ filters, by }: FiltersProps): JSX.Element {
           </option>
         </select>
       </label>
-      {FIELDS.map(([name, size]) => (
-        <TextFilter
-          key={name}
-          label={`nodes.${name}`}
-          size={size}
-          value={text[name]}
-          wrong={wrong.includes(name) ? say(`nodes.${name as 'order' | 'controller'}-invalid`) : undefined}
-          onChange={(value) => setText({ ...text, [name]: value })}
-          {...(name === 'order' ? { list: ORDERS } : {})}
-        />
-      ))}
+      {field('order', 6, ORDERS)}
+      {field('controller', 8)}
+      {field('site', 10)}
+      {field('tag', 8)}
       <datalist id={ORDERS}>
         {orders.data?.items.map(({ order, installer }) => (
           <option key={order} value={String(order)}>

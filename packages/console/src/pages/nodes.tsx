@@ -12,14 +12,13 @@ import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
 import { Pager } from '../parts/pager.js';
 import { ProblemNote } from '../parts/problem-note.js';
-import { TextFilter } from '../parts/text-filter.js';
+import { useTypedFilters } from '../parts/typed-filters.js';
 import { rowProps } from '../parts/rows.js';
 import { SavedFiltersMenu } from '../parts/saved-filters-menu.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
-import type { StringKey } from '../strings/index.js';
 import { useMay } from '../session.js';
 import {
   type ExpiryRange,
@@ -29,9 +28,6 @@ import {
   nodesRequest,
   openedOf,
   readNodeFilters,
-  readTypedFilters,
-  type TypedFilters,
-  typedFiltersOf,
   urlOf,
   writeNodeFilters,
 } from '../url-state.js';
@@ -108,30 +104,11 @@ interface FiltersProps {
 
 function Filters({ filters, onChange }: FiltersProps): JSX.Element {
   const say = useSay();
-  const [text, setText] = useState(typedFiltersOf(filters));
-  const [wrong, setWrong] = useState<readonly (keyof TypedFilters)[]>([]);
-  // The form stays, with the focus in it: only its texts follow the URL.
-  useEffect(() => {
-    setText(typedFiltersOf(filters));
-    setWrong([]);
-  }, [urlOf('', writeNodeFilters(filters))]);
-  /**
-   * A filter that cannot be read is not left out: the list would have more nodes than was asked.
-   */
+  const { read, field } = useTypedFilters(filters);
   const change = (changes: Partial<NodeFilters>): void => {
-    const typed = readTypedFilters(text);
-    setWrong(typed.wrong);
-    if (typed.wrong.length === 0) onChange({ ...filters, ...typed.filters, ...changes });
+    const typed = read();
+    if (typed !== undefined) onChange({ ...filters, ...typed, ...changes });
   };
-  const fieldOf = (name: keyof TypedFilters, label: StringKey, size: number): JSX.Element => (
-    <TextFilter
-      label={label}
-      size={size}
-      value={text[name]}
-      wrong={wrong.includes(name) ? say(`nodes.${name as 'order' | 'controller' | 'starts'}-invalid`) : undefined}
-      onChange={(value) => setText({ ...text, [name]: value })}
-    />
-  );
   const toggle = (state: (typeof NODE_STATES)[number]): void => {
     const states = filters.state.includes(state) ? filters.state.filter((one) => one !== state) : [...filters.state, state];
     change({ state: states });
@@ -154,12 +131,12 @@ function Filters({ filters, onChange }: FiltersProps): JSX.Element {
           </label>
         ))}
       </fieldset>
-      {fieldOf('q', 'nodes.text', 14)}
-      {fieldOf('site', 'nodes.site', 10)}
-      {fieldOf('tag', 'nodes.tag', 8)}
-      {fieldOf('order', 'nodes.order', 4)}
-      {fieldOf('controller', 'nodes.controller', 8)}
-      {fieldOf('starts', 'nodes.starts', 8)}
+      {field('q', 14)}
+      {field('site', 10)}
+      {field('tag', 8)}
+      {field('order', 4)}
+      {field('controller', 8)}
+      {field('starts', 8)}
       <label>
         <span>{say('nodes.expires')}</span>
         <select
