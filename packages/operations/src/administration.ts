@@ -26,7 +26,7 @@ import type { ControllerDescriptionChange } from './contract/controllers.js';
 import type { DescriptionChange } from './contract/descriptions.js';
 import { changedControllerDescription, changedDescription, changeTexts, type DescriptionTexts } from './descriptions.js';
 import { splitNote, unknownController } from './enrolment.js';
-import { countNodes, type NodesMeant, queryNodes } from './node-query.js';
+import { countNodes, type NodePrecondition, queryNodes } from './node-query.js';
 import { orderNotFound } from './order-lookup.js';
 import { isVisible } from './visibility.js';
 
@@ -168,7 +168,7 @@ interface NodesToChange {
   readonly ids: readonly number[];
   /** That nodes may be assigned to. */
   readonly controllers?: readonly number[];
-  readonly meant?: NodesMeant | undefined;
+  readonly precondition?: NodePrecondition | undefined;
   /** Whether what was seen of a node goes with the change. */
   readonly forgetActivity?: boolean;
   readonly change: (row: NodeRow, found: Snapshot, idI: number) => NodeChange;
@@ -186,11 +186,11 @@ async function changeNodes(registry: Registry, nodes: NodesToChange): Promise<nu
 /** As `changeNodes`; gives those that were not so already. */
 function changedNodes(
   registry: Registry,
-  { ids, controllers = [], meant = {}, forgetActivity = false, change, describe }: NodesToChange,
+  { ids, controllers = [], precondition = {}, forgetActivity = false, change, describe }: NodesToChange,
 ): Promise<ReadonlySet<number>> {
-  const { visibleOrders, isMeant, seesDescriptions = false } = meant;
+  const { visibleOrders, holds, needsDescriptions = false } = precondition;
   const wanted = [...new Set(ids)];
-  const described = describe !== undefined || seesDescriptions ? { nodeDescriptions: wanted } : {};
+  const described = describe !== undefined || needsDescriptions ? { nodeDescriptions: wanted } : {};
   return registry.write({ ...NodeChanges.keysOf(wanted, controllers), ...described }, (found) => {
     const changes = new NodeChanges(found, registry.timeOfServers(found));
     const ofChange = new Set<number>();
@@ -198,7 +198,7 @@ function changedNodes(
       const row = found.node(idI)?.row;
       if (row === undefined || found.order(row.order)?.row.state === 'pending' || !isVisible(visibleOrders, row.order))
         throw notFound('node', idI);
-      if (isMeant?.(found, idI, row) === false) continue;
+      if (holds?.(found, idI, row) === false) continue;
       const changed = change(row, found, idI);
       const description = describe?.(found.nodeDescription(idI));
       if (changed !== undefined || description !== undefined) ofChange.add(idI);
@@ -218,11 +218,16 @@ function changedNodes(
 /**
  * A disabled node is refused whatever it proves; its key stays. Gives how many were not so already.
  */
-export function setDisabled(registry: Registry, ids: readonly number[], disabled: boolean, meant?: NodesMeant): Promise<number> {
+export function setDisabled(
+  registry: Registry,
+  ids: readonly number[],
+  disabled: boolean,
+  precondition?: NodePrecondition,
+): Promise<number> {
   const event = { what: disabled ? 'node disabled' : 'node enabled' } as const;
   return changeNodes(registry, {
     ids,
-    meant,
+    precondition,
     change({ disabled: before, ...rest }) {
       if ((before === true) === disabled) return undefined;
       return { event, after: disabled ? { ...rest, disabled } : rest };
@@ -230,16 +235,21 @@ export function setDisabled(registry: Registry, ids: readonly number[], disabled
   });
 }
 
-export function removeNodes(registry: Registry, ids: readonly number[], meant?: NodesMeant): Promise<number> {
-  return changeNodes(registry, { ids, meant, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
+export function removeNodes(registry: Registry, ids: readonly number[], precondition?: NodePrecondition): Promise<number> {
+  return changeNodes(registry, { ids, precondition, change: () => ({ event: { what: 'node removed' }, after: 'remove' }) });
 }
 
 /** Assigns nodes to another controller. */
-export function moveNodes(registry: Registry, ids: readonly number[], idC: number, meant?: NodesMeant): Promise<number> {
+export function moveNodes(
+  registry: Registry,
+  ids: readonly number[],
+  idC: number,
+  precondition?: NodePrecondition,
+): Promise<number> {
   const event = { what: 'node moved', controller: idC } as const;
   return changeNodes(registry, {
     ids,
-    meant,
+    precondition,
     controllers: [idC],
     change(row, found) {
       if (found.controller(idC) === undefined) throw unknownController(idC);
@@ -259,7 +269,7 @@ export function setNodes(
   registry: Registry,
   ids: readonly number[],
   { terms = {}, description }: NodeSettings,
-  meant?: NodesMeant,
+  precondition?: NodePrecondition,
 ): Promise<number> {
   const note = Object.entries(terms)
     .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
@@ -267,7 +277,7 @@ export function setNodes(
   const event = { what: 'node lifetime changed', note } as const;
   return changeNodes(registry, {
     ids,
-    meant,
+    precondition,
     change: (row) =>
       Object.entries(terms).every(([name, seconds]) => row[name as keyof typeof terms] === seconds)
         ? undefined

@@ -11,7 +11,7 @@ import type { NodeChange } from './contract/nodes.js';
 import { requireController } from './controllers.js';
 import { changedDescription } from './descriptions.js';
 import { changeOf, queryFor, refuseSharedName } from './nodes.js';
-import { meantBy, type NodeQuery, type NodesMeant, queryNodes } from './node-query.js';
+import { preconditionOf, type NodeQuery, type NodePrecondition, queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
 import { type AfterPart, changeInParts } from './parts.js';
@@ -45,32 +45,37 @@ export const nodesChangeMany: Operation<ManyNodesInput, NodeChange, ManyNodesCon
     const { ids, query, preview } = await inTurn(context, () => selectFor(context, input));
     await approve?.(preview);
     const passedOver = new Set<number>();
-    const meant = query === undefined ? { visibleOrders } : meantBy(registry, query, passedOver);
+    const precondition = query === undefined ? { visibleOrders } : preconditionOf(registry, query, passedOver);
     let changed = 0;
     const changePart = async (part: readonly number[]): Promise<void> => {
-      changed += await apply(registry, input.change, part, meant);
+      changed += await apply(registry, input.change, part, precondition);
     };
     await changeInParts(ids, changePart, afterPart);
     return changeOf(ids.length, changed, passedOver.size);
   },
 );
 
-function apply(registry: Registry, change: ManyNodesChange, ids: readonly number[], meant: NodesMeant): Promise<number> {
+function apply(
+  registry: Registry,
+  change: ManyNodesChange,
+  ids: readonly number[],
+  precondition: NodePrecondition,
+): Promise<number> {
   switch (change.kind) {
     case 'disable':
     case 'enable':
-      return setDisabled(registry, ids, change.kind === 'disable', meant);
+      return setDisabled(registry, ids, change.kind === 'disable', precondition);
     case 'remove':
-      return removeNodes(registry, ids, meant);
+      return removeNodes(registry, ids, precondition);
     case 'move':
-      return moveNodes(registry, ids, numberFromId(change.to), meant);
+      return moveNodes(registry, ids, numberFromId(change.to), precondition);
     case 'set': {
       const { description } = change;
       const settings = { terms: termsOf(change), ...(description === undefined ? {} : { description }) };
-      return setNodes(registry, ids, settings, meant);
+      return setNodes(registry, ids, settings, precondition);
     }
     case 'describe':
-      return setNodes(registry, ids, { description: change.description }, meant);
+      return setNodes(registry, ids, { description: change.description }, precondition);
   }
 }
 

@@ -68,13 +68,13 @@ function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoin
 }
 
 /** What a node must be in the write that changes it: it was looked at before. */
-export interface NodesMeant {
+export interface NodePrecondition {
   /** Of the caller. A node of another order is not there. */
   readonly visibleOrders?: VisibleOrders;
   /** Returns false for a node that is left as it is. */
-  readonly isMeant?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
-  /** Whether that looks at descriptions. */
-  readonly seesDescriptions?: boolean;
+  readonly holds?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
+  /** Whether `holds` looks at descriptions. */
+  readonly needsDescriptions?: boolean;
 }
 
 /**
@@ -83,17 +83,17 @@ export interface NodesMeant {
  *
  * @param passedOver gets the IDs of those that are not
  */
-export function meantBy(registry: Registry, query: NodeQuery, passedOver: Set<number>): NodesMeant {
+export function preconditionOf(registry: Registry, query: NodeQuery, passedOver: Set<number>): NodePrecondition {
   const filter = filterOf(query);
   return {
     visibleOrders: query.visibleOrders,
-    seesDescriptions: looksAtDescriptions(filter),
-    isMeant(found, idI, row) {
-      const isMeant = passesFilter(found, idI, row, filter, registry.clock().wallMs);
+    needsDescriptions: looksAtDescriptions(filter),
+    holds(found, idI, row) {
+      const holds = passesFilter(found, idI, row, filter, registry.clock().wallMs);
       // A decision may be asked for again.
-      if (isMeant) passedOver.delete(idI);
+      if (holds) passedOver.delete(idI);
       else passedOver.add(idI);
-      return isMeant;
+      return holds;
     },
   };
 }

@@ -26,7 +26,16 @@ import type {
 import { requireController } from './controllers.js';
 import { keyHoldersOf } from './key-holders.js';
 import { numberFromId } from './parse-input.js';
-import { countByState, countNodes, idsOf, meantBy, nodePage, type NodeQuery, type NodesMeant, queryNodes } from './node-query.js';
+import {
+  countByState,
+  countNodes,
+  idsOf,
+  preconditionOf,
+  nodePage,
+  type NodeQuery,
+  type NodePrecondition,
+  queryNodes,
+} from './node-query.js';
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { changeInParts } from './parts.js';
@@ -220,7 +229,7 @@ export async function viewExportedNodes(registry: Registry, ids: readonly number
 interface Selected {
   readonly ids: readonly number[];
   /** What each must still be when it is changed. */
-  readonly meant: NodesMeant;
+  readonly precondition: NodePrecondition;
   /** Those that were not when they were to be changed. */
   readonly passedOver: ReadonlySet<number>;
 }
@@ -231,11 +240,11 @@ async function selectNodes(context: Context, { ids, ...filter }: NodeSelection):
   if (ids === undefined) {
     const query = queryFor(context, filter);
     const found = await idsOf(registry, query, clock().wallMs);
-    return { ids: found, meant: meantBy(registry, query, passedOver), passedOver };
+    return { ids: found, precondition: preconditionOf(registry, query, passedOver), passedOver };
   }
   const named = [...new Set(ids.map(numberFromId))];
   await requireVisibleNodes(context, named);
-  return { ids: named, meant: { visibleOrders }, passedOver };
+  return { ids: named, precondition: { visibleOrders }, passedOver };
 }
 
 /** Nodes that a change is about. */
@@ -251,13 +260,13 @@ export type NodeChangeContext = Context & Approval<NodeChangePreview>;
 async function changeNodes(
   context: NodeChangeContext,
   { select }: NodeChangeInput,
-  change: (registry: Registry, part: readonly number[], meant: NodesMeant) => Promise<number>,
+  change: (registry: Registry, part: readonly number[], precondition: NodePrecondition) => Promise<number>,
 ): Promise<NodeChange> {
-  const { ids, meant, passedOver } = await selectNodes(context, select);
+  const { ids, precondition, passedOver } = await selectNodes(context, select);
   await context.approve?.({ count: ids.length, examples: ids.slice(0, EXAMPLES).map(formatId) });
   let changed = 0;
   await changeInParts(ids, async (part) => {
-    changed += await change(context.registry, part, meant);
+    changed += await change(context.registry, part, precondition);
   });
   return changeOf(ids.length, changed, passedOver.size);
 }
@@ -270,13 +279,13 @@ export function changeOf(selected: number, changed: number, passedOver: number):
 export const nodesDisable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesDisable,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, (registry, part, meant) => setDisabled(registry, part, true, meant)),
+    changeNodes(context, input, (registry, part, precondition) => setDisabled(registry, part, true, precondition)),
 );
 
 export const nodesEnable: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesEnable,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, (registry, part, meant) => setDisabled(registry, part, false, meant)),
+    changeNodes(context, input, (registry, part, precondition) => setDisabled(registry, part, false, precondition)),
 );
 
 export const nodesRemove: Operation<NodeChangeInput, NodeChange, NodeChangeContext> = implement(
@@ -287,9 +296,9 @@ export const nodesRemove: Operation<NodeChangeInput, NodeChange, NodeChangeConte
 export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesMove,
   (context: NodeChangeContext, input) =>
-    changeNodes(context, input, async (registry, part, meant) => {
+    changeNodes(context, input, async (registry, part, precondition) => {
       const { idC } = await requireController(registry, numberFromId(input.to));
-      return moveNodes(registry, part, idC, meant);
+      return moveNodes(registry, part, idC, precondition);
     }),
 );
 
@@ -303,7 +312,9 @@ export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = 
       refuseSharedName(description, preview.count);
       await context.approve?.(preview);
     };
-    return changeNodes({ ...context, approve }, input, (registry, part, meant) => setNodes(registry, part, settings, meant));
+    return changeNodes({ ...context, approve }, input, (registry, part, precondition) =>
+      setNodes(registry, part, settings, precondition),
+    );
   },
 );
 
