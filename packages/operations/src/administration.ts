@@ -400,7 +400,13 @@ export async function otherHolderOf(registry: Registry, ik: Secret, idI: number)
   const identityKey = registry.initialKeyIdKey();
   const wanted = Buffer.from(initialKeyId(identityKey, ik)).toString('hex', 0, 8);
   identityKey.wipe();
-  const shares = async (order: number): Promise<boolean> => (await registry.order(order))?.sharedKey === true;
+  // Thousands of nodes of one order may hold the key.
+  const known = new Map<number, boolean>();
+  const shares = async (order: number): Promise<boolean> => {
+    const isShared = known.get(order) ?? (await registry.order(order))?.sharedKey === true;
+    known.set(order, isShared);
+    return isShared;
+  };
   const row = await registry.nodeRow(idI);
   if (row !== undefined && (await shares(row.order))) return undefined;
   for await (const page of queryNodes(registry, {}, Date.now()))

@@ -186,6 +186,30 @@ export async function requireController(registry: Registry, idC: number): Promis
   throw unknownController(idC);
 }
 
+/** As `requireController`, of several, in the order of `ids`. */
+export async function requireControllers(registry: Registry, ids: readonly number[]): Promise<ControllerInfo[]> {
+  const found = await controllersById(registry, ids);
+  return ids.map((idC) => {
+    const controller = found.get(idC);
+    if (controller === undefined) throw unknownController(idC);
+    return controller;
+  });
+}
+
+/** Those that are there, without their keys, as of one moment. */
+export function controllersById(registry: Registry, ids: readonly number[]): Promise<ReadonlyMap<number, ControllerInfo>> {
+  return registry.read(
+    { controllers: ids },
+    (found) =>
+      new Map(
+        ids.flatMap((idC) => {
+          const row = found.controller(idC)?.row;
+          return row === undefined ? [] : [[idC, toControllerInfo(idC, row)] as const];
+        }),
+      ),
+  );
+}
+
 /** Those that are there, as of one moment. */
 function viewControllers(registry: Registry, ids: readonly number[]): Promise<ControllerView[]> {
   return registry.read({ controllers: ids, controllerActivity: ids }, (found) =>

@@ -1,12 +1,13 @@
 /** Why many nodes have not joined: each is diagnosed, and those that need the same are counted. */
 
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import { chunksOf } from '@latchkey/registry';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import * as contract from './contract/diagnosis-groups.js';
 import type { DiagnosisGroup, DiagnosisGroups, DiagnosisGroupsInput } from './contract/diagnosis-groups.js';
 import type { Action, Cause, Diagnosis } from './contract/diagnosis.js';
-import { diagnoseNode } from './diagnosis.js';
+import { diagnoseNodes } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
 import { countNodes, queryNodes } from './node-query.js';
 import { queryFor } from './nodes.js';
@@ -14,6 +15,8 @@ import { implement, inTurn, type Operation, withProgress } from './operation.js'
 
 /** Nodes that are diagnosed before other requests are answered. */
 const NODES_PER_YIELD = 8;
+/** Nodes that are read at once: from a database, that takes as long as to read one. */
+const NODES_PER_READ = 64;
 /** Nodes of a group that are named. */
 const MAX_EXAMPLES = 20;
 /**
@@ -37,11 +40,14 @@ export const nodesDiagnoseGroups: Operation<DiagnosisGroupsInput, DiagnosisGroup
       const diagnosePage = async (): Promise<boolean> => {
         const page = await pages.next();
         if (page.done === true) return false;
-        for (const { idI } of page.value) {
-          groups.add(await diagnoseNode(registry, idI, surroundings));
-          report(groups.nodes);
-          // To diagnose a page takes a quarter of a second.
-          if (groups.nodes % NODES_PER_YIELD === 0) await yieldToOthers();
+        const ids = page.value.map(({ idI }) => idI);
+        for (const part of chunksOf(ids, NODES_PER_READ)) {
+          for await (const diagnosis of diagnoseNodes(registry, part, surroundings)) {
+            groups.add(diagnosis);
+            report(groups.nodes);
+            // To diagnose a page takes a quarter of a second.
+            if (groups.nodes % NODES_PER_YIELD === 0) await yieldToOthers();
+          }
         }
         return true;
       };

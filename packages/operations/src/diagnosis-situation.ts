@@ -107,37 +107,70 @@ export interface Situation {
   readonly surroundings: Surroundings;
 }
 
-export async function situationOf(registry: Registry, idI: number, surroundings: Surroundings): Promise<Situation> {
-  const { now, visibleOrders } = surroundings;
+/**
+ * Each node in its situation, in the order of `ids`: all are read at once. A few at a time: while
+ * they are read, nothing else is done.
+ */
+export async function* situationsOf(
+  registry: Registry,
+  ids: readonly number[],
+  surroundings: Surroundings,
+): AsyncGenerator<Situation> {
+  const knowsAll = surroundings.visibleOrders === undefined;
+  const seen = await nodesSeen(registry, ids, surroundings);
+  const named = seen.flatMap(({ node, rejected }) => [node?.controller, rejected?.by]).filter((idC) => idC !== undefined);
+  const controllers = await controllersInQuestion(registry, named);
+  const controllerOf = (idC: number | undefined): ControllerInQuestion | undefined =>
+    idC === undefined ? undefined : controllers.get(idC);
+  for (const { idI, node, fingerprint, order, keyRequested, rejected } of seen) {
+    const refusing = controllerOf(rejected?.by);
+    yield {
+      id: formatId(idI),
+      now: surroundings.now,
+      node,
+      key: knowsAll ? fingerprint : undefined,
+      order: node && order,
+      asked: keyRequested,
+      refused: rejected,
+      controller: controllerOf(node?.controller),
+      refusing,
+      skewOfRefusing: refusing?.sighting.clockSkew?.skew,
+      disabled: node?.disabled === true ? await findEntry(registry, node, 'node disabled') : undefined,
+      removed: node === undefined && knowsAll ? await removalOf(registry, idI) : undefined,
+      registryRestored: registry.restored,
+      deviceKey:
+        node === undefined || !knowsAll || surroundings.deviceKey === undefined
+          ? undefined
+          : await deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
+      surroundings,
+    };
+  }
+}
+
+interface NodeSeen extends NodeActivity {
+  readonly idI: number;
+  /** `undefined` also if the caller does not see it. */
+  readonly node: NodeInfo | undefined;
+  /** Of K_i. */
+  readonly fingerprint: string | undefined;
+  readonly order: OrderRecord | undefined;
+}
+
+async function nodesSeen(
+  registry: Registry,
+  ids: readonly number[],
+  { visibleOrders }: Surroundings,
+): Promise<readonly NodeSeen[]> {
   // At one moment: a join settles what was seen before it.
-  const { node: found, order, activity } = await registry.nodeInDetail(idI);
-  const fingerprint = found?.key.fingerprint;
-  found?.key.wipe();
-  const node = found !== undefined && isVisible(visibleOrders, found.order) ? found : undefined;
-  const knowsAll = visibleOrders === undefined;
-  const key = knowsAll ? fingerprint : undefined;
-  const { keyRequested, rejected } = unsettled(node !== undefined || knowsAll ? activity : undefined, node);
-  const [controller, refusing] = await controllersInQuestion(registry, [node?.controller, rejected?.by]);
-  return {
-    id: formatId(idI),
-    now,
-    node,
-    key,
-    order: node && order,
-    asked: keyRequested,
-    refused: rejected,
-    controller,
-    refusing,
-    skewOfRefusing: refusing?.sighting.clockSkew?.skew,
-    disabled: node?.disabled === true ? await findEntry(registry, node, 'node disabled') : undefined,
-    removed: node === undefined && knowsAll ? await removalOf(registry, idI) : undefined,
-    registryRestored: registry.restored,
-    deviceKey:
-      node === undefined || !knowsAll || surroundings.deviceKey === undefined
-        ? undefined
-        : await deviceKeyOf(registry, node, fingerprint, surroundings.deviceKey),
-    surroundings,
-  };
+  const found = await registry.nodesInDetail(ids);
+  return ids.map((idI, i) => {
+    const { node, order, activity } = found[i] ?? {};
+    const fingerprint = node?.key.fingerprint;
+    node?.key.wipe();
+    const visible = node !== undefined && isVisible(visibleOrders, node.order) ? node : undefined;
+    const mayKnow = visible !== undefined || visibleOrders === undefined;
+    return { idI, node: visible, fingerprint, order, ...unsettled(mayKnow ? activity : undefined, visible) };
+  });
 }
 
 /** A sighting before the node's last join, or before it was reset, is settled by that. */
@@ -150,23 +183,23 @@ function unsettled(sighting: NodeActivity = {}, { committedAt, resetAt }: Partia
   };
 }
 
-function controllersInQuestion(
-  registry: Registry,
-  ids: readonly (number | undefined)[],
-): Promise<readonly (ControllerInQuestion | undefined)[]> {
-  const known = ids.filter((idC) => idC !== undefined);
-  return registry.read({ controllers: known, controllerActivity: known }, (found) =>
-    ids.map((idC) => {
-      const row = idC === undefined ? undefined : found.controller(idC)?.row;
-      if (idC === undefined || row === undefined) return undefined;
-      return {
+/** Those that are there. */
+function controllersInQuestion(registry: Registry, ids: readonly number[]): Promise<ReadonlyMap<number, ControllerInQuestion>> {
+  const wanted = [...new Set(ids)];
+  return registry.read({ controllers: wanted, controllerActivity: wanted }, (found) => {
+    const controllers = new Map<number, ControllerInQuestion>();
+    for (const idC of wanted) {
+      const row = found.controller(idC)?.row;
+      if (row === undefined) continue;
+      controllers.set(idC, {
         id: formatId(idC),
         address: formatEndpoint(row.nid),
         servers: row.servers.map((server: Endpoint) => formatEndpoint(server)),
         sighting: found.controllerActivity(idC) ?? {},
-      };
-    }),
-  );
+      });
+    }
+    return controllers;
+  });
 }
 
 async function findEntry(registry: Registry, node: NodeInfo, what: AuditEntry['what']): Promise<AuditEntry | undefined> {

@@ -9,7 +9,7 @@ import { readFolderLock } from '@latchkey/runtime/files';
 import * as contract from './contract/diagnosis.js';
 import type { Action, Diagnosis, DiagnosisInput, Facts, LateNodes } from './contract/diagnosis.js';
 import { countOf, findCause } from './diagnosis-cause.js';
-import { type Situation, situationOf, type Surroundings, surroundingsOf } from './diagnosis-situation.js';
+import { type Situation, situationsOf, type Surroundings, surroundingsOf } from './diagnosis-situation.js';
 import { sentenceOf } from './diagnosis-text.js';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus, type Registry, renewalDue } from '@latchkey/registry';
@@ -27,7 +27,20 @@ export const nodesDiagnose: Operation<DiagnosisInput, Diagnosis> = implement(
 );
 
 export async function diagnoseNode(registry: Registry, idI: number, surroundings: Surroundings): Promise<Diagnosis> {
-  const situation = await situationOf(registry, idI, surroundings);
+  for await (const diagnosis of diagnoseNodes(registry, [idI], surroundings)) return diagnosis;
+  throw new RangeError('each node has a diagnosis');
+}
+
+/** Each node, in the order of `ids`; a few at a time, as `situationsOf` says. */
+export async function* diagnoseNodes(
+  registry: Registry,
+  ids: readonly number[],
+  surroundings: Surroundings,
+): AsyncGenerator<Diagnosis> {
+  for await (const situation of situationsOf(registry, ids, surroundings)) yield await diagnose(situation);
+}
+
+async function diagnose(situation: Situation): Promise<Diagnosis> {
   const finding = await findCause(situation);
   const count = await countOf(finding, situation);
   const { cause, action, instead = null } = finding;

@@ -4,16 +4,17 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { chunksOf, type ControllerInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
+import { chunksOf, type ControllerInfo, type NodeInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { findHeldInitialKey, type InitialKey, otherHolderOf, resetNodes } from './administration.js';
 import type { Diagnosis } from './contract/diagnosis.js';
 import * as contract from './contract/nodes.js';
 import type { NodeReset, NodeResetInput } from './contract/nodes.js';
-import { requireController } from './controllers.js';
+import { controllersById } from './controllers.js';
 import { diagnoseNode } from './diagnosis.js';
 import { surroundingsOf } from './diagnosis-situation.js';
+import { unknownController } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
 import { enrolAgain, freeName } from './next-steps.js';
 import { idsOf } from './node-query.js';
@@ -127,22 +128,53 @@ function installerPart({ ik, split }: InitialKey): Secret {
   return split?.half ?? ik;
 }
 
-/** The controller of the node, if an initial key lets that in at all. */
-async function controllerOf(registry: Registry, idI: number): Promise<ControllerInfo> {
-  const node = await registry.node(idI);
-  if (node === undefined) throw notFound('node', idI);
-  node.key.wipe();
-  if (node.orderState !== 'closed') return requireController(registry, node.controller);
+/** A node that is to be reset, and its controller. */
+interface NodeToReset {
+  readonly idI: number;
+  readonly controller: ControllerInfo;
+}
+
+/**
+ * Nodes with their controllers, in the order of `ids`: all of a part in two reads.
+ *
+ * @throws where a node is not there, or an initial key would not let it in
+ */
+async function* nodesToReset(registry: Registry, ids: readonly number[]): AsyncGenerator<NodeToReset> {
+  for (const part of chunksOf(ids, NODES_PER_TRANSACTION)) {
+    const nodes = new Map((await registry.nodesById(part)).map((node) => [node.idI, node]));
+    const assigned = [...new Set([...nodes.values()].map(({ controller }) => controller))];
+    const controllers = await controllersById(registry, assigned);
+    for (const idI of part) {
+      const node = nodes.get(idI);
+      if (node === undefined) throw notFound('node', idI);
+      if (node.orderState === 'closed') throw await closedForGood(registry, node);
+      const controller = controllers.get(node.controller);
+      if (controller === undefined) throw unknownController(node.controller);
+      yield { idI, controller };
+    }
+  }
+}
+
+async function closedForGood(registry: Registry, { idI, order, lifetime, split }: NodeInfo): Promise<UsageFailure> {
   const id = formatId(idI);
   const steps = enrolAgain(id, {
-    installer: (await requireOrder(registry, node.order)).installer,
-    lifetime_seconds: node.lifetime,
-    ...(node.split ? { split: true } : {}),
+    installer: (await requireOrder(registry, order)).installer,
+    lifetime_seconds: lifetime,
+    ...(split ? { split: true } : {}),
   });
-  throw new UsageFailure(`order ${node.order} of node ${id} is closed for good: with an initial key it cannot join`, {
+  return new UsageFailure(`order ${order} of node ${id} is closed for good: with an initial key it cannot join`, {
     advice: 'Nothing was changed. If the node may join all the same, remove it, and import its line of the manifest again:',
     run: steps.flatMap(({ command }) => (command === undefined ? [] : [command])),
   });
+}
+
+async function controllerOf(registry: Registry, idI: number): Promise<ControllerInfo> {
+  for await (const { controller } of nodesToReset(registry, [idI])) return controller;
+  throw notFound('node', idI);
+}
+
+function manifestLine({ idI, controller: { idC, nid } }: NodeToReset, key: InitialKey): ManifestLine {
+  return { idI, idC, controller: nid, ik: installerPart(key) };
 }
 
 interface ResetTerms {
@@ -152,7 +184,7 @@ interface ResetTerms {
 
 async function resetOne(context: ResetContext, idI: number, { splitting, check }: ResetTerms): Promise<NodeReset> {
   const { registry, approve, visibleOrders } = context;
-  const { idC, nid } = await controllerOf(registry, idI);
+  const controller = await controllerOf(registry, idI);
   const { given, output } = await findKey(context, idI);
   const key = combine(idI, given, splitting);
   const { ik } = key;
@@ -168,7 +200,7 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
     reset = 1;
   };
   try {
-    await (output === undefined ? change() : output.write([{ idI, idC, controller: nid, ik: installerPart(key) }], change));
+    await (output === undefined ? change() : output.write([manifestLine({ idI, controller }, key)], change));
   } catch (error) {
     throw keysLost(reset, 1, error);
   }
@@ -225,11 +257,10 @@ async function resetAll(
   const lines: ManifestLine[] = [];
   const keys = new Map<number, InitialKey>();
   try {
-    for (const idI of ids) {
-      const { idC, nid } = await controllerOf(registry, idI);
-      const key = combine(idI, generateKey(), splitting);
-      keys.set(idI, key);
-      lines.push({ idI, idC, controller: nid, ik: installerPart(key) });
+    for await (const node of nodesToReset(registry, ids)) {
+      const key = combine(node.idI, generateKey(), splitting);
+      keys.set(node.idI, key);
+      lines.push(manifestLine(node, key));
     }
     const output = await openOutput(lines.length);
     await approve?.({ nodes: ids.length, key: null, also_held_by: null });

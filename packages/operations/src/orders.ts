@@ -2,14 +2,7 @@
 
 import { formatId } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import {
-  type ControllerInfo,
-  type NodeTally,
-  type OrderRecord,
-  type OrderStatus,
-  orderStatus,
-  type Registry,
-} from '@latchkey/registry';
+import { type NodeTally, type OrderRecord, type OrderStatus, orderStatus, type Registry } from '@latchkey/registry';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { describeOrder, recordExport, setJoinWindow, setOrderState } from './administration.js';
@@ -27,7 +20,7 @@ import type {
   OrderState,
   OrderView,
 } from './contract/orders.js';
-import { requireController } from './controllers.js';
+import { requireControllers } from './controllers.js';
 import { viewDescription } from './descriptions.js';
 import { enrol } from './enrolment.js';
 import type { DeviceKeys } from './import/device-keys.js';
@@ -238,8 +231,10 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
     const manufacturer = requireHolder(context.readDeviceKeys, input.manufacturer);
     const window = windowOf(input, clock().wallMs);
     const wanted = sharesOf(input);
-    const controllers: ControllerInfo[] = [];
-    for (const { idC } of wanted) controllers.push(await requireController(registry, idC));
+    const controllers = await requireControllers(
+      registry,
+      wanted.map(({ idC }) => idC),
+    );
     const output = await context.openOutput();
     const { batch, shares } = await drawNodes(context, input, wanted);
     const count = batch.length;

@@ -1,7 +1,7 @@
 // Proves that nodes are counted by what keeps them from joining and what is to be done, under every
 // filter, and that those which need nothing come last.
 
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { lockFolder } from '@latchkey/runtime/files';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
 import { call, type Context, nodesDiagnose, nodesDiagnoseGroups, setDisabled, setOrderState } from '../src/index.js';
@@ -67,6 +67,13 @@ describe('many nodes', () => {
 
   it('of an order that does not exist are no answer', async () => {
     await expect(groupsOf({ order: 99 })).rejects.toThrow('there is no order 99');
+  });
+
+  it('are read many at once', async () => {
+    await fixture.order(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [0x1000 + i, newSecret()])));
+    const read = vi.spyOn(fixture.registry.storage, 'read');
+    expect((await groupsOf({ order: 5 })).nodes).toBe(300);
+    expect(read.mock.calls.length).toBeLessThan(40);
   });
 
   it('are shown by progress, and let other walks have their turns between two pages', async () => {

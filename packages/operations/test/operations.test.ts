@@ -3,7 +3,8 @@
 
 import { collected } from '@latchkey/test-support/fixtures';
 import { allOf } from '@latchkey/registry';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { formatId, Secret } from '@latchkey/protocol';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
@@ -247,6 +248,49 @@ describe('keys of nodes', () => {
     expect([fixture.headSeq, output.lines]).toEqual([before, []]);
     expect(await call(nodesReset, { ...context, openOutput }, input)).toMatchObject({ nodes: 3, drawn: true, key: null });
     expect(output.lines).toHaveLength(3);
+  });
+
+  it('are drawn for many nodes at once, each in the line of its controller, in few reads', async () => {
+    const ids = Array.from({ length: 300 }, (_, i) => 10 + i);
+    await fixture.order(Object.fromEntries(ids.map((idI) => [idI, newSecret()])));
+    const select = { ids: ids.slice(0, 150).map(formatId) };
+    await call(nodesMove, context, { select, to: C2 });
+    const output = new Collected();
+    const openOutput = (): Promise<Collected> => Promise.resolve(output);
+    const read = vi.spyOn(fixture.registry.storage, 'read');
+    const named = ids.toReversed();
+    await call(nodesReset, { ...context, openOutput }, { ids: named.map(formatId), unsplit: false });
+    expect(read.mock.calls.length).toBeLessThan(30);
+    expect(output.lines.map(({ idI, idC, controller }) => [idI, idC, controller.port])).toEqual(
+      named.map((idI) => (idI < 160 ? [idI, 2, 5_685] : [idI, 1, 5_684])),
+    );
+  });
+
+  it('that many nodes of other orders hold are found in few reads', async () => {
+    const [shared, ids] = [newSecret(), Array.from({ length: 300 }, (_, i) => 10 + i)];
+    await fixture.order(Object.fromEntries(ids.map((idI) => [idI, shared])), { sharedKey: true });
+    const read = vi.spyOn(fixture.registry.storage, 'read');
+    const found: unknown[] = [];
+    const approve = async (preview: object): Promise<void> => void found.push(preview);
+    const readKey = (): Promise<Secret> => Promise.resolve(Secret.from(shared.expose()));
+    await call(nodesReset, { ...context, approve, readKey }, { ids: ['00000001'], unsplit: false });
+    expect(found).toEqual([{ nodes: 1, key: shared.fingerprint, also_held_by: null }]);
+    expect(read.mock.calls.length).toBeLessThan(40);
+  });
+
+  it('are not drawn if one of several nodes cannot get one: the first that was named is told', async () => {
+    const closed = await fixture.order({ 4: newSecret() });
+    await call(ordersClose, context, { order: closed });
+    const head = fixture.headSeq;
+    const openOutput = (): Promise<Collected> => Promise.reject(new Error('nothing is to be written'));
+    const reset = (...ids: number[]): Promise<unknown> =>
+      call(nodesReset, { ...context, openOutput }, { ids: ids.map(formatId), unsplit: false });
+    await expect(reset(3, 4, 9)).rejects.toMatchObject({
+      message: `order ${closed} of node 00000004 is closed for good: with an initial key it cannot join`,
+      run: expect.arrayContaining([expect.arrayContaining(['00000004'])]),
+    });
+    await expect(reset(3, 9, 4)).rejects.toThrow('node 00000009 is not in the registry');
+    expect(fixture.headSeq).toBe(head);
   });
 
   it('stay with the nodes of an order that join while it is reset: no manifest has them', async () => {

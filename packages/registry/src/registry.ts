@@ -221,16 +221,27 @@ export class Registry extends RegistryReads {
 
   /** One node with what is known and was seen of it, as of one moment. */
   nodeInDetail(idI: number): Promise<NodeInDetail> {
-    return this.read({ nodes: [idI], nodeDescriptions: [idI], nodeActivity: [idI] }, (found) => {
-      const node = this.#unsealNode(found, idI);
-      const order = node && found.order(node.order)?.row;
-      return {
-        node,
-        order: node && order && { number: node.order, ...order },
-        description: found.nodeDescription(idI),
-        activity: found.nodeActivity(idI),
-      };
-    });
+    return this.#readInDetail([idI], (found) => this.#nodeInDetail(found, idI));
+  }
+
+  /** As `nodeInDetail`, of each of these nodes, in one read. */
+  nodesInDetail(ids: readonly number[]): Promise<NodeInDetail[]> {
+    return this.#readInDetail(ids, (found) => ids.map((idI) => this.#nodeInDetail(found, idI)));
+  }
+
+  #readInDetail<T>(ids: readonly number[], look: (found: Snapshot) => T): Promise<T> {
+    return this.read({ nodes: ids, nodeDescriptions: ids, nodeActivity: ids }, look);
+  }
+
+  #nodeInDetail(found: Snapshot, idI: number): NodeInDetail {
+    const node = this.#unsealNode(found, idI);
+    const order = node && found.order(node.order)?.row;
+    return {
+      node,
+      order: node && order && { number: node.order, ...order },
+      description: found.nodeDescription(idI),
+      activity: found.nodeActivity(idI),
+    };
   }
 
   #unsealNode(found: Snapshot, idI: number): UnsealedNode | undefined {
