@@ -9,8 +9,10 @@ import type { OrderLimits } from '@latchkey/operations/contract';
 import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { decryptManifest } from '@latchkey/provisioning';
 import { AdminFixture, C1, C2, newSecret } from '@latchkey/test-support/admin-fixture';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { exportOnTheMachine, resetOnTheMachine } from '../src/resources/key-files.js';
+import { Registry } from '@latchkey/registry';
+import { Failure } from '@latchkey/runtime/failure';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { exportOnTheMachine, refuseManyNodes, resetOnTheMachine } from '../src/resources/key-files.js';
 import { BrowserApi, type BrowserSession, FROM_PAGE } from './browser-api.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
 
@@ -110,6 +112,11 @@ async function holds(id: string, hex: string): Promise<boolean> {
 }
 
 describe('keys that are too many for a file', () => {
+  it('are counted as they are found, too: nodes may have been reset since the request came', () => {
+    expect(() => refuseManyNodes(100_000, 7, 'x')).not.toThrow();
+    expect(() => refuseManyNodes(100_001, 7, 'x')).toThrow(expect.objectContaining({ kind: 'refused' }));
+  });
+
   it('are handed over on the machine: the manifest need not be plain there', () => {
     expect(exportOnTheMachine(7)).toMatch(/ with --recipient .*: latchkey-auth-server order export 7 --out \.\/order-7$/);
   });
@@ -185,6 +192,33 @@ describe('a new order', () => {
     expect(fixture.headSeq).toBe(head);
     await ask('DELETE', `${locations[0]}/file`);
     await jobOf('/v1/orders', ORDER);
+  });
+
+  it('waits for room also while the last file that there is room for is made', async () => {
+    const locations = [];
+    for (let i = 0; i < 3; i++) locations.push(await jobOf('/v1/orders', { ...ORDER, count: 1 }));
+    const order = (): Promise<Answer> => ask('POST', '/v1/orders', { ...ORDER, recipients: [recipient] });
+    const both = await Promise.all([order(), order()]);
+    expect(both.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([202, 503]);
+    const begun = both.find(({ status }) => status === 202)?.headers.location;
+    await expect.poll(async () => (await ask('GET', String(begun))).body.file, { timeout: DEADLINE_MS }).toBeDefined();
+    expect((await ask('GET', '/v1/orders')).body.total).toBe(4);
+  });
+
+  it('that was refused, or that failed, takes up no room', async () => {
+    for (let i = 0; i < 5; i++)
+      expect((await ask('POST', '/v1/orders', { ...ORDER, controller: '0000dead', recipients: [recipient] })).status).toBe(404);
+    await fixture.order({ 1: newSecret() });
+    const disturb = vi.spyOn(Registry.prototype, 'record').mockRejectedValue(new Failure('the disk is full'));
+    for (let i = 0; i < 5; i++) {
+      const { headers, status } = await ask('POST', '/v1/node-exports', { filter: {}, recipients: [recipient] });
+      expect(status).toBe(202);
+      await expect
+        .poll(async () => (await ask('GET', String(headers.location))).body.state, { timeout: DEADLINE_MS })
+        .toBe('failed');
+    }
+    disturb.mockRestore();
+    for (let i = 0; i < 4; i++) await jobOf('/v1/orders', { ...ORDER, count: 1 });
   });
 });
 

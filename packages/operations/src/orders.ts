@@ -203,8 +203,12 @@ export interface KeyOutput {
 }
 
 export interface HandoverContext extends Context {
-  /** Finds the place of the manifest. Called before anything is drawn or changed. */
-  readonly openOutput: () => Promise<KeyOutput>;
+  /**
+   * Finds the place of the manifest. Called before anything is drawn or changed.
+   *
+   * @param nodes how many nodes the manifest has, where the operation knows by then
+   */
+  readonly openOutput: (nodes?: number) => Promise<KeyOutput>;
 }
 
 export interface OrderCreateContext extends HandoverContext {
@@ -338,7 +342,7 @@ export const ordersExport: Operation<OrderInput, OrderHandover, HandoverContext>
   async (context: HandoverContext, { order }) => {
     const { registry, openOutput } = context;
     const lines = await remainingNodes(context, order);
-    const output = await openOutput();
+    const output = await openOutput(lines.length);
     await recordExport(registry, order, lines.length, output.kind);
     await output.write(lines);
     return handoverOf(registry, order, lines);

@@ -110,6 +110,17 @@ describe('a change of nodes', () => {
 });
 
 describe('an order', () => {
+  it('is not handed over again if the output refuses so many nodes, and the log does not say so', async () => {
+    const head = fixture.headSeq;
+    const asked: (number | undefined)[] = [];
+    const openOutput = (nodes?: number): Promise<Collected> => {
+      asked.push(nodes);
+      return Promise.reject(REFUSED);
+    };
+    await expect(call(ordersExport, { ...context, openOutput }, { order: 1 })).rejects.toBe(REFUSED);
+    expect([asked, fixture.headSeq]).toEqual([[3], head]);
+  });
+
   it('hands its keys to the output, with what was put into the registry before', async () => {
     const output = new Collected();
     const openOutput = (): Promise<Collected> => Promise.resolve(output);

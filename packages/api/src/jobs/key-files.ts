@@ -9,7 +9,10 @@ import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 
 const LIFETIME_MS = 3_600_000;
-/** Files of one caller and of all. At the bound a request is refused, before keys are drawn. */
+/**
+ * Files of one caller and of all, with those that jobs are to make. At the bound a request is
+ * refused, before keys are drawn.
+ */
 const MAX_FILES_PER_CALLER = 4;
 const MAX_FILES = 16;
 const RETRY_AFTER_S = 60;
@@ -28,6 +31,14 @@ export interface KeyFile {
   readonly controller?: number | undefined;
 }
 
+/** Kept for one file. */
+export interface KeyFilePlace {
+  /** Keeps the file of the job, in this place. */
+  readonly put: (job: string, file: KeyFile) => void;
+  /** Gives the place up, unless the file is there. */
+  readonly release: () => void;
+}
+
 interface KeptFile {
   readonly owner: string;
   readonly file: KeyFile;
@@ -44,27 +55,42 @@ export interface KeyFileView {
 export class KeyFiles {
   /** By job. */
   readonly #files = new Map<string, KeptFile>();
+  /** Owners of files that jobs are to make. */
+  readonly #reserved = new Map<symbol, string>();
   readonly #refusals = new RateLimiter(undefined, RECORDED_REFUSALS);
 
-  /** @throws Problem if the caller has too many, or all together */
-  requireRoom({ id }: Principal): void {
-    const own = [...this.#files.values()].filter(({ owner }) => owner === id).length;
-    if (own >= MAX_FILES_PER_CALLER || this.#files.size >= MAX_FILES)
+  /**
+   * Keeps a place for the file of a job that is to begin.
+   *
+   * @throws Problem if the caller has too many, or all together
+   */
+  reserve({ id: owner }: Principal): KeyFilePlace {
+    const owners = [...this.#reserved.values(), ...[...this.#files.values()].map((kept) => kept.owner)];
+    if (owners.length >= MAX_FILES || owners.filter((one) => one === owner).length >= MAX_FILES_PER_CALLER)
       throw new Problem('busy', {
-        detail: 'Too many files with keys wait to be fetched.',
+        detail: 'Too many files with keys are being made, or wait to be fetched.',
         advice: 'Fetch them, and DELETE each once you have it.',
         retryAfter: RETRY_AFTER_S,
       });
+    const place = Symbol(owner);
+    this.#reserved.set(place, owner);
+    return {
+      put: (job, file) => {
+        if (!this.#reserved.delete(place)) throw new RangeError('the place of a file is not kept any more');
+        this.#put(owner, job, file);
+      },
+      release: () => void this.#reserved.delete(place),
+    };
+  }
+
+  #put(owner: string, job: string, file: KeyFile): void {
+    const timer = setTimeout(() => this.#files.delete(job), LIFETIME_MS).unref();
+    this.#files.set(job, { owner, file, expiresAt: Date.now() + LIFETIME_MS, timer });
   }
 
   /** Whether the audit log gets that a recipient of this caller was refused. */
   isRefusalRecorded({ id }: Principal): boolean {
     return this.#refusals.take(id) === undefined;
-  }
-
-  put({ id: owner }: Principal, job: string, file: KeyFile): void {
-    const timer = setTimeout(() => this.#files.delete(job), LIFETIME_MS).unref();
-    this.#files.set(job, { owner, file, expiresAt: Date.now() + LIFETIME_MS, timer });
   }
 
   /** Returns `undefined` for a job of another caller, as for one without a file. */

@@ -7,6 +7,7 @@ import {
   call,
   controllersAdd,
   controllersRotate,
+  type KeyOutput,
   nodesReset,
   ordersCreate,
   ordersExport,
@@ -41,9 +42,14 @@ const MAX_IDS = 4_096;
 /** A manifest is in memory: one of a million nodes has 75 MB. */
 async function requireFewNodes(context: RouteContext, order: number, advice: string): Promise<void> {
   const { nodes, joined } = await call(ordersShow, operationContext(context), { order });
-  if (nodes - joined <= MAX_NODES) return;
+  refuseManyNodes(nodes - joined, order, advice);
+}
+
+/** Called again with the nodes that were found: until then some may have been reset. */
+export function refuseManyNodes(nodes: number, order: number, advice: string): void {
+  if (nodes <= MAX_NODES) return;
   throw new Problem('refused', {
-    detail: `${nodes - joined} nodes of order ${order} have not joined, and a file has ${MAX_NODES} at most.`,
+    detail: `${nodes} nodes of order ${order} have not joined, and a file has ${MAX_NODES} at most.`,
     advice,
   });
 }
@@ -113,11 +119,18 @@ const exportOrder = defineRoute({
   output: jobSchema,
   isIdempotent: () => true,
   async run(context, { recipients, order }) {
-    await requireFewNodes(context, order, exportOnTheMachine(order));
+    const advice = exportOnTheMachine(order);
+    await requireFewNodes(context, order, advice);
     return startKeyJob(
       context,
       { kind: ordersExport.name, recipients, file: { name: `order-${order}.csv.age`, order } },
-      ({ context: jobContext, openOutput }) => call(ordersExport, { ...jobContext, openOutput }, { order }),
+      ({ context: jobContext, openOutput }) => {
+        const openSmall = async (nodes = 0): Promise<KeyOutput> => {
+          refuseManyNodes(nodes, order, advice);
+          return openOutput();
+        };
+        return call(ordersExport, { ...jobContext, openOutput: openSmall }, { order });
+      },
     );
   },
 });
@@ -142,11 +155,18 @@ const resetNodes = defineRoute({
   isIdempotent: () => true,
   async run(context, { recipients, ...input }) {
     const { order, unsplit } = input;
-    if (order !== undefined) await requireFewNodes(context, order, resetOnTheMachine(order, unsplit));
+    const advice = order === undefined ? '' : resetOnTheMachine(order, unsplit);
+    if (order !== undefined) await requireFewNodes(context, order, advice);
     return startKeyJob(
       context,
       { kind: nodesReset.name, recipients, file: { name: 'reset.csv.age', order } },
-      ({ context: jobContext, openOutput, afterPart }) => call(nodesReset, { ...jobContext, openOutput, afterPart }, input),
+      ({ context: jobContext, openOutput, afterPart }) => {
+        const openSmall = async (nodes: number): Promise<KeyOutput> => {
+          if (order !== undefined) refuseManyNodes(nodes, order, advice);
+          return openOutput(nodes);
+        };
+        return call(nodesReset, { ...jobContext, openOutput: openSmall, afterPart }, input);
+      },
     );
   },
 });

@@ -46,15 +46,15 @@ export async function startKeyJob(
   requireFreshSignIn(principal);
   await requireRecipients(recipients);
   await requireAllowedRecipients(context, { kind, recipients, file });
-  keyFiles.requireRoom(principal);
-  const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => {
+  const place = keyFiles.reserve(principal);
+  const begin = (control: JobControl): Promise<unknown> => {
     /** The file is there once the registry knows the keys. */
     const keep = async (id: string, text: string, change: () => Promise<string | undefined>): Promise<void> => {
       let octets = await encryptManifest(text, { recipients });
       await control.requireRights();
       const instead = await change();
       if (instead !== undefined) octets = await encryptManifest(instead, { recipients });
-      keyFiles.put(principal, id, { ...file, recipients, octets });
+      place.put(id, { ...file, recipients, octets });
     };
     return work({
       ...control,
@@ -77,8 +77,15 @@ export async function startKeyJob(
       },
       handOverText: (id, text) => keep(id, text, () => Promise.resolve(undefined)),
     });
-  });
-  return new Accepted(`/v1/jobs/${job.id}`, job);
+  };
+  try {
+    const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => begin(control).finally(place.release));
+    return new Accepted(`/v1/jobs/${job.id}`, job);
+  } catch (error) {
+    // Its work may not even have been called.
+    place.release();
+    throw error;
+  }
 }
 
 async function requireRecipients(recipients: readonly string[]): Promise<void> {
