@@ -34,7 +34,7 @@ import { unknownController } from './enrolment.js';
 import { keysHeldBy } from './key-holders.js';
 import { endpointFrom, numberFromId } from './parse-input.js';
 import { countNodes, queryNodes } from './node-query.js';
-import { type Approval, type Context, implement, type Operation } from './operation.js';
+import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { generateKey } from './order-creation.js';
 
 export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, async ({ registry }) => {
@@ -119,7 +119,8 @@ export const controllersRemove: Operation<ControllerInput, ControllerInput, Cont
 
 export const controllersSet: Operation<ControllerSetInput, ControllerChange> = implement(
   contract.controllersSet,
-  async ({ registry, clock }, { id, nid, servers, pass_through: passThrough, ...description }) => {
+  async (context, { id, nid, servers, pass_through: passThrough, ...description }) => {
+    const { registry, clock } = context;
     const idC = numberFromId(id);
     if (passThrough === true) await refuseIfCombined(registry);
     const before = await settingsOf(registry, idC);
@@ -129,7 +130,7 @@ export const controllersSet: Operation<ControllerSetInput, ControllerChange> = i
       ...(passThrough === undefined ? {} : { passThrough }),
       description,
     });
-    const held = passThrough === true ? await keysHeldBy(registry, idC) : undefined;
+    const held = passThrough === true ? await inTurn(context, () => keysHeldBy(registry, idC)) : undefined;
     const after = await settingsOf(registry, idC);
     return {
       id,

@@ -6,7 +6,7 @@
  */
 
 import type { Registry } from '@latchkey/registry';
-import { type Possession, possessions } from './key-possessions.js';
+import { formerPossessions, type Possession, possessions } from './key-possessions.js';
 
 /** The nodes whose keys one controller could have, in ascending order of ID. */
 export interface HeldKeys {
@@ -46,18 +46,18 @@ export interface KeyHolders {
   readonly andOthers: boolean;
 }
 
-/** Lists the controllers that could have the key of a node. Reads the registry from end to end. */
+/**
+ * Lists the controllers that could have the key of a node. Reads the registry from end to end: no
+ * index says which nodes have, or had, one initial key.
+ */
 export async function keyHoldersOf(registry: Registry, idI: number): Promise<KeyHolders> {
+  const [node] = await registry.nodesById([idI]);
+  if (node === undefined) return { controllers: [], andOthers: false };
+  // After the node: a key that is taken in between is among these.
   const before = new FormerKeys();
-  let present: Possession | undefined;
-  for await (const page of possessions(registry))
-    for (const possession of page) {
-      if (possession.idI !== idI) continue;
-      if (possession.present) present = possession;
-      else before.add(possession);
-    }
-  if (present === undefined) return { controllers: [], andOthers: false };
-  const keys = new Set([present.initialKeyId, ...(present.held ? before.of(idI) : [])]);
+  for await (const page of formerPossessions(registry))
+    for (const possession of page) if (possession.idI === idI) before.add(possession);
+  const keys = new Set([node.ik.id, ...(node.initial ? before.of(idI) : [])]);
   const controllers = new Set<number>();
   let andOthers = false;
   for await (const page of possessions(registry))

@@ -56,6 +56,12 @@ export async function* possessions(registry: Registry): AsyncGenerator<readonly 
   const controllers = new Map((await registry.controllers()).map((controller) => [controller.idC, controller]));
   for await (const page of registry.nodePages())
     yield page.map((node) => possessionOf(node, controllers.get(node.controller), restoredEntry));
+  yield* formerPossessions(registry);
+}
+
+/** Those that were taken, oldest first, in pages. */
+export async function* formerPossessions(registry: Registry): AsyncGenerator<readonly Possession[]> {
+  const restoredEntry = registry.restored?.entry ?? 0;
   for await (const page of registry.retiredInitialKeyPages()) yield page.map((row) => formerPossession(row, restoredEntry));
 }
 

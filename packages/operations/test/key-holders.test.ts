@@ -11,8 +11,11 @@ import { tempFolder } from '@latchkey/test-support/fixtures';
 import { addController, moveNodes, removeController, removeNodes, resetNode, setController } from '../src/administration.js';
 import { enrol, EnrolmentTransaction, type OrderTerms } from '../src/enrolment.js';
 import { exposureOfOrder } from '../src/key-exposure.js';
+import { controllersSet } from '../src/controllers.js';
 import { keyHoldersOf, keysHeldBy } from '../src/key-holders.js';
 import { NodeBatch } from '../src/node-batch.js';
+import { nodesShow } from '../src/nodes.js';
+import { call, type Context } from '../src/operation.js';
 
 /** Pass-through from the start. */
 const P = 7;
@@ -253,4 +256,21 @@ describe('a restore', () => {
       [1, 3],
     ]);
   });
+});
+
+it('what goes through all nodes waits for its turn', async () => {
+  await fixture.order({ 1: newSecret() });
+  let turns = 0;
+  const inTurn: Context['inTurn'] = async (walk) => {
+    turns += 1;
+    return walk();
+  };
+  const context = { registry, clock: registry.clock, actor: 'test', inTurn };
+  await call(nodesShow, context, { id: '00000001', key_holders: true });
+  expect(turns).toBe(1);
+  expect(await call(controllersSet, context, { id: '00000001', pass_through: true })).toMatchObject({ keys_held: ['00000001'] });
+  expect(turns).toBe(2);
+  // This lists no keys.
+  await call(controllersSet, context, { id: '00000001', pass_through: false });
+  expect(turns).toBe(2);
 });
