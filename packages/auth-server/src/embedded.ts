@@ -54,12 +54,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
   const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
   await server.persistClock();
   const unwatch = startStoreWatchdog(registry, server, log);
-  const telemetry = new RegistryTelemetry(registry, server, log, {
-    clock,
-    fault,
-    metrics,
-    isCounted: options.postgres === undefined,
-  });
+  const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, metrics });
   return {
     registry,
     clock,

@@ -118,6 +118,11 @@ export class RegistryReads extends RegistryCore {
     await this.storage.prepareLists?.();
   }
 
+  /** Says that this process counts nodes, and lists none. Call it before the first count. */
+  onlyCount(): void {
+    this.storage.onlyCount?.();
+  }
+
   /** Which nodes match; the storage engine's. */
   async nodeList(query: NodeListQuery): Promise<NodeListPage> {
     const page = await this.storage.nodeList(query);

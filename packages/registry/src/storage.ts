@@ -192,6 +192,11 @@ export interface RegistryStorage {
   nodeList(query: NodeListQuery): Promise<NodeListPage>;
   /** Makes what lists and counts are answered from. Left out: the engine has it. */
   prepareLists?(): Promise<void>;
+  /**
+   * Says that this process counts nodes, and lists none: it has other work, and no room for texts.
+   * Answers stay the same. Left out: the engine needs to know nothing of it.
+   */
+  onlyCount?(): void;
   /** How many match, by a property of theirs. */
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>>;
   /** How many keys of those that match expire between two edges each. */

@@ -86,3 +86,38 @@ describe('the file of the index', () => {
     expect(await countIn(storage)).toBe(NODES - 2);
   });
 });
+
+describe('a process that only counts', () => {
+  it('neither reads the file nor writes it, and follows what others write', async () => {
+    const { folder, file } = await registryWithFile();
+    const saved = await readFile(file);
+    const [storage, other] = [await openIn(folder), await openIn(folder)];
+    storage.onlyCount();
+    await removeUnseen(storage, 1);
+    const countsOf = async (): Promise<unknown> => Object.fromEntries(await storage.nodeCounts({}, 0, 'state'));
+    // The node that nobody told of is not counted: the file still has it.
+    expect(await countsOf()).toEqual({ enrolled: { nodes: NODES - 1, joined: 0 } });
+    // So many changes that the index would be saved.
+    for (let idI = 2; idI < 2 + NODES / 4; idI += 500)
+      await other.write({}, () => ({
+        result: undefined,
+        events: Array.from({ length: 500 }, (_, i) => event('node disabled', { node: idI + i })),
+        put: { nodes: Array.from({ length: 500 }, (_, i) => [idI + i, nodeRow({ disabled: true })] as const) },
+      }));
+    expect(await countsOf()).toEqual({
+      enrolled: { nodes: NODES - 1 - 1_500, joined: 0 },
+      disabled: { nodes: 1_500, joined: 0 },
+    });
+    await storage.maintain();
+    await storage.close();
+    expect(await readFile(file)).toEqual(saved);
+  });
+
+  it('keeps no texts, and finds them in the store', async () => {
+    const { folder } = await registryWithFile();
+    const storage = await openIn(folder);
+    storage.onlyCount();
+    expect((await storage.nodeCounts({ search: 'pump' }, 0, 'state')).get('enrolled')).toEqual({ nodes: 1, joined: 0 });
+    expect((await storage.nodeList({ filter: { search: 'pump' }, now: 0, limit: 9 })).ids).toEqual([7]);
+  });
+});

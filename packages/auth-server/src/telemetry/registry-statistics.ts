@@ -1,38 +1,38 @@
 /**
- * How many nodes and orders there are in each state, for who watches. A registry may have a million
- * nodes, so they are not counted when somebody asks: asking begins a walk through the registry, a
- * few milliseconds of work at a time and long pauses between, and is answered with what the walk
- * before has counted.
+ * Counts for metrics: nodes and orders by state, entries in the audit log. The storage engine
+ * counts: LMDB from an index that follows the audit log, PostgreSQL in SQL. A scrape waits for
+ * nothing. It begins a count, and is answered with the latest one.
  */
 
-import { setTimeout as pause } from 'node:timers/promises';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { type Metric, type Sample, samples, LabelledCounter } from '@latchkey/runtime/telemetry';
 import { NODE_STATES, type NodeStatus, ORDER_STATES, type OrderStatus } from '@latchkey/operations/contract';
-import { nodeState, orderStatus, type Registry } from '@latchkey/registry';
+import { orderStatus, type Registry } from '@latchkey/registry';
 
-/** Work at a time, in ms. */
-const TIME_SLICE_MS = 5;
-/** The pause after it, in ms: the walk takes at most a fiftieth of one core. */
-const SLICE_PAUSE_MS = 245;
-/** From the end of a walk to the next, at least, in ms. */
+/** From the end of a count to the next, at least, in ms. */
 const STATISTICS_TTL_MS = 10_000;
+/** And as many times as long as the count took: a database counts for a fiftieth of the time. */
+const REST_PER_COUNT = 49;
+/** But no longer than this, in ms. */
+const MAX_REST_MS = 60_000;
 
-interface StateCounts {
+interface Counts {
   readonly nodes: LabelledCounter<NodeStatus>;
   readonly orders: LabelledCounter<OrderStatus>;
+  readonly auditEntries: number;
 }
 
 export class RegistryStatistics {
   readonly #registry: Registry;
   readonly #log: RateLimitedLog;
-  #latest: (StateCounts & { readonly at: number; readonly until: number }) | undefined;
-  #scan: AbortController | undefined;
+  #latest: (Counts & { readonly at: number; readonly until: number }) | undefined;
+  #counting: AbortController | undefined;
 
   constructor(registry: Registry, log: Log) {
     this.#registry = registry;
     this.#log = new RateLimitedLog(log);
+    registry.onlyCount();
   }
 
   metrics(): Metric[] {
@@ -53,33 +53,42 @@ export class RegistryStatistics {
       },
       {
         type: 'gauge',
+        name: 'latchkey_audit_entries',
+        help: 'Entries in the audit log',
+        read: () => this.#read(({ auditEntries }) => [{ value: auditEntries }]),
+      },
+      {
+        type: 'gauge',
         name: 'latchkey_nodes_counted_timestamp_seconds',
-        help: 'When nodes and orders were last counted',
+        help: 'When nodes, orders and entries of the audit log were last counted',
         read: () => this.#read(({ at }) => [{ value: at / 1000 }]),
       },
     ];
   }
 
   close(): void {
-    this.#scan?.abort();
+    this.#counting?.abort();
   }
 
-  #read(toSamples: (count: StateCounts & { readonly at: number }) => Sample[]): Sample[] {
-    if (this.#scan === undefined && performance.now() >= (this.#latest?.until ?? 0)) this.#startScan();
+  #read(toSamples: (count: Counts & { readonly at: number }) => Sample[]): Sample[] {
+    if (this.#counting === undefined && performance.now() >= (this.#latest?.until ?? 0)) this.#startCount();
     return this.#latest === undefined ? [] : toSamples(this.#latest);
   }
 
-  #startScan(): void {
-    const { signal } = (this.#scan = new AbortController());
+  #startCount(): void {
+    const { signal } = (this.#counting = new AbortController());
     void this.#count(signal).finally(() => {
-      if (!signal.aborted) this.#scan = undefined;
+      if (!signal.aborted) this.#counting = undefined;
     });
   }
 
   async #count(signal: AbortSignal): Promise<void> {
+    const since = performance.now();
     try {
-      const counts = await scan(this.#registry.until(signal), signal);
-      this.#latest = { ...counts, at: Date.now(), until: performance.now() + STATISTICS_TTL_MS };
+      const counts = await countAll(this.#registry.until(signal));
+      const ended = performance.now();
+      const rest = Math.max(STATISTICS_TTL_MS, Math.min(MAX_REST_MS, REST_PER_COUNT * (ended - since)));
+      this.#latest = { ...counts, at: Date.now(), until: ended + rest };
     } catch (error) {
       // If the registry cannot be read, the latest count stays, with its time.
       if (signal.aborted || error instanceof Failure) return;
@@ -88,19 +97,14 @@ export class RegistryStatistics {
   }
 }
 
-async function scan(registry: Registry, signal: AbortSignal): Promise<StateCounts> {
+async function countAll(registry: Registry): Promise<Counts> {
+  const { wallMs } = registry.clock();
   const orders = new LabelledCounter<OrderStatus>(ORDER_STATES);
   const nodes = new LabelledCounter<NodeStatus>(NODE_STATES);
   for (const order of await registry.orders()) {
-    const state = orderStatus(order, Date.now());
+    const state = orderStatus(order, wallMs);
     if (state !== undefined) orders.increment(state);
   }
-  let sliceEnd = performance.now() + TIME_SLICE_MS;
-  for await (const page of registry.nodePages()) {
-    for (const node of page) nodes.increment(nodeState(node, Date.now()));
-    if (performance.now() < sliceEnd) continue;
-    await pause(SLICE_PAUSE_MS, undefined, { signal, ref: false });
-    sliceEnd = performance.now() + TIME_SLICE_MS;
-  }
-  return { nodes, orders };
+  for (const [state, tally] of await registry.nodeCounts({}, wallMs, 'state')) nodes.increment(state, tally.nodes);
+  return { nodes, orders, auditEntries: await registry.storage.audit.length };
 }

@@ -22,8 +22,6 @@ interface ServedFrom {
   readonly clock?: Clock;
   /** Why nothing can be served from it, if that is known without asking it. */
   readonly fault?: () => string | undefined;
-  /** Whether it answers at once: rows are counted by walking through them. */
-  readonly isCounted?: boolean;
   readonly metrics?: readonly Metric[];
 }
 
@@ -32,22 +30,17 @@ export class RegistryTelemetry {
   /** By store, for the metric that a daemon has for all its stores. */
   readonly commitDurations: Readonly<Record<'registry', Histogram>>;
   readonly metrics: readonly Metric[];
-  readonly #statistics: RegistryStatistics | undefined;
+  readonly #statistics: RegistryStatistics;
 
-  constructor(
-    registry: Registry,
-    server: AuthServer,
-    log: Log,
-    { clock = readClock, fault, isCounted = true, metrics = [] }: ServedFrom = {},
-  ) {
-    this.#statistics = isCounted ? new RegistryStatistics(registry, log) : undefined;
+  constructor(registry: Registry, server: AuthServer, log: Log, { clock = readClock, fault, metrics = [] }: ServedFrom = {}) {
+    this.#statistics = new RegistryStatistics(registry, log);
     this.checks = [
       { name: 'registry', watchdog: 'required', run: () => probe(registry, clock, fault) },
       { name: 'clock', watchdog: 'reported', run: () => server.clockFault(), cacheMs: 0 },
     ];
     this.commitDurations = { registry: registry.commitDurations };
     this.metrics = [
-      ...(this.#statistics?.metrics() ?? []),
+      ...this.#statistics.metrics(),
       {
         type: 'counter',
         name: 'latchkey_key_feed_requests_total',
@@ -56,13 +49,12 @@ export class RegistryTelemetry {
         read: () => samples('outcome', server.keyFeed.outcomes),
       },
       { type: 'gauge', name: 'latchkey_commits_in_flight', help: 'Commits under way', read: () => registry.pendingCommitCount },
-      ...(isCounted ? [auditMetric(registry)] : []),
       ...metrics,
     ];
   }
 
   close(): void {
-    this.#statistics?.close();
+    this.#statistics.close();
   }
 }
 
@@ -92,16 +84,4 @@ async function probe(registry: Registry, clock: Clock, fault: ServedFrom['fault'
   const known = fault?.();
   if (known === undefined) await registry.probe(clock().wallMs);
   return known;
-}
-
-function auditMetric({ storage }: Registry): Metric {
-  return {
-    type: 'gauge',
-    name: 'latchkey_audit_entries',
-    help: 'Entries in the audit log',
-    read: () => {
-      const { length } = storage.audit;
-      return typeof length === 'number' ? length : [];
-    },
-  };
 }

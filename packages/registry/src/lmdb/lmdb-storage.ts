@@ -187,6 +187,10 @@ export class LmdbStorage implements RegistryStorage {
     return this.#nodeIndex.prepare();
   }
 
+  onlyCount(): void {
+    this.#nodeIndex.onlyCount();
+  }
+
   nodeCounts<G extends keyof NodeGroups>(filter: NodeFilter, now: number, by: G): Promise<NodeCounts<G>> {
     return this.#nodeIndex.counts(filter, now, by);
   }

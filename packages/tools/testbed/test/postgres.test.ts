@@ -97,6 +97,19 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of th
     expect((await namesOf(where)).filter((name) => name.includes('_database_')).toSorted()).toEqual(names.toSorted());
   });
 
+  it('counts nodes by state, whichever server they joined through', async () => {
+    const list = await network.run('auth-server', ['node', 'list', '--json', ...network.location()]);
+    const joined = (JSON.parse(list) as { state: string }[]).filter(({ state }) => state === 'joined').length;
+    expect(joined).toBeGreaterThan(0);
+    for (const i of [0, 1])
+      await pollUntil(
+        () => metricsOf(httpOfServer(i)),
+        (found) =>
+          found.get('latchkey_nodes{state="joined"}') === joined &&
+          found.get('latchkey_nodes{state="enrolled"}') === NODES - joined,
+      );
+  });
+
   it('serves nothing while no standby has to have a commit', async () => {
     const names = await cluster.sql('SHOW synchronous_standby_names');
     await cluster.primary.set({ synchronous_standby_names: '' });
