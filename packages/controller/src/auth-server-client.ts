@@ -1,6 +1,5 @@
 /** The way from the controller to whoever answers M2 and M7. */
 
-import { setTimeout as pause } from 'node:timers/promises';
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';
 import { RateLimitedLog, type Log } from '@latchkey/runtime/daemon';
@@ -8,6 +7,7 @@ import { ClientMetrics, type ExchangeOutcome } from '@latchkey/coap';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
 import { Failure } from '@latchkey/runtime/failure';
 import { ConnectionPool } from './connection-pool.js';
+import { type LinkEnvironment, MACHINE } from './link-environment.js';
 import { LinkHealth } from './link-health.js';
 
 /**
@@ -42,23 +42,26 @@ export class CoapAuthServerClient implements AuthServerClient {
   readonly metrics: ClientMetrics = new ClientMetrics();
   #pools: readonly ConnectionPool[];
   readonly #log: RateLimitedLog;
+  readonly #environment: LinkEnvironment;
   readonly #health = new LinkHealth();
   #closed = false;
 
-  constructor(servers: readonly Endpoint[], log: Log) {
-    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.metrics));
-    this.#log = new RateLimitedLog(log);
+  constructor(servers: readonly Endpoint[], log: Log, environment: LinkEnvironment = MACHINE) {
+    this.#environment = environment;
+    this.#pools = this.#newPools(servers);
+    this.#log = new RateLimitedLog(log, environment.time);
   }
 
   async request(request: Uint8Array, accept: AcceptAnswer): Promise<LinkDecision | undefined> {
-    const askedAt = performance.now();
+    const { now, pause } = this.#environment.time;
+    const askedAt = now();
     const deadlineAt = askedAt + REQUEST_TIMEOUT_MS;
     for (let nextRoundAt = askedAt; ;) {
-      const early = nextRoundAt - performance.now();
-      if (early > 0) await pause(early);
-      nextRoundAt = performance.now() + ROUND_MS;
+      const early = nextRoundAt - now();
+      if (early > 0) await pause(early, new AbortController().signal);
+      nextRoundAt = now() + ROUND_MS;
       for (const pool of this.#byPreference()) {
-        const since = performance.now();
+        const since = now();
         if (since >= deadlineAt || this.#closed) {
           this.#health.unanswered(askedAt, since);
           return undefined;
@@ -67,13 +70,13 @@ export class CoapAuthServerClient implements AuthServerClient {
         // is opened now.
         if (!this.#pools.includes(pool)) break;
         const outcome = await this.#exchange(pool, request, accept, since, deadlineAt);
-        const now = performance.now();
+        const endedAt = now();
         if (outcome.kind === 'answered') {
-          this.#health.answered(request, outcome.value, now);
+          this.#health.answered(request, outcome.value, endedAt);
           return outcome.value;
         }
-        pool.failedAt = now;
-        this.#health.failed(outcome.kind === 'too-many-invalid' || (outcome.kind === 'timeout' && outcome.ignored > 0), now);
+        pool.failedAt = endedAt;
+        this.#health.failed(outcome.kind === 'too-many-invalid' || (outcome.kind === 'timeout' && outcome.ignored > 0), endedAt);
         this.#logFailure(pool, outcome);
       }
     }
@@ -92,7 +95,7 @@ export class CoapAuthServerClient implements AuthServerClient {
   /** Other servers from now on; what is under way with those before is finished. */
   setServers(servers: readonly Endpoint[]): void {
     const previous = this.#pools;
-    this.#pools = servers.map((endpoint) => new ConnectionPool(endpoint, this.metrics));
+    this.#pools = this.#newPools(servers);
     for (const pool of previous) pool.releaseAll();
   }
 
@@ -101,9 +104,13 @@ export class CoapAuthServerClient implements AuthServerClient {
     await Promise.all(this.#pools.map((pool) => pool.close()));
   }
 
+  #newPools(servers: readonly Endpoint[]): readonly ConnectionPool[] {
+    return servers.map((endpoint) => new ConnectionPool(endpoint, this.metrics, this.#environment));
+  }
+
   /** As configured, but those that failed lately come last. */
   #byPreference(): readonly ConnectionPool[] {
-    const now = performance.now();
+    const now = this.#environment.time.now();
     const failed = (pool: ConnectionPool): boolean => now - pool.failedAt < FAILBACK_AFTER_MS;
     if (!this.#pools.some(failed)) return this.#pools;
     return [...this.#pools.filter((pool) => !failed(pool)), ...this.#pools.filter(failed)];
@@ -129,7 +136,7 @@ export class CoapAuthServerClient implements AuthServerClient {
       const mayDoBetter = !others && (isOld || deadlineAt - since > 2 * PER_SERVER_TIMEOUT_MS);
       const outcome = await connection.client.exchange({
         payload: request,
-        deadlineMs: turnEnd - performance.now(),
+        deadlineMs: turnEnd - this.#environment.time.now(),
         maxIgnored: MAX_IGNORED,
         unlessAlive: mayDoBetter ? { afterMs: PER_SERVER_TIMEOUT_MS, isAlive: () => connection.answeredAt > since } : undefined,
         // The payload decides, not the code: without an M3, M8 or M9 that opens it is no answer.
@@ -138,7 +145,7 @@ export class CoapAuthServerClient implements AuthServerClient {
           return decision.kind === 'ignored' ? undefined : decision;
         },
       });
-      if (outcome.kind === 'answered') pool.answered(connection, performance.now());
+      if (outcome.kind === 'answered') pool.answered(connection, this.#environment.time.now());
       else if (outcome.kind !== 'busy') {
         pool.unanswered(connection);
         // Whatever this socket has outlived, those to other servers may have outlived too.

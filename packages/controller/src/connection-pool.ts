@@ -1,9 +1,10 @@
 /** The sockets of a controller towards one auth-server, and which of them are still good. */
 
-import { setTimeout as pause } from 'node:timers/promises';
-import { type Address, addressesOf, type Endpoint } from '@latchkey/runtime/net';
-import { type ClientMetrics, CoapClient } from '@latchkey/coap';
+import type { ProcessTime } from '@latchkey/runtime/daemon';
+import type { Address, Endpoint } from '@latchkey/runtime/net';
+import type { ClientMetrics } from '@latchkey/coap';
 import { Failure } from '@latchkey/runtime/failure';
+import { type LinkEnvironment, type LinkSocket, MACHINE } from './link-environment.js';
 
 /**
  * Sockets per server. A message ID repeats after 65,536 messages: at less than 265 requests/s per
@@ -26,9 +27,9 @@ const PING_CONNECT_MS = 2_000;
 
 /** A socket towards an auth-server. Times are ms of the monotonic clock. */
 export interface Connection {
-  readonly connecting: Promise<CoapClient>;
+  readonly connecting: Promise<LinkSocket>;
   /** Set when it is connected, so that a request does not wait for a promise. */
-  client: CoapClient | undefined;
+  client: LinkSocket | undefined;
   readonly openedAt: number;
   /** When an answer that opens last came on it. */
   answeredAt: number;
@@ -45,6 +46,7 @@ export class ConnectionPool {
   /** When a request to this server last got no answer. */
   failedAt: number = -Infinity;
   readonly #counts: ClientMetrics;
+  readonly #environment: LinkEnvironment;
   readonly #connections = new Map<number, Connection>();
   /** Connections that take no further request, and are open for those under way. */
   readonly #released = new Set<Connection>();
@@ -55,9 +57,10 @@ export class ConnectionPool {
   /** Those of its addresses from which no answer came. They are tried last. */
   readonly #silent = new Set<string>();
 
-  constructor(endpoint: Endpoint, counts: ClientMetrics) {
+  constructor(endpoint: Endpoint, counts: ClientMetrics, environment: LinkEnvironment = MACHINE) {
     this.endpoint = endpoint;
     this.#counts = counts;
+    this.#environment = environment;
   }
 
   /** Whether the server's name means several addresses: a new socket may go to another one. */
@@ -72,7 +75,12 @@ export class ConnectionPool {
     const there = this.#connections.get(turn);
     if (there !== undefined) return there;
     const connecting = this.#connect();
-    const connection: Connection = { connecting, client: undefined, openedAt: performance.now(), answeredAt: -Infinity };
+    const connection: Connection = {
+      connecting,
+      client: undefined,
+      openedAt: this.#environment.time.now(),
+      answeredAt: -Infinity,
+    };
     this.#connections.set(turn, connection);
     connecting.then(
       (client) => (connection.client = client),
@@ -88,7 +96,7 @@ export class ConnectionPool {
    */
   async connected(connection: Connection, limitMs: number): Promise<Connection | undefined> {
     try {
-      return (await within(limitMs, connection.connecting)) && connection;
+      return (await within(this.#environment.time, limitMs, connection.connecting)) && connection;
     } catch (error) {
       const open = this.#open();
       if (!(error instanceof Failure) || open === undefined) throw error;
@@ -123,15 +131,15 @@ export class ConnectionPool {
    * a new one is tried.
    */
   async ping(): Promise<boolean> {
-    const since = performance.now();
+    const since = this.#environment.time.now();
     const pooled = this.#open();
     if (pooled !== undefined) {
-      if ((await pingOn(pooled, POOLED_PING_WAITS)) || pooled.answeredAt >= since) return true;
+      if ((await this.#pingOn(pooled, POOLED_PING_WAITS)) || pooled.answeredAt >= since) return true;
       this.unanswered(pooled);
       this.suspect(since);
     }
     const fresh = this.next();
-    if (await pingOn(fresh, FRESH_PING_WAITS)) return true;
+    if (await this.#pingOn(fresh, FRESH_PING_WAITS)) return true;
     this.unanswered(fresh);
     return false;
   }
@@ -154,8 +162,8 @@ export class ConnectionPool {
     await Promise.all(closing);
   }
 
-  async #connect(): Promise<CoapClient> {
-    return CoapClient.connect({
+  async #connect(): Promise<LinkSocket> {
+    return this.#environment.connect({
       peer: this.endpoint,
       addresses: this.#inOrder(await this.#lookUp()),
       tokenLength: TOKEN_LENGTH,
@@ -166,10 +174,10 @@ export class ConnectionPool {
 
   /** Without a name server the addresses of the last look-up stand. */
   async #lookUp(): Promise<readonly Address[]> {
-    const looking = addressesOf(this.endpoint);
+    const looking = this.#environment.lookUp(this.endpoint);
     if (this.#known.length === 0) return (this.#known = await looking);
     try {
-      this.#known = (await within(LOOKUP_MS, looking)) ?? this.#known;
+      this.#known = (await within(this.#environment.time, LOOKUP_MS, looking)) ?? this.#known;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
     }
@@ -202,23 +210,23 @@ export class ConnectionPool {
     }
     return false;
   }
-}
 
-async function pingOn({ client, connecting }: Connection, waits: readonly number[]): Promise<boolean> {
-  try {
-    const connected = client ?? (await within(PING_CONNECT_MS, connecting));
-    return connected !== undefined && (await connected.ping(waits));
-  } catch (error) {
-    if (error instanceof Failure) return false;
-    throw error;
+  async #pingOn({ client, connecting }: Connection, waits: readonly number[]): Promise<boolean> {
+    try {
+      const connected = client ?? (await within(this.#environment.time, PING_CONNECT_MS, connecting));
+      return connected !== undefined && (await connected.ping(waits));
+    } catch (error) {
+      if (error instanceof Failure) return false;
+      throw error;
+    }
   }
 }
 
 /** Returns `undefined` if the promise has not settled in time. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+async function within<T>({ pause }: ProcessTime, ms: number, promise: Promise<T>): Promise<T | undefined> {
   const settled = new AbortController();
   try {
-    return await Promise.race([promise, pause(ms, undefined, { signal: settled.signal })]);
+    return await Promise.race([promise, pause(ms, settled.signal).then(() => undefined)]);
   } finally {
     settled.abort();
   }

@@ -13,19 +13,12 @@
 import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
 import { formatCommandLine, STATE_FOLDERS } from '@latchkey/runtime/cli';
 import type { Credential } from '@latchkey/provisioning';
-import { exists, replaceFile } from '@latchkey/runtime/files';
+import { exists, readPrivateFile, replaceFile } from '@latchkey/runtime/files';
 import { type CommandLine, Failure, UsageFailure } from '@latchkey/runtime/failure';
-import { loadPrivateJson } from '@latchkey/runtime/config';
-import type { Log } from '@latchkey/runtime/daemon';
+import { parsePrivateJson } from '@latchkey/runtime/config';
+import { type Log, PROCESS_TIME, type ProcessTime } from '@latchkey/runtime/daemon';
 import { z } from 'zod';
 
-/**
- * TIDs stored ahead at once: few at the start, so that a controller that is restarted all the time
- * does not use up SK_cs by restarts alone; twice as many each time they run short, so that a busy
- * one seldom writes.
- */
-const FIRST_BLOCK = 1_024n;
-const LARGEST_BLOCK = 65_536n;
 /**
  * After a failure nothing is stored for so long, in ms: each M1, a stranger's too, asks for a TID,
  * and each failure is a line in the log.
@@ -62,38 +55,74 @@ export function rotateCommand(idC: number, folder: string = STATE_FOLDERS['auth-
 /** Whose they are: its credential. */
 type Owner = Pick<Credential, 'idC' | 'skCs'>;
 
+/** What TIDs stand on: files and time of the machine, or of a simulation. */
+export interface TidEnvironment {
+  /** Returns the text of the file, or `undefined` if none exists. Throws a Failure. */
+  readonly read: (path: string) => Promise<string | undefined>;
+  /** Resolves once the file has this text, also after a loss of power. Throws a Failure. */
+  readonly replace: (path: string, text: string) => Promise<void>;
+  readonly now: ProcessTime['now'];
+  /** TIDs stored ahead at once, at the start and at most. */
+  readonly blocks: { readonly first: bigint; readonly largest: bigint };
+}
+
+const MACHINE: TidEnvironment = {
+  read: async (path) => ((await exists(path)) ? readPrivateFile(path) : undefined),
+  replace: replaceFile,
+  now: PROCESS_TIME.now,
+  // Few at the start, so that a controller that is restarted all the time does not use up SK_cs by
+  // restarts only. Twice as many each time they run short, so that a busy one seldom writes.
+  blocks: { first: 1_024n, largest: 65_536n },
+};
+
 export class TidAllocator {
   readonly #path: string;
   readonly #idC: number;
   #fingerprint: string;
   readonly #log: Log;
+  readonly #environment: TidEnvironment;
   #next: bigint;
   #stored: bigint;
   #messages: number;
-  #block = FIRST_BLOCK;
+  #block: bigint;
   #storing: Promise<void> | undefined;
   #failedAt = -Infinity;
   /** Whether the last try to store TIDs failed. */
   #fails = false;
 
-  private constructor(path: string, { idC, skCs }: Owner, log: Log, next: bigint, messages: number) {
+  private constructor(
+    path: string,
+    { idC, skCs }: Owner,
+    log: Log,
+    environment: TidEnvironment,
+    { next, messages }: { readonly next: bigint; readonly messages: number },
+  ) {
     this.#path = path;
     this.#idC = idC;
     this.#fingerprint = skCs.fingerprint;
     this.#log = log;
+    this.#environment = environment;
+    this.#block = environment.blocks.first;
     this.#next = next;
     this.#stored = next - 1n;
     this.#messages = messages;
   }
 
   /** Reads the file, or starts one, and stores the first block. `wallMs`: ms since the epoch. */
-  static async open(path: string, owner: Owner, wallMs: number, log: Log): Promise<TidAllocator> {
-    const saved = (await exists(path)) ? await loadPrivateJson(fileSchema, path, CORRUPT_ADVICE) : undefined;
+  static async open(
+    path: string,
+    owner: Owner,
+    wallMs: number,
+    log: Log,
+    environment: TidEnvironment = MACHINE,
+  ): Promise<TidAllocator> {
+    const text = await environment.read(path);
+    const saved = text === undefined ? undefined : parsePrivateJson(fileSchema, text, path, CORRUPT_ADVICE);
     assertOwner(path, saved?.id_c, formatId(owner.idC));
     const clock = BigInt(wallMs) * 1000n;
     const next = saved === undefined || BigInt(saved.last_tid) < clock ? clock : BigInt(saved.last_tid) + 1n;
     const messages = saved?.sk_cs === owner.skCs.fingerprint ? saved.messages : 0;
-    const allocator = new TidAllocator(path, owner, log, next, messages);
+    const allocator = new TidAllocator(path, owner, log, environment, { next, messages });
     await allocator.#storeBlock();
     return allocator;
   }
@@ -121,7 +150,7 @@ export class TidAllocator {
   }
 
   get #mayStore(): boolean {
-    return this.#storing === undefined && performance.now() - this.#failedAt >= RETRY_DELAY_MS;
+    return this.#storing === undefined && this.#environment.now() - this.#failedAt >= RETRY_DELAY_MS;
   }
 
   /**
@@ -141,13 +170,13 @@ export class TidAllocator {
   }
 
   async #storeAhead(): Promise<void> {
-    if (this.#block < LARGEST_BLOCK) this.#block *= 2n;
+    if (this.#block < this.#environment.blocks.largest) this.#block *= 2n;
     try {
       await this.#storeBlock();
       this.#fails = false;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      this.#failedAt = performance.now();
+      this.#failedAt = this.#environment.now();
       this.#fails = true;
       this.#log.error({ advice: error.advice }, error.message);
     } finally {
@@ -176,7 +205,7 @@ export class TidAllocator {
       sk_cs: this.#fingerprint,
       messages,
     };
-    await replaceFile(this.#path, `${JSON.stringify(file)}\n`);
+    await this.#environment.replace(this.#path, `${JSON.stringify(file)}\n`);
     this.#stored = stored;
     // Not `messages`: SK_cs may be another by now, of which none of the former one's count.
     this.#messages += more;

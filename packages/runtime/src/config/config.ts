@@ -44,13 +44,21 @@ export class InvalidContent extends UsageFailure {
 }
 
 /**
- * Reads a private file (mode 0600) as JSON of the given schema.
+ * Reads a private file (mode 0600) as JSON of the given schema. `advice`: as `parsePrivateJson` has
+ * it.
+ */
+export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
+  return parsePrivateJson(schema, await readPrivateFile(path), path, advice);
+}
+
+/**
+ * Parses the text of a private file as JSON of the given schema. Throws an InvalidContent that
+ * names `path`.
  *
  * @param advice what to do where it is not JSON at all; the parser's own message would quote it,
  *   and it may hold a key
  */
-export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path: string, advice: string): Promise<z.output<S>> {
-  const text = await readPrivateFile(path);
+export function parsePrivateJson<S extends z.core.$ZodType>(schema: S, text: string, path: string, advice: string): z.output<S> {
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -1,27 +1,30 @@
 /**
- * A controller: the real `Controller` and `KeyFeed`, put together as `run` of packages/controller
- * does. Its process, time and disk are simulated, and so are its sockets, with what `CoapServer`
- * does around them: Echo, and dropping copies of a request in work. In some worlds the controller
- * keeps application roots and follows the key feed.
+ * A controller: the real `Controller`, `KeyFeed`, `TidAllocator` and `CoapAuthServerClient`, put
+ * together as `run` of packages/controller does. Its process, time and disk are simulated, and so
+ * are its sockets, with what `CoapServer` does around them: Echo, and dropping copies of a request
+ * in work. In some worlds the controller keeps application roots and follows the key feed.
  */
 
-import { type AuthServerClient, InProcessAuthServerClient } from '@latchkey/controller/auth-server-client';
+import { type AuthServerClient, CoapAuthServerClient, InProcessAuthServerClient } from '@latchkey/controller/auth-server-client';
 import { Controller, type ControllerOptions } from '@latchkey/controller/controller';
 import { DEFAULT_FEED_INTERVAL_MS, KeyFeed } from '@latchkey/controller/key-feed';
+import { TidAllocator, type TidEnvironment } from '@latchkey/controller/tid-allocator';
 import type { Clocks, RespondentBounds, Secret } from '@latchkey/protocol';
 import { type Log, newLog } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
 import { type SeededRandom, hashText } from '@latchkey/test-support/seeded-random';
-import { SimulatedAuthServerClient } from './auth-server-client.js';
 import { ControllerObserver } from './controller-observer.js';
 import { type Address, type Datagram, hostOf } from './network.js';
 import { SimulatedFile } from './simulated-file.js';
 import type { CrashModel, Process } from './process.js';
 import type { RespondentRole } from './roles.js';
 import type { SimulatedKeyStore } from './simulated-key-store.js';
-import { TidAllocator } from './tid-allocator.js';
+import { linkEnvironment } from './link-environment.js';
 import type { SimulatedServer } from './server.js';
 import type { SimulationContext } from './simulation-context.js';
+import { tidEnvironment } from './tid-environment.js';
 
+const SERVER_PORT = 5693;
 const ECHO_LIFETIME_MS = 60_000;
 const EMPTY = new Uint8Array(0);
 /** A supervisor starts a process again that could not start, after this many ms. */
@@ -124,20 +127,26 @@ export class SimulatedController {
     this.respondent = undefined;
     this.#inFlightRequests.clear();
     this.context.network.close(`c${this.idC}:5683`);
+    // Its sockets are gone before anything else happens.
+    this.context.simulation.unsettled();
     void this.#authServer?.close();
   }
 
   start(): void {
     this.beforeStart();
-    const tids = this.newTidAllocator(this.file, this.now.wallMs);
     this.#echoKey = `${this.random.u32()}`;
-    tids.open((opened) => {
-      if (!opened) return this.process.crash('killed', RESTART_DELAY_MS);
-      this.#serve(() => {
-        const tid = tids.next();
-        if (tid !== undefined && tid > this.#lastTid) this.#lastTid = tid;
-        return tid;
-      });
+    this.context.simulation.run(async () => {
+      try {
+        const tids = await this.openTids(tidEnvironment(this.process, this.file), this.now.wallMs);
+        this.#serve(() => {
+          const tid = tids.next();
+          if (tid !== undefined && tid > this.#lastTid) this.#lastTid = tid;
+          return tid;
+        });
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+        this.process.crash('killed', RESTART_DELAY_MS);
+      }
     });
   }
 
@@ -147,7 +156,11 @@ export class SimulatedController {
     const { idC, skCs, bounds, servers } = this.plan;
     const authServer =
       this.#server === undefined
-        ? new SimulatedAuthServerClient(this.process, network, this.random, servers)
+        ? new CoapAuthServerClient(
+            servers.map((host) => ({ host, port: SERVER_PORT })),
+            this.#log,
+            linkEnvironment(this.process, network, this.random),
+          )
         : new InProcessAuthServerClient(this.#server);
     this.#authServer = authServer;
     this.respondent = rules.roles.respondent({ idC, skCs, bounds, randomBytes: (n) => this.random.octets(n), nextTid });
@@ -194,8 +207,10 @@ export class SimulatedController {
     });
   }
 
-  protected newTidAllocator(file: SimulatedFile, wall: number): TidAllocator {
-    return new TidAllocator(file, wall);
+  /** @param wallMs ms since the epoch */
+  protected openTids(environment: TidEnvironment, wallMs: number): Promise<Pick<TidAllocator, 'next'>> {
+    const { idC, skCs } = this.plan;
+    return TidAllocator.open(`c${idC}/serials.json`, { idC, skCs }, wallMs, this.#log, environment);
   }
 
   /**

@@ -11,9 +11,10 @@ const CALM = { probabilityPerStep: 0, hotStep: undefined, powerLossProbability: 
 
 /**
  * Joins of which a controller learns after the feed has told of what came after them: M8 is on its
- * way for almost as long as the controller waits for it, while the node is disabled or moved, or
- * the registry is restored to before the join. Refusals do not arrive: a copy of M7 would end the
- * transaction. Devices stay as they are for a minute then, so that no other join covers it up.
+ * way for almost as long as the controller waits for it on one socket, which is 4 s, while the node
+ * is disabled or moved, or the registry is restored to before the join. Refusals do not arrive: a
+ * copy of M7 would end the transaction. Devices stay as they are for a minute then, so that no other
+ * join covers it up.
  */
 export function lateJoins(scenario: Scenario, random: SeededRandom): Scenario {
   const isRestored = random.below(2) === 0;
@@ -22,7 +23,7 @@ export function lateJoins(scenario: Scenario, random: SeededRandom): Scenario {
     at,
     what: 'restore',
     ageMs: at - random.below(10_000),
-    downMs: random.between(500, 3_000),
+    downMs: random.between(100, 1_000),
     gapMs: 60_000,
     afterCommit: true,
   };
@@ -35,7 +36,6 @@ export function lateJoins(scenario: Scenario, random: SeededRandom): Scenario {
     dishonest: undefined,
     rogue: false,
     combined: false,
-    // With several, a controller waits 4 s for each.
     replicas: 1,
     faultPhaseMs: 300_000,
     networkConditions: {
@@ -46,9 +46,9 @@ export function lateJoins(scenario: Scenario, random: SeededRandom): Scenario {
       corrupted: 0,
       misrouted: 0,
       rewritten: 0,
-      delayed: { kinds: ['M8'], probability: 0.7, ms: [5_000, 14_000] },
+      delayed: { kinds: ['M8'], probability: 0.7, ms: [2_000, 3_900] },
       // M12 and M13 that are on their way for long, too, meet the M8 of a join.
-      feed: { lost: 0, delayed: { probability: random.pick([0, 0.3]), ms: [2_000, 9_000] }, blackout: undefined },
+      feed: { lost: 0, delayed: { probability: random.pick([0, 0.7]), ms: [1_000, 3_800] }, blackout: undefined },
     },
     storeConditions: { stallProbability: 0, stallMs: [0], failureProbability: 0 },
     crashModels: { node: CALM, controller: CALM, server: CALM },

@@ -4,9 +4,9 @@
  * deadline, and answers that do not count, which do not end the exchange.
  */
 
-import type { AttemptEnvironment } from '@latchkey/node-agent/join-attempt';
+import type { CoapAuthServerClient } from '@latchkey/controller/auth-server-client';
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
-import type { Address, Datagram, SimulatedNetwork } from './network.js';
+import { type Address, type Datagram, hostOf, type SimulatedNetwork } from './network.js';
 import type { Process } from './process.js';
 
 /** ACK_TIMEOUT, and that times ACK_RANDOM_FACTOR, in ms. */
@@ -15,8 +15,8 @@ const MAX_RETRANSMIT = 4;
 /** One reset may be the past's or a forger's; two in one exchange are taken for an answer. */
 const RESETS_BEFORE_UNREACHABLE = 2;
 
-/** The part of `CoapClient` that the roles use. */
-type CoapClient = Awaited<ReturnType<AttemptEnvironment['connect']>>;
+/** The part of `CoapClient` that a controller uses; a node uses less. */
+type CoapClient = Awaited<ReturnType<NonNullable<ConstructorParameters<typeof CoapAuthServerClient>[2]>['connect']>>;
 
 interface Response {
   readonly code: string;
@@ -37,6 +37,7 @@ interface ExchangeOptions<T> {
   readonly echo?: Buffer | undefined;
   readonly maxIgnored: number;
   readonly graceMs?: number;
+  readonly unlessAlive?: { readonly afterMs: number; readonly isAlive: () => boolean } | undefined;
   /** What an answer is worth; `undefined`: it does not count. */
   readonly accept: (response: Response) => T | undefined;
 }
@@ -45,16 +46,19 @@ export class SimulatedClient implements CoapClient {
   readonly #process: Process;
   readonly #network: SimulatedNetwork;
   readonly #random: SeededRandom;
-  readonly #address: Address;
+  readonly #local: Address;
   readonly #peer: Address;
   readonly #pending = new Map<number, (datagram: Datagram) => void>();
+  readonly address: string;
+  #onIdle: () => void = () => undefined;
 
   constructor(process: Process, network: SimulatedNetwork, random: SeededRandom, address: Address, peer: Address) {
     this.#process = process;
     this.#network = network;
     this.#random = random;
-    this.#address = address;
+    this.#local = address;
     this.#peer = peer;
+    this.address = hostOf(peer);
     network.listen(address, (datagram) => {
       if (datagram.from !== peer || datagram.kind === 'request') return;
       process.receive('takes an answer', () => this.#pending.get(datagram.token)?.(datagram));
@@ -71,7 +75,7 @@ export class SimulatedClient implements CoapClient {
   }
 
   #begin<T>(
-    { payload, deadlineMs, echo, maxIgnored, graceMs, accept }: ExchangeOptions<T>,
+    { payload, deadlineMs, echo, maxIgnored, graceMs, unlessAlive, accept }: ExchangeOptions<T>,
     done: (outcome: ExchangeOutcome<T>) => void,
   ): void {
     const token = this.#random.u32();
@@ -80,7 +84,9 @@ export class SimulatedClient implements CoapClient {
     let lastCode: string | undefined;
     let resets = 0;
     const end = (outcome: ExchangeOutcome<T>): void => {
-      if (this.#pending.delete(token)) done(outcome);
+      if (!this.#pending.delete(token)) return;
+      if (this.#pending.size === 0) this.#onIdle();
+      done(outcome);
     };
     const timeOut = (): void => end({ kind: 'timeout', ignored, lastCode });
     this.#pending.set(token, (datagram) => {
@@ -99,19 +105,36 @@ export class SimulatedClient implements CoapClient {
       if (ignored > maxIgnored) end({ kind: 'too-many-invalid', ignored });
     });
     this.#process.schedule(deadlineMs, 'gives up an exchange', timeOut);
+    if (unlessAlive !== undefined)
+      this.#process.schedule(unlessAlive.afterMs, 'doubts a socket', () => {
+        if (!unlessAlive.isAlive()) timeOut();
+      });
     this.#transmit(token, payload, echo?.toString('latin1'), this.#random.between(...FIRST_TIMEOUT), MAX_RETRANSMIT);
   }
 
   #transmit(token: number, payload: Uint8Array, echo: string | undefined, timeout: number, left: number): void {
     if (!this.#pending.has(token)) return;
-    this.#network.send({ from: this.#address, to: this.#peer, kind: 'request', token, payload, echo });
+    this.#network.send({ from: this.#local, to: this.#peer, kind: 'request', token, payload, echo });
     if (left === 0) return;
     this.#process.schedule(timeout, 'retransmits', () => this.#transmit(token, payload, echo, 2 * timeout, left - 1));
   }
 
+  /** Nothing in a world looks at `/readyz`, for which sockets are pinged. */
+  ping(): Promise<boolean> {
+    throw new Error('no ping is simulated');
+  }
+
+  closeWhenIdle(): Promise<void> {
+    if (this.#pending.size === 0) return this.close();
+    return new Promise((resolve) => {
+      this.#onIdle = (): void => resolve(this.close());
+    });
+  }
+
+  /** Exchanges in flight never end: in a world only the end of a process closes their socket. */
   close(): Promise<void> {
     this.#pending.clear();
-    this.#network.close(this.#address);
+    this.#network.close(this.#local);
     return Promise.resolve();
   }
 }

@@ -138,6 +138,7 @@ describe('imports', () => {
         '@latchkey/controller/auth-server-client',
         '@latchkey/controller/controller',
         '@latchkey/controller/key-feed',
+        '@latchkey/controller/tid-allocator',
         '@latchkey/key-delivery/node-key-changes',
         '@latchkey/keyring',
         '@latchkey/node-agent/join-attempt',

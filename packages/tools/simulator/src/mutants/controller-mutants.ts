@@ -1,6 +1,7 @@
 /** Controllers that break one rule of the profile each. */
 
 import { Controller, type ControllerOptions } from '@latchkey/controller/controller';
+import type { TidEnvironment } from '@latchkey/controller/tid-allocator';
 import {
   ccmSeal,
   decodeLinkRequest,
@@ -29,10 +30,8 @@ import {
   TYPE,
 } from '@latchkey/protocol';
 import { SimulatedController } from '../controller.js';
-import type { SimulatedFile } from '../simulated-file.js';
 import type { RespondentRole } from '../roles.js';
 import { PROFILE, type Rules } from '../rules.js';
-import { TidAllocator } from '../tid-allocator.js';
 import { receiveM4WithoutAad } from './node-mutants.js';
 
 /** What a transaction is made of. */
@@ -235,53 +234,35 @@ class ConfirmsFirst extends SimulatedController {
   }
 }
 
-/** TIDs from 1 at each start. */
-class FromOne extends TidAllocator {
-  constructor(file: SimulatedFile, wall: number) {
-    super(file, wall);
-    this.nextTid = 1n;
-    this.stored = 0n;
-  }
-}
+type OpenTids = SimulatedController['openTids'];
 
-/** The clock alone, nothing stored. */
-class FromClock extends TidAllocator {
-  constructor(file: SimulatedFile, wall: number) {
-    super(file, wall);
-    this.nextTid = BigInt(wall) * 1000n;
-    this.stored = this.nextTid - 1n;
-  }
-}
-
-/** Stored, but only after they were used. */
-class StoredBehind extends TidAllocator {
-  constructor(file: SimulatedFile, wall: number) {
-    super(file, wall);
-    const before = file.read();
-    this.nextTid = before === undefined ? BigInt(wall) * 1000n : BigInt(before) + 1n;
-    this.stored = this.nextTid - 1n;
-  }
-
-  override open(done: (opened: boolean) => void): void {
-    done(true);
-  }
-
-  override next(): bigint {
-    this.nextTid += 1n;
-    this.file.replace(String(this.nextTid - 1n), () => undefined);
-    return this.nextTid - 1n;
-  }
-}
-
-function withTidAllocator(Tids: typeof TidAllocator): Rules {
+/** A controller that opens its TIDs as `change` has it. */
+function withTids(change: (open: OpenTids, ...given: Parameters<OpenTids>) => ReturnType<OpenTids>): Rules {
   return {
     ...PROFILE,
     Controller: class extends SimulatedController {
-      protected override newTidAllocator(file: SimulatedFile, wall: number): TidAllocator {
-        return new Tids(file, wall);
+      protected override openTids(...given: Parameters<OpenTids>): ReturnType<OpenTids> {
+        return change((...changed) => super.openTids(...changed), ...given);
       }
     },
   };
+}
+
+/** Stored, but only after they were used. */
+class StoredBehind {
+  readonly #environment: TidEnvironment;
+  #last: bigint;
+
+  constructor(environment: TidEnvironment, last: bigint) {
+    this.#environment = environment;
+    this.#last = last;
+  }
+
+  next(): bigint {
+    this.#last += 1n;
+    this.#environment.replace('', String(this.#last)).catch(() => undefined);
+    return this.#last;
+  }
 }
 
 /** Every source counts as proven. */
@@ -310,7 +291,16 @@ export const confirmsFirst: Rules = {
   ...withRespondent((options) => new InspectingRespondent(options)),
   Controller: ConfirmsFirst,
 };
-export const tidsFromOne: Rules = withTidAllocator(FromOne);
-export const tidsFromClock: Rules = withTidAllocator(FromClock);
-export const tidsStoredBehind: Rules = withTidAllocator(StoredBehind);
+/** From 1 at each start. */
+export const tidsFromOne: Rules = withTids((open, environment) =>
+  open({ ...environment, read: () => Promise.resolve(undefined) }, 0),
+);
+/** The clock only: what is stored is not read. */
+export const tidsFromClock: Rules = withTids((open, environment, wallMs) =>
+  open({ ...environment, read: () => Promise.resolve(undefined) }, wallMs),
+);
+export const tidsStoredBehind: Rules = withTids(async (_open, environment, wallMs) => {
+  const last = await environment.read('');
+  return new StoredBehind(environment, last === undefined ? BigInt(wallMs) * 1000n - 1n : BigInt(last));
+});
 export const asksNoProof: Rules = { ...PROFILE, Controller: AsksNoProof };
