@@ -92,6 +92,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   const walks = new RegistryWalks();
   const opaque = new OpaqueValues();
   const jobs = new Jobs(registry, walks, requests, log);
+  await jobs.lookUpInterrupted();
   const keyFiles = new KeyFiles();
   const events = new EventStreams({ registry, opaque, log });
   let importKeys: Promise<AgeKeyPair> | undefined;

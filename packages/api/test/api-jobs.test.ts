@@ -12,7 +12,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Principal, scopesOf } from '../src/access.js';
 import { problemFailure } from '../src/client/answer-failure.js';
 import { IdempotentRequests } from '../src/jobs/idempotency.js';
-import { Jobs, type JobControl, type JobView } from '../src/jobs/jobs.js';
+import type { JobView } from '@latchkey/operations/contract';
+import { openJobStore } from '../src/jobs/index.js';
+import { Jobs, type JobControl } from '../src/jobs/jobs.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
 import { Problem } from '../src/problem.js';
 import { operationContext } from '../src/operation-context.js';
@@ -237,14 +239,16 @@ describe('a request with an Idempotency-Key', () => {
 
 describe('a job', () => {
   interface Setup {
+    readonly access: RegistryAccess;
+    readonly fixture: AdminFixture;
     readonly jobs: Jobs;
     readonly store: RequestStore;
     readonly folder: string;
   }
 
   async function open(): Promise<Setup> {
-    const { registry } = await AdminFixture.open();
-    const { folder } = registry;
+    const fixture = await AdminFixture.open();
+    const { folder } = fixture.registry;
     const access = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
     const store = await RequestStore.open(folder);
     const jobs = new Jobs(access, new RegistryWalks(), store, new CapturedLog().log);
@@ -253,7 +257,7 @@ describe('a job', () => {
       await store.close();
       await access.close();
     });
-    return { jobs, store, folder };
+    return { jobs, store, folder, access, fixture };
   }
 
   const ada: Principal = { id: 'user ada', scopes: scopesOf('operator') };
@@ -343,6 +347,124 @@ describe('a job', () => {
         advice: 'Run it again for the rest.',
       },
     });
+  });
+
+  it('names the entry of the audit log that says whether a change in doubt was made', async () => {
+    const setup = await open();
+    const look = ['latchkey-auth-server', 'audit', 'list', '--from', '7', '--limit', '1', '--json'];
+    const doubt = new InDoubt('it is not known whether 192.0.2.1 took the change', {
+      advice: 'If it did, entry 7 of the audit log has operation ab. Before you try again, look:',
+      run: [look],
+    });
+    const failed = async (principal: Principal, error: Error): Promise<JobView> => {
+      const { id } = await setup.jobs.start(options(principal), async ({ begin }) => {
+        await begin(2);
+        throw error;
+      });
+      await endOf(setup, id);
+      return setup.jobs.show(principal, id);
+    };
+    expect((await failed(ada, doubt)).problem).toEqual({
+      ...new Problem('unavailable').toJSON(),
+      detail: 'It is not known whether the registry took the change. The log of the API says why.',
+      advice: doubt.advice,
+      run: [look.join(' ')],
+    });
+    expect((await failed(ada, new PartlyDone('1 of 2 nodes were done', doubt, 'Run it again.'))).problem).toMatchObject({
+      detail: '1 of 2 nodes were done. It is not known whether the registry took the next part. The log of the API says why.',
+      advice: `Run it again. ${doubt.advice}`,
+      run: [look.join(' ')],
+    });
+    // Numbers of entries tell what is done to orders of others.
+    const limited = await failed({ ...ada, limits: { orders: [1] } }, doubt);
+    expect([JSON.stringify(limited.problem?.run), limited.problem?.advice]).toEqual([
+      undefined,
+      'Ask an administrator what the audit log has of it.',
+    ]);
+  });
+
+  it('that hands out keys names the first entry that may be of it, after a kill and otherwise', async () => {
+    const { jobs, store, folder, access, fixture } = await open();
+    const [number, other] = [await fixture.order(keys([1])), await fixture.order(keys([2]))];
+    const record = (actor: string, order: number): Promise<void> =>
+      fixture.registry.actingAs(actor).record({ what: 'order exported', order });
+    const auditHead = fixture.headSeq;
+    const killed = {
+      owner: ada.id,
+      actor: 'user ada',
+      kind: 'orders.export',
+      scopes: ['nodes'] as const,
+      limits: null,
+      state: 'running',
+      done: 0,
+      total: 1,
+      createdAt: 1,
+      finishedAt: null,
+      result: null,
+      problem: null,
+      order: number,
+      auditHead,
+    } as const;
+    await store.putJob({ ...killed, id: 'done' });
+    await store.putJob({ ...killed, id: 'undone', order: 77 });
+    await store.putJob({ ...killed, id: 'limited', limits: { orders: [number] } });
+    await store.putJob({ ...killed, id: 'none', kind: 'nodes.change-many' });
+    await record('user bo', number);
+    await record('user ada', other);
+    await record('user ada', number);
+    const later = await RequestStore.open(folder);
+    onTestFinished(() => later.close());
+    const restarted = new Jobs(access, new RegistryWalks(), later, new CapturedLog().log);
+    await restarted.lookUpInterrupted();
+    const entryOf = (id: string, principal: Principal = ada): unknown => {
+      const { state, audit_from: from } = restarted.show(principal, id);
+      return [state, from];
+    };
+    expect(['done', 'undone', 'none'].map((id) => entryOf(id))).toEqual([
+      ['interrupted', auditHead + 3],
+      ['interrupted', null],
+      ['interrupted', null],
+    ]);
+    expect(entryOf('limited', { ...ada, limits: { orders: [number] } })).toEqual(['interrupted', null]);
+
+    const begun = { principal: ada, kind: 'orders.export', scopes: ['nodes'] as const, about: { order: number } };
+    const { id } = await jobs.start(begun, async ({ begin, context }) => {
+      await begin(1);
+      await context.registry.record({ what: 'order exported', order: number });
+      throw new Failure('no space left on the device');
+    });
+    await endOf({ jobs, store, folder, access, fixture }, id);
+    expect(jobs.show(ada, id)).toMatchObject({ state: 'failed', audit_from: auditHead + 4 });
+  });
+
+  it('is cancelled by a command on its machine, too', async () => {
+    const setup = await open();
+    const onTheMachine = await openJobStore(setup.folder);
+    onTestFinished(() => onTheMachine.close());
+    const { id } = await setup.jobs.start(options(), async ({ begin, afterPart }) => {
+      await begin(1_000_000);
+      for (let done = 1; ; done++) {
+        await afterPart(done);
+        await pause(5);
+      }
+    });
+    expect(onTheMachine.show(id)).toMatchObject({ by: 'user ada', state: 'running' });
+    expect(await onTheMachine.cancel(id)).toMatchObject({ id, state: 'cancelled' });
+    expect(setup.store.job(id)?.state).toBe('cancelled');
+  });
+
+  it('that does not end is told so to who cancels it on its machine', async () => {
+    const { store, folder, jobs } = await open();
+    const { work, go } = twoParts();
+    const { id } = await jobs.start(options(), work);
+    const onTheMachine = await openJobStore(folder, 300);
+    onTestFinished(() => onTheMachine.close());
+    await expect(onTheMachine.cancel(id)).rejects.toMatchObject({
+      message: `job ${id} has not ended within 0 s`,
+      run: [['latchkey-auth-server', 'job', 'show', id]],
+    });
+    go();
+    expect(store.job(id)?.id).toBe(id);
   });
 
   it('goes by the clock of the registry, as a request does', async () => {

@@ -359,6 +359,7 @@ describe('an operation that another run could do twice', () => {
     advice: expect.stringContaining('another run would order its nodes twice'),
     run: [['latchkey-auth-server', 'order', 'list']],
   };
+  const LOOK_AT_JOB = { ...LOOK, run: [['latchkey-auth-server', 'job', 'show', 'abcdefghijklmnop'], ...LOOK.run] };
   /** A server that begins a job, and answers other requests as the test wants. */
   const serveJob = (look: (response: ServerResponse, path: string) => void): Promise<Served> =>
     serve(({ url = '' }, response) => (url === '/v1/orders' ? answer(response, 202, JOB) : look(response, url)));
@@ -366,17 +367,26 @@ describe('an operation that another run could do twice', () => {
   it('says so, with the job and the command that shows it, if the API ended', async () => {
     const { remote } = await serveJob((response) => answer(response, 200, { ...JOB, state: 'interrupted' }));
     expect(await order(remote)).toMatchObject({
-      ...LOOK,
+      ...LOOK_AT_JOB,
       message: expect.stringContaining('job abcdefghijklmnop was interrupted'),
+    });
+  });
+
+  it('names the entry of the audit log to look at, if the server found one', async () => {
+    const { remote } = await serveJob((response) => answer(response, 200, { ...JOB, state: 'interrupted', audit_from: 12 }));
+    const [job, list] = LOOK_AT_JOB.run;
+    expect(await order(remote)).toMatchObject({
+      advice: expect.stringMatching(/The first entry of the audit log that may be of the job is 12\. To look:$/),
+      run: [job, ['latchkey-auth-server', 'audit', 'list', '--from', '12', '--limit', '10'], list],
     });
   });
 
   it('says so if its job cannot be followed any more, or fails for a fault of the server', async () => {
     const gone = await serveJob((response) => answer(response, 404, problem(404, { detail: 'No job of yours has this ID.' })));
-    expect(await order(gone.remote)).toMatchObject({ ...LOOK, message: expect.stringContaining('job abcdefghijklmnop') });
+    expect(await order(gone.remote)).toMatchObject({ ...LOOK_AT_JOB, message: expect.stringContaining('job abcdefghijklmnop') });
     const failed = { ...JOB, state: 'failed', problem: problem(503) };
     const { remote } = await serveJob((response) => answer(response, 200, failed));
-    expect(await order(remote)).toMatchObject(LOOK);
+    expect(await order(remote)).toMatchObject(LOOK_AT_JOB);
   });
 
   it('names the order whose manifest did not arrive', async () => {

@@ -64,6 +64,7 @@ export const ADVICE_TARGETS: AdviceTargets = new Map(
       'reset',
       'remove',
     ]),
+    ...group('job', ANYWHERE, ['list', 'show', 'cancel']),
     ...group('audit', ANYWHERE, ['list', 'follow', 'export', 'verify']),
     ...group('audit', LOCAL, ['prune']),
   }),

@@ -44,6 +44,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
       `${NAME} node list --data ./data --order 3 --never-joined`,
       `${NAME} node why 0000a1b2 --data ./data`,
     ),
+  job: async () =>
+    withExamples(
+      (await import('./commands/job.js')).jobCommand(),
+      `${NAME} job list --server https://plant.example:8443 --token-file plant.token`,
+      `${NAME} job list --data ./data`,
+    ),
   audit: async () =>
     withExamples(
       (await import('./commands/audit.js')).auditCommand(),

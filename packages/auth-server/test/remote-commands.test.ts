@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { chmod, cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
+import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { join } from 'node:path';
 import { startApi } from '@latchkey/api';
 import { readMasterKey } from '@latchkey/keyring';
@@ -237,6 +238,10 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
   'node why': ['ID0', 'ID0 --json', 'ID0 --holds 1b21 --json', '0badf00d --json', '--order 1', '--all --json', '--order 77', ''],
   'node waiting': ['', '--json', '--limit 1', '--csv --sort -id'],
   'node dismiss': ['0badf00d', '0badf00e 0badf00d --json'],
+  // Jobs are of one API: each command is called there, with its folder and without.
+  'job list': [],
+  'job show': [],
+  'job cancel': [],
   'audit list': ['--limit 3 --json'],
   'audit export': [''],
   'audit follow': [],
@@ -344,10 +349,79 @@ function comparable(command: string, { stdout, files = [], ...outcome }: Outcome
   return { ...outcome, stdout: text.replaceAll('   # on the machine of the registry\n', '\n'), files: compared };
 }
 
-describe.each(Object.entries(REMOTE).filter(([name]) => !name.startsWith('audit')))('%s', (command, lines) => {
+describe.each(Object.entries(REMOTE).filter(([name]) => !/^(?:audit|job)\b/.test(name)))('%s', (command, lines) => {
   it.each(lines.length === 0 ? [''] : lines)('%s: prints the same, and ends with the same code', async (line) => {
     const [local, remote] = await bothPlaces(`${command} ${line}`);
     expect(comparable(command, remote)).toEqual(comparable(command, local));
+  });
+});
+
+describe('jobs', () => {
+  // IDs of jobs may have what `words` stands something else for.
+  const onTheMachine = (line: string): Promise<Outcome> =>
+    run({ ...home(), LATCHKEY_DATA: join(folder, 'there') }, line.split(' '));
+  const overTheApi = (line: string): Promise<Outcome> => there(...line.split(' '));
+  const idOf = async (line: string): Promise<string> => {
+    const before = await jobIds();
+    // The clock stands still here, and jobs are listed by their time.
+    vi.setSystemTime(Date.now() + 1_000);
+    await overTheApi(line);
+    return (await jobIds()).find((id) => !before.includes(id)) ?? '';
+  };
+  const jobIds = async (): Promise<string[]> =>
+    (JSON.parse((await overTheApi('job list --json')).stdout) as { id: string }[]).map(({ id }) => id);
+
+  it('are listed and shown the same, octet for octet, on the machine of the API and over it', async () => {
+    const done = await idOf('node disable --order 2 --yes');
+    const order = await idOf(`order create --installer Jo --controller 00000002 --count 1 --out ${join(folder, 'for-jo')}`);
+    expect((await jobIds()).slice(0, 2)).toEqual([order, done]);
+    for (const line of [
+      'job list',
+      'job list --json',
+      'job list --csv --sort -kind',
+      'job list --columns id,by,state',
+      'job list --columns nonsense',
+      `job show ${done}`,
+      `job show ${done} --json`,
+      `job show ${order} --json`,
+      'job show aaaaaaaaaaaaaaaa',
+      'job show short',
+      `job cancel ${done}`,
+      `job cancel ${done} --json`,
+      'job cancel aaaaaaaaaaaaaaaa',
+    ]) {
+      const [local, remote] = [await onTheMachine(line), await overTheApi(line)];
+      expect([line, remote]).toEqual([line, local]);
+      expect([line, local.exitCode]).toEqual([line, /aaaa/.test(line) ? 1 : /nonsense|short|cancel/.test(line) ? 2 : 0]);
+    }
+    const shown = JSON.parse((await onTheMachine(`job show ${order} --json`)).stdout) as object;
+    expect(shown).toMatchObject({ id: order, kind: 'orders.create', state: 'done', done: 1, total: 1, audit_from: null });
+    const { stdout } = await overTheApi(`job show ${done}`);
+    expect(stdout).toContain('\nstate   done\n');
+  });
+
+  it('are cancelled while they run, from either place', async () => {
+    for (const cancel of [overTheApi, onTheMachine]) {
+      // A diagnosis that goes on until it is cancelled.
+      const endless = vi.spyOn(Registry.prototype, 'nodesInDetail').mockImplementation(async function (this: Registry) {
+        for (;;) {
+          await this.nodeCounts({}, Date.now(), 'state');
+          await yieldToOthers();
+        }
+      });
+      const before = await jobIds();
+      const why = overTheApi('node why --all');
+      let id: string | undefined;
+      await expect
+        .poll(async () => (id = (await jobIds()).find((one) => !before.includes(one))), { timeout: 60_000 })
+        .toBeDefined();
+      expect(await cancel(`job cancel ${id}`)).toMatchObject({
+        exitCode: 0,
+        stdout: `Job ${id} is cancelled after 0 of 1\n`,
+      });
+      expect(await why).toMatchObject({ exitCode: 1, message: expect.stringContaining(`job ${id} was cancelled`) });
+      endless.mockRestore();
+    }
   });
 });
 
@@ -392,6 +466,8 @@ const MISSING: Readonly<Record<string, string>> = {
   'node remove <ids>': 'node remove 0badf00d --yes',
   'node remove --order': 'node remove --order 77 --yes',
   'node remove --from': 'node remove --from 00000009 --yes',
+  'job show <id>': 'job show aaaaaaaaaaaaaaaa',
+  'job cancel <id>': 'job cancel aaaaaaaaaaaaaaaa',
   'audit prune --up-to': 'audit prune --up-to 999999 --out DIR/none',
   'token revoke <id>': 'token revoke abcd2345',
   'user set <name>': 'user set nobody --role admin',
@@ -445,9 +521,9 @@ describe('something that is named and does not exist', () => {
       expect([exitCode, message, run]).toEqual([
         1,
         expect.stringMatching(
-          /^(?:node|controller) \w{8} is not in the registry$|^there is no (?:order|entry|token|user|context) \w+$/,
+          /^(?:node|controller) \w{8} is not in the registry$|^there is no (?:order|entry|job|token|user|context) \w+$/,
         ),
-        [expect.stringMatching(/^ {2}latchkey-auth-server (?:node|controller|order|audit|token|user|context) list(?: --|$)/)],
+        [expect.stringMatching(/^ {2}latchkey-auth-server (?:node|controller|order|audit|job|token|user|context) list(?: --|$)/)],
       ]);
   });
 

@@ -67,7 +67,7 @@ async function receiveFile(
     // The memory of an API that has ended since has the file no longer.
     await keep(await api.fetchFile(id));
   } catch (error) {
-    throw ifLost === undefined ? withAdvice(error, ifUnfinished(routeNamed(route))) : ifLost(error, result);
+    throw ifLost === undefined ? withAdvice(error, ifUnfinished(routeNamed(route), { id })) : ifLost(error, result);
   } finally {
     // What could not be kept is handed over again, as another file. This one goes within the hour
     // in any case.

@@ -12,6 +12,7 @@ import {
   controllersRemove,
   controllersRotate,
   importsRun,
+  jobsCancel,
   nodesDiagnose,
   nodesDisable,
   nodesEnable,
@@ -42,6 +43,7 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { ApiConnection, type ConnectionOptions } from './connection.js';
 import { importNodes } from './remote-imports.js';
+import { cancelJob } from './remote-jobs.js';
 import {
   addController,
   createOrder,
@@ -83,6 +85,7 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(nodesExport, exportNodes),
     translate(nodesExportWithKeys, exportNodesWithKeys),
     translate(importsRun, importNodes),
+    translate(jobsCancel, cancelJob),
     translate(waitingList, listWaiting),
     translate(waitingDismiss, dismissWaiting),
     translate(auditList, listAudit),

@@ -2,10 +2,11 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Progress } from '@latchkey/operations';
+import type { JobView } from '@latchkey/operations/contract';
 import type { AgeKeyPair } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
-import { jobSchema } from '../resources/jobs.js';
+import { problemSchema } from '../problem.js';
 import type { Route } from '../route.js';
 import { ROUTES } from '../routes.js';
 import { VERSION_HEADER } from '../version-header.js';
@@ -21,7 +22,20 @@ const MAX_POLL_MS = 2_000;
 /** Items of a page: as many as the API gives. */
 export const PAGE = 1_000;
 
-type Job = z.output<typeof jobSchema>;
+interface Job extends Pick<JobView, 'id' | 'state' | 'done' | 'total' | 'result' | 'problem'> {
+  readonly audit_from?: number | null | undefined;
+}
+
+/** Further fields are ignored, and an older server lacks some. */
+const jobSchema: z.ZodType<Job> = z.object({
+  id: z.string(),
+  state: z.enum(['running', 'done', 'failed', 'cancelled', 'interrupted']),
+  done: z.int(),
+  total: z.int(),
+  result: z.unknown(),
+  problem: problemSchema.nullable(),
+  audit_from: z.int().nullish(),
+});
 
 export interface Page {
   readonly items: readonly unknown[];
@@ -112,11 +126,13 @@ export class RouteCaller {
     if (job.problem === null)
       throw new Failure(
         `${this.#connection.name}: job ${job.id} was ${job.state} after ${job.done} of ${job.total}`,
-        ifUnfinished(route),
+        ifUnfinished(route, { id: job.id, auditFrom: job.audit_from }),
       );
     const failure = problemFailure(job.problem, route, this.#connection.name);
     // The operation has said what is so unless the fault was the server's own.
-    throw job.problem.status < 500 || failure.advice !== undefined ? failure : withAdvice(failure, ifUnfinished(route));
+    throw job.problem.status < 500 || failure.advice !== undefined
+      ? failure
+      : withAdvice(failure, ifUnfinished(route, { id: job.id, auditFrom: job.audit_from }));
   }
 
   async #look(job: Job, route: Route): Promise<unknown> {
@@ -125,7 +141,7 @@ export class RouteCaller {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       const message = `${reason}; job ${job.id}, which was running there, may go on`;
-      throw withAdvice(error, ifUnfinished(route), message);
+      throw withAdvice(error, ifUnfinished(route, job), message);
     }
   }
 }

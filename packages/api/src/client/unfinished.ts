@@ -22,12 +22,12 @@ const NOTHING_CHANGED: Advice = { advice: 'Nothing was changed. Run the command 
 const IF_UNFINISHED: Readonly<Record<string, Advice>> = {
   [ordersCreate.name]: {
     advice:
-      'The order may be in the registry, and another run would order its nodes twice. If the list has it, write its manifest with `order export`. If not, run the command again. The list:',
+      'The order may be in the registry, and another run would order its nodes twice. If the list has it, write its manifest with `order export`. If not, run the command again.',
     run: [[PROGRAM, 'order', 'list']],
   },
   [controllersAdd.name]: {
     advice:
-      'The controller may be in the registry. If the list has it, `controller rotate` writes another credential. If not, run the command again. The list:',
+      'The controller may be in the registry. If the list has it, `controller rotate` writes another credential. If not, run the command again.',
     run: [[PROGRAM, 'controller', 'list']],
   },
   [controllersRotate.name]: {
@@ -46,9 +46,28 @@ const IF_UNFINISHED: Readonly<Record<string, Advice>> = {
   [nodesChangeMany.name]: { advice: 'What was done stays done. Run the command again for the rest.' },
 };
 
-export function ifUnfinished({ name, method = 'GET', beginsJob }: Pick<Route, 'name' | 'method' | 'beginsJob'>): Advice {
+/** What is known of the job that did it. */
+interface UnfinishedJob {
+  readonly id: string;
+  /** The first entry of the audit log that may be of it. */
+  readonly auditFrom?: number | null | undefined;
+}
+
+/** @param job that was begun; what shows it comes first */
+export function ifUnfinished(
+  { name, method = 'GET', beginsJob }: Pick<Route, 'name' | 'method' | 'beginsJob'>,
+  job?: UnfinishedJob,
+): Advice {
   if (method === 'GET' || beginsJob === true) return NOTHING_CHANGED;
-  return IF_UNFINISHED[name] ?? { advice: 'Look whether it was done before you run the command again.' };
+  const { advice = 'Look whether it was done before you run the command again.', run = [] } = IF_UNFINISHED[name] ?? {};
+  const auditFrom = job?.auditFrom ?? undefined;
+  const entry = auditFrom === undefined ? '' : ` The first entry of the audit log that may be of the job is ${auditFrom}.`;
+  const all = [
+    ...(job === undefined ? [] : [[PROGRAM, 'job', 'show', job.id]]),
+    ...(auditFrom === undefined ? [] : [[PROGRAM, 'audit', 'list', '--from', String(auditFrom), '--limit', '10']]),
+    ...run,
+  ];
+  return all.length === 0 ? { advice } : { advice: `${advice}${entry} To look:`, run: all };
 }
 
 /** Returns the error as a failure at work, with more advice below its own. */

@@ -4,15 +4,18 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Context, PartlyDone, visibleOrdersOf } from '@latchkey/operations';
+import { type Context, jobNotFound, PartlyDone, visibleOrdersOf } from '@latchkey/operations';
+import { formatCommandLine } from '@latchkey/runtime/cli';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import { isoTime } from '@latchkey/runtime/iso-time';
-import type { OrderLimits } from '@latchkey/operations/contract';
+import { InDoubt, type Registry } from '@latchkey/registry';
+import type { JobView, OrderLimits } from '@latchkey/operations/contract';
 import { actorOf, type Principal, type Scope } from '../access.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
 import type { RegistryWalks } from '../registry-walks.js';
+import { firstEntryOf, hasEntry } from './job-entries.js';
+import { viewJob } from './job-view.js';
 import type { JobRecord, RequestStore } from './request-store.js';
 
 /** Jobs at once, of one caller and of all. At the bound a request is answered 503. */
@@ -20,18 +23,8 @@ const MAX_RUNNING_PER_CALLER = 2;
 const MAX_RUNNING = 8;
 const RETRY_AFTER_S = 10;
 const ID_OCTETS = 12;
-
-export interface JobView {
-  readonly id: string;
-  readonly kind: string;
-  readonly state: JobRecord['state'];
-  readonly done: number;
-  readonly total: number;
-  readonly created_at: string;
-  readonly finished_at: string | null;
-  readonly result: unknown;
-  readonly problem: JobRecord['problem'];
-}
+/** Between two looks at what commands on the machine have cancelled, in ms. */
+const LOOK_MS = 500;
 
 /** What the work of a job is given. */
 export interface JobControl {
@@ -53,6 +46,8 @@ export interface JobOptions {
   readonly kind: string;
   /** What its owner must be allowed to do, until it is done. */
   readonly scopes: readonly Scope[];
+  /** What its keys are of, if that is known. */
+  readonly about?: { readonly order?: number | undefined; readonly controller?: number | undefined } | undefined;
 }
 
 class Cancelled extends Error {}
@@ -73,6 +68,8 @@ export class Jobs {
   readonly #log: RateLimitedLog;
   readonly #running = new Set<RunningJob>();
   #isClosed = false;
+  /** While jobs run. */
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(registry: RegistryAccess, walks: RegistryWalks, store: RequestStore, log: Log) {
     this.#registry = registry;
@@ -90,10 +87,16 @@ export class Jobs {
     const { id: owner } = options.principal;
     const own = [...this.#running].filter((job) => job.owner === owner).length;
     if (this.#isClosed || own >= MAX_RUNNING_PER_CALLER || this.#running.size >= MAX_RUNNING)
-      throw new Problem('busy', { detail: 'Too many jobs are running.', retryAfter: RETRY_AFTER_S });
+      throw new Problem('busy', {
+        detail: 'Too many jobs are running.',
+        advice: 'Wait until one has ended, or cancel one of yours:',
+        run: ['latchkey-auth-server job list'],
+        retryAfter: RETRY_AFTER_S,
+      });
     return new Promise((resolve, reject) => {
       const job: RunningJob = { owner, abort: new AbortController(), ended: Promise.resolve() };
       this.#running.add(job);
+      this.#looking ??= setInterval(() => void this.#cancelRequested(), LOOK_MS).unref();
       const onBegun = (record: JobRecord): void => {
         job.id = record.id;
         resolve(viewJob(record));
@@ -103,8 +106,49 @@ export class Jobs {
           if (job.id === undefined) reject(error);
           else this.#logFailure(options.kind, error);
         })
-        .finally(() => this.#running.delete(job));
+        .finally(() => {
+          this.#running.delete(job);
+          if (this.#running.size === 0) this.#stopLooking();
+        });
     });
+  }
+
+  #stopLooking(): void {
+    clearInterval(this.#looking);
+    this.#looking = undefined;
+  }
+
+  /** A command on the machine of the API says so in the store. */
+  async #cancelRequested(): Promise<void> {
+    try {
+      const requested = new Set(await this.#store.takeCancellations());
+      for (const { id, abort } of this.#running) if (id !== undefined && requested.has(id)) abort.abort(new Cancelled());
+    } catch (error) {
+      this.#logFailure('jobs.cancel', error);
+    }
+  }
+
+  /** Looks up what became of jobs that ended with an earlier process. */
+  async lookUpInterrupted(): Promise<void> {
+    for (const record of this.#store.jobsOf()) {
+      const { state, kind, auditHead, auditFrom } = record;
+      if (state !== 'interrupted' || !hasEntry(kind) || auditHead === undefined || auditFrom !== undefined) continue;
+      await this.#registry.use(async (opened) => {
+        await this.#store.putJob({ ...record, auditFrom: await this.#auditFromOf(opened, record) });
+      });
+    }
+  }
+
+  /** `undefined` where the log cannot be read. */
+  async #auditFromOf(opened: Registry, record: JobRecord): Promise<number | null | undefined> {
+    if (!hasEntry(record.kind)) return undefined;
+    try {
+      await opened.refresh();
+      return await firstEntryOf(opened, record);
+    } catch (error) {
+      this.#logFailure(record.kind, error);
+      return undefined;
+    }
   }
 
   #logFailure(kind: string, error: unknown): void {
@@ -112,7 +156,7 @@ export class Jobs {
   }
 
   async #run(
-    { principal, kind, scopes }: JobOptions,
+    { principal, kind, scopes, about }: JobOptions,
     work: (control: JobControl) => Promise<unknown>,
     { signal }: AbortController,
     onBegun: (record: JobRecord) => void,
@@ -143,7 +187,8 @@ export class Jobs {
       };
       const begin = async (total: number): Promise<string> => {
         await requireRights();
-        record = newRecord(principal, { kind, scopes, total });
+        const auditHead = hasEntry(kind) ? ((await opened.audit.readHead())?.seq ?? 0) : undefined;
+        record = { ...newRecord(principal, { kind, scopes, total }), actor, ...about, auditHead };
         await this.#store.putJob(record);
         onBegun(record);
         return record.id;
@@ -163,20 +208,17 @@ export class Jobs {
       } catch (error) {
         // Nothing was begun: the request fails.
         if (record === undefined) throw error;
-        await save({ ...this.#endOf(error, kind), finishedAt: Date.now() });
+        const auditFrom = await this.#auditFromOf(opened, record);
+        await save({ ...this.#endOf(error, record), auditFrom, finishedAt: Date.now() });
       }
     });
   }
 
-  #endOf(error: unknown, kind: string): Pick<JobRecord, 'state' | 'problem'> {
+  #endOf(error: unknown, { kind, limits }: JobRecord): Pick<JobRecord, 'state' | 'problem'> {
     if (error instanceof Cancelled) return { state: this.#isClosed ? 'interrupted' : 'cancelled', problem: null };
     const known = error instanceof Problem ? error : error instanceof Failure ? Problem.ofFailure(error) : undefined;
     if (known === undefined) this.#logFailure(kind, error);
-    const [done, advice] = error instanceof PartlyDone ? [`${error.done}. `, error.advice] : ['', undefined];
-    return {
-      state: 'failed',
-      problem: (known ?? new Problem('unavailable', { detail: `${done}The log of the API says why.`, advice })).toJSON(),
-    };
+    return { state: 'failed', problem: (known ?? problemAtWork(error, limits)).toJSON() };
   }
 
   /** Latest first. */
@@ -186,8 +228,8 @@ export class Jobs {
   }
 
   /**
-   * @throws Problem for a job of another caller, or one that the caller has no rights for any more,
-   *   as for one that does not exist
+   * @throws NotFound for a job of another caller, or one that the caller has no rights for any
+   *   more, as for one that does not exist
    */
   show(principal: Principal, id: string): JobView {
     return viewJob(this.#find(principal, id));
@@ -208,24 +250,52 @@ export class Jobs {
 
   #find(principal: Principal, id: string): JobRecord {
     const record = this.#store.job(id);
-    if (record === undefined || record.owner !== principal.id || !hasRights(principal, record))
-      throw new Problem('not-found', { detail: 'No job of yours has this ID.' });
+    if (record === undefined || record.owner !== principal.id || !hasRights(principal, record)) throw jobNotFound(id);
     return record;
   }
 
   /** Interrupts what runs, after the part that is under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#stopLooking();
     for (const { abort } of this.#running) abort.abort(new Cancelled());
     await Promise.all([...this.#running].map(({ ended }) => ended));
   }
+}
+
+/** The message of a failure at work is for the log. A caller is told where to look. */
+function problemAtWork(error: unknown, limits: OrderLimits | null): Problem {
+  const done = error instanceof PartlyDone ? `${error.done}. ` : '';
+  const doubt = doubtOf(error);
+  if (doubt === undefined)
+    return new Problem('unavailable', {
+      detail: `${done}The log of the API says why.`,
+      advice: error instanceof PartlyDone ? error.advice : undefined,
+    });
+  const detail = `${done}It is not known whether the registry took ${done === '' ? 'the change' : 'the next part'}. The log of the API says why.`;
+  // Numbers of entries tell what is done to orders of others.
+  if (limits !== null)
+    return new Problem('unavailable', { detail, advice: 'Ask an administrator what the audit log has of it.' });
+  const advice = [doubt.advice, error instanceof PartlyDone ? error.advice : undefined].filter((text) => text !== undefined);
+  return new Problem('unavailable', {
+    detail,
+    advice: advice.length === 0 ? undefined : advice.toReversed().join(' '),
+    ...(doubt.run.length === 0 ? {} : { run: doubt.run.map(formatCommandLine) }),
+  });
+}
+
+/** The doubt that an error is, or came from. */
+function doubtOf(error: unknown): InDoubt | undefined {
+  for (let one = error; one instanceof Error; one = one.cause) if (one instanceof InDoubt) return one;
+  return undefined;
 }
 
 /** The rights that a job began with. */
 type JobRights = Pick<JobRecord, 'scopes' | 'limits'>;
 
 function newRecord({ id: owner, limits }: Principal, job: Pick<JobRecord, 'kind' | 'scopes' | 'total'>): JobRecord {
-  const id = randomBytes(ID_OCTETS).toString('base64url');
+  // At its beginning a dash would make it an option of a command.
+  const id = randomBytes(ID_OCTETS).toString('base64url').replace(/^-/, '_');
   const unfinished = { state: 'running', done: 0, finishedAt: null, result: null, problem: null } as const;
   return { id, owner, limits: limits ?? null, ...job, createdAt: Date.now(), ...unfinished };
 }
@@ -244,9 +314,4 @@ function hasRights(principal: Principal, { scopes, limits }: JobRights): boolean
 /** Alike for limits that are alike. */
 function textOf(limits: OrderLimits | null): string {
   return JSON.stringify(limits && [limits.orders ?? null, limits.installer ?? null, limits.sites ?? null]);
-}
-
-function viewJob({ id, kind, state, done, total, createdAt, finishedAt, result, problem }: JobRecord): JobView {
-  const times = { created_at: isoTime(createdAt), finished_at: finishedAt === null ? null : isoTime(finishedAt) };
-  return { id, kind, state, done, total, ...times, result, problem };
 }

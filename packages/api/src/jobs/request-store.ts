@@ -41,6 +41,16 @@ export interface JobRecord {
   readonly result: unknown;
   /** Of a job that failed. */
   readonly problem: ProblemDocument | null;
+  /** Who began it, as the audit log has it. Earlier builds left it out. */
+  readonly actor?: string | undefined;
+  /** What the file of the job is about. */
+  readonly order?: number | undefined;
+  /** ID_c */
+  readonly controller?: number | undefined;
+  /** Of a job whose change has an entry in the audit log: the last entry before it began. */
+  readonly auditHead?: number | undefined;
+  /** The first entry that may be of it; `null`: there is none; `undefined`: not known yet. */
+  readonly auditFrom?: number | null | undefined;
 }
 
 /** An answer that is given again to the same request. */
@@ -61,6 +71,8 @@ export interface AnswerRecord {
 }
 
 interface RequestTables {
+  /** Jobs that somebody on the machine has cancelled. */
+  readonly cancellations: Database<true, string>;
   readonly jobs: Database<JobRecord, string>;
   readonly answers: Database<AnswerRecord, string>;
 }
@@ -69,24 +81,39 @@ export class RequestStore {
   readonly #store: OwnStore;
   readonly #jobs: Database<JobRecord, string>;
   readonly #answers: Database<AnswerRecord, string>;
+  readonly #cancellations: Database<true, string>;
 
-  private constructor(store: OwnStore, { jobs, answers }: RequestTables) {
+  private constructor(store: OwnStore, { jobs, answers, cancellations }: RequestTables) {
     this.#store = store;
+    this.#cancellations = cancellations;
     this.#jobs = jobs;
     this.#answers = answers;
   }
 
-  /** @param folder of the registry */
+  /**
+   * For the API, of which one runs.
+   *
+   * @param folder of the registry
+   */
   static async open(folder: string): Promise<RequestStore> {
+    const requests = await RequestStore.openBeside(folder);
+    await requests.#interruptJobs();
+    return requests;
+  }
+
+  /** For a command, beside the API. */
+  static async openBeside(folder: string): Promise<RequestStore> {
     const { store, tables } = await OwnStore.open(folder, {
       name: 'api-requests',
       schema: 2,
-      tables: (open): RequestTables => ({ jobs: open('jobs'), answers: open('answers') }),
+      tables: (open): RequestTables => ({
+        jobs: open('jobs'),
+        answers: open('answers'),
+        cancellations: open('cancellations'),
+      }),
       thenMake: 'start the API again',
     });
-    const requests = new RequestStore(store, tables);
-    await requests.#interruptJobs();
-    return requests;
+    return new RequestStore(store, tables);
   }
 
   /** Jobs of an earlier process do not go on. */
@@ -94,6 +121,8 @@ export class RequestStore {
     await this.#store.write(() => {
       const running = [...this.#jobs.getRange()].map(({ value }) => value).filter(({ state }) => state === 'running');
       for (const job of running) this.#jobs.putSync(job.id, { ...job, state: 'interrupted', finishedAt: Date.now() });
+      const cancelled = [...this.#cancellations.getKeys()];
+      for (const id of cancelled) this.#cancellations.removeSync(id);
     });
   }
 
@@ -112,14 +141,32 @@ export class RequestStore {
     for (const { id, state } of tooMany) if (state !== 'running') this.#jobs.removeSync(id);
   }
 
+  /** Asks the API to cancel a job. */
+  async requestCancellation(id: string): Promise<void> {
+    await this.#store.write(() => this.#cancellations.putSync(id, true));
+  }
+
+  /** Returns the jobs that are to be cancelled, once. */
+  async takeCancellations(): Promise<readonly string[]> {
+    const requested = (): string[] => [...this.#cancellations.getKeys()];
+    if (this.#store.read(requested).length === 0) return [];
+    return this.#store.write(() => {
+      const ids = requested();
+      for (const id of ids) this.#cancellations.removeSync(id);
+      return ids;
+    });
+  }
+
   job(id: string): JobRecord | undefined {
     return this.#store.read(() => this.#jobs.get(id));
   }
 
-  /** Latest first. */
-  jobsOf(owner: string): readonly JobRecord[] {
+  /** Latest first; without an owner, those of all. */
+  jobsOf(owner?: string): readonly JobRecord[] {
     const all = this.#store.read(() => [...this.#jobs.getRange()].map(({ value }) => value));
-    return all.filter((job) => job.owner === owner).toSorted((a, b) => b.createdAt - a.createdAt);
+    return all
+      .filter((job) => owner === undefined || job.owner === owner)
+      .toSorted((a, b) => b.createdAt - a.createdAt || (a.id < b.id ? -1 : 1));
   }
 
   async removeJob(id: string): Promise<void> {

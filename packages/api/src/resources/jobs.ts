@@ -4,7 +4,7 @@ import type { Context } from '@latchkey/operations';
 import { z } from 'zod';
 import type { Scope } from '../access.js';
 import { Accepted } from '../answers.js';
-import type { JobView } from '../jobs/jobs.js';
+import { JOB_ID, type JobView } from '@latchkey/operations/contract';
 import type { KeyFileView } from '../jobs/key-files.js';
 import { problemSchema } from '../problem.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
@@ -14,6 +14,7 @@ export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | unde
   .object({
     id: z.string(),
     kind: z.string().describe('The operation, `nodes.change-many` say'),
+    by: z.string().describe('Who began it, as in the audit log'),
     state: z
       .enum(['running', 'done', 'failed', 'cancelled', 'interrupted'])
       .describe('`interrupted`: the API ended while it ran; `done` says how far it was'),
@@ -23,6 +24,12 @@ export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | unde
     finished_at: timeSchema.nullable(),
     result: z.unknown().describe('What the operation returned, of a job that is done'),
     problem: problemSchema.nullable().describe('Of a job that failed'),
+    audit_from: z
+      .int()
+      .nullable()
+      .describe(
+        'Of a job that hands out keys or imports, and ended without a result: the first entry of the audit log that may be of it; null if there is none, and for callers with limits',
+      ),
     file: z
       .object({ name: z.string(), octets: z.int(), until: timeSchema })
       .optional()
@@ -31,7 +38,7 @@ export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | unde
   .meta({ id: 'Job' });
 
 export const jobInputSchema: z.ZodObject<{ job: z.ZodString }> = z.strictObject({
-  job: z.string().regex(/^[\w-]{16}$/, { error: 'expected the ID of a job, as Location has it' }),
+  job: z.string().regex(JOB_ID, { error: 'expected the ID of a job, as Location has it' }),
 });
 
 /** Begins a job that looks at the whole registry and changes nothing. */

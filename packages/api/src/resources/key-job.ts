@@ -6,7 +6,8 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { requireFreshSignIn } from '../access.js';
 import { Accepted } from '../answers.js';
-import type { JobControl, JobView } from '../jobs/jobs.js';
+import type { JobView } from '@latchkey/operations/contract';
+import type { JobControl } from '../jobs/jobs.js';
 import type { KeyFile } from '../jobs/key-files.js';
 import { describeRecipients, MAX_RECIPIENTS } from '../key-recipients.js';
 import { Problem } from '../problem.js';
@@ -79,7 +80,9 @@ export async function startKeyJob(
     });
   };
   try {
-    const job = await jobs.start({ principal, kind, scopes: ['keys'] }, (control) => begin(control).finally(place.release));
+    const { order, controller } = file;
+    const options = { principal, kind, scopes: ['keys'] as const, about: { order, controller } };
+    const job = await jobs.start(options, (control) => begin(control).finally(place.release));
     return new Accepted(`/v1/jobs/${job.id}`, job);
   } catch (error) {
     // Its work may not even have been called.
