@@ -1,6 +1,6 @@
 /** What an administrator does with controllers. */
 
-import { formatId, type Secret } from '@latchkey/protocol';
+import { formatId, MAX_LINK_MESSAGES, type Secret } from '@latchkey/protocol';
 import {
   COMBINED_MODE_HOLDER,
   type ControllerActivity,
@@ -36,6 +36,9 @@ import { endpointFrom, numberFromId } from './parse-input.js';
 import { countNodes, queryNodes } from './node-query.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { generateKey } from './order-creation.js';
+
+/** A request, and the answer under the same key. */
+const MESSAGES_PER_REQUEST = 2;
 
 export const controllersList: Operation<object, ControllerList> = implement(contract.controllersList, async ({ registry }) => {
   const controllers = await registry.controllers();
@@ -224,6 +227,8 @@ function viewControllers(registry: Registry, ids: readonly number[]): Promise<Co
 /** Wipes the controller's keys. */
 function viewController(controller: ControllerRecord, activity: ControllerActivity = {}): ControllerView {
   const { lastSeen, authenticationFailed, clockSkew } = activity;
+  /** Of earlier builds it has no key. */
+  const used = lastSeen?.key === undefined ? undefined : lastSeen;
   const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
   const view = {
     id: formatId(controller.idC),
@@ -236,6 +241,10 @@ function viewController(controller: ControllerRecord, activity: ControllerActivi
     pass_through_switched_at: controller.switchedAt === undefined ? null : isoTime(controller.switchedAt),
     added_at: isoTime(controller.addedAt),
     last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
+    used_key: used?.key ?? null,
+    used_key_since: used === undefined ? null : isoTime(used.since),
+    used_key_requests: used?.count ?? null,
+    used_key_ratio: used === undefined ? null : Math.min(1, (used.count * MESSAGES_PER_REQUEST) / MAX_LINK_MESSAGES),
     authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,
     clock_skew_ms: clockSkew?.skew ?? null,
     clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),

@@ -5,6 +5,7 @@ import { collected } from '@latchkey/test-support/fixtures';
 import { allOf } from '@latchkey/registry';
 import { formatId, Secret } from '@latchkey/protocol';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ControllerDetails } from '../src/contract/index.js';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
@@ -186,6 +187,45 @@ describe('a controller', () => {
     expect(await call(controllersRotate, { ...context, handOver }, { id: C1 })).toEqual({ id: C1, discarded_key: null });
     const { staged_key: staged } = await call(controllersShow, context, { id: C1 });
     expect(await call(controllersRotate, { ...context, handOver }, { id: C1 })).toEqual({ id: C1, discarded_key: staged });
+  });
+
+  it('says which SK_cs it used last, how often, and that a staged one waits', async () => {
+    const show = (): Promise<ControllerDetails> => call(controllersShow, context, { id: C1 });
+    const { key } = await show();
+    expect(await show()).toMatchObject({ last_seen_at: null, used_key: null, used_key_since: null, used_key_requests: null });
+    const ask = (at: number, skCs: Secret): Promise<string> =>
+      fixture.testServer((server) => server.request(server.exchange(1, newSecret(), { skCs }), 'm2'), at);
+    expect(await ask(1_000, fixture.skCs(1))).toBe('M3');
+    const staged: Secret[] = [];
+    const handOver = async ({ skCs }: { readonly skCs: Secret }, change: () => Promise<void>): Promise<void> => {
+      staged.push(Secret.from(skCs.expose()));
+      await change();
+    };
+    await call(controllersRotate, { ...context, handOver }, { id: C1 });
+    const [next = newSecret()] = staged;
+    expect(await ask(2_000, fixture.skCs(1))).toBe('M3');
+    expect(await show()).toMatchObject({
+      key,
+      staged_key: next.fingerprint,
+      last_seen_at: '1970-01-01T00:00:02.000Z',
+      used_key: key,
+      used_key_since: '1970-01-01T00:00:01.000Z',
+      used_key_requests: 2,
+      used_key_ratio: 4 / 2 ** 32,
+    });
+    expect(await ask(3_000, next)).toBe('M3');
+    expect(await show()).toMatchObject({
+      key: next.fingerprint,
+      staged_key: null,
+      used_key: next.fingerprint,
+      used_key_since: '1970-01-01T00:00:03.000Z',
+      used_key_requests: 1,
+    });
+    // Of the key that was erased nothing opens: it is not the one that was used.
+    await ask(4_000, fixture.skCs(1));
+    const after = await show();
+    expect(after).toMatchObject({ used_key: next.fingerprint, used_key_requests: 1 });
+    expect(after.authentication_failing_since).toBe('1970-01-01T00:00:04.000Z');
   });
 
   it('says what was before a change, and which nodes have its address', async () => {

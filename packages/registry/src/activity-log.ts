@@ -75,11 +75,18 @@ export class ActivityLog {
     this.#pendingNodes.delete(idI);
   }
 
-  /** A request of the controller opened. */
-  recordControllerSeen(idC: number, at: number): void {
+  /**
+   * A request of the controller opened.
+   *
+   * @param key fingerprint of the SK_cs that it opened under
+   */
+  recordControllerSeen(idC: number, at: number, key: string): void {
     const pending = this.#pendingController(idC);
     if (pending === undefined) return;
-    pending.lastSeen = extendRun(pending.lastSeen, at);
+    const before = pending.lastSeen;
+    // Not `extendRun`, spread: it is noted for each request.
+    const { since = at, count = 0 } = before?.key === key ? before : {};
+    pending.lastSeen = { since, at, count: count + 1, key };
     pending.authenticationFailed = undefined;
     pending.unopenedEnded = true;
   }

@@ -45,7 +45,7 @@ describe('what is seen of a node', () => {
     for (let i = 1; i <= 500; i++) {
       activity.recordKeyRequest(1, C1, 1_000 + i, true);
       activity.recordRejection(2, C2, 'notAssigned', 2_000 + i);
-      activity.recordControllerSeen(C1, 1_000 + i);
+      activity.recordControllerSeen(C1, 1_000 + i, 'c80b');
       if (i % 100 === 0) await pause(1);
     }
     expect(transactions()).toBe(before);
@@ -57,7 +57,7 @@ describe('what is seen of a node', () => {
     expect(await registry.nodeActivity(2)).toEqual({
       rejected: { since: 2_001, at: 2_500, count: 500, refusal: 'notAssigned', by: C2 },
     });
-    expect(await registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 1_001, at: 1_500, count: 500 } });
+    expect(await registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 1_001, at: 1_500, count: 500, key: 'c80b' } });
   });
 
   it('is written by itself, without anything being closed', async () => {
@@ -226,7 +226,7 @@ describe('what is seen of a controller', () => {
     'is no SK_cs that was put right, nor since when it was another before that; each written: %s',
     async (apart) => {
       const [opens, not] = [
-        (at: number) => (seen: ActivityLog) => seen.recordControllerSeen(C1, at),
+        (at: number) => (seen: ActivityLog) => seen.recordControllerSeen(C1, at, 'c80b'),
         (at: number) => (seen: ActivityLog) => seen.recordAuthenticationFailure(C1, at),
       ];
       await see(apart, not(10), not(20));
@@ -235,11 +235,23 @@ describe('what is seen of a controller', () => {
       expect((await registry.controllerActivity(C1))?.authenticationFailed).toBeUndefined();
       await see(apart, not(40), opens(50), not(60));
       expect(await registry.controllerActivity(C1)).toEqual({
-        lastSeen: { since: 30, at: 50, count: 2 },
+        lastSeen: { since: 30, at: 50, count: 2, key: 'c80b' },
         authenticationFailed: { since: 60, at: 60, count: 1 },
       });
     },
   );
+
+  it.each([false, true])('is counted anew with another SK_cs; each written: %s', async (apart) => {
+    const opens =
+      (at: number, key: string) =>
+      (seen: ActivityLog): void =>
+        seen.recordControllerSeen(C1, at, key);
+    await see(apart, opens(10, 'c80b'), opens(20, 'c80b'), opens(30, '91ee'), opens(40, '91ee'));
+    expect(await registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 30, at: 40, count: 2, key: '91ee' } });
+    // The clock was set back.
+    await see(apart, opens(25, '77c0'));
+    expect(await registry.controllerActivity(C1)).toEqual({ lastSeen: { since: 25, at: 25, count: 1, key: '77c0' } });
+  });
 
   it('is a clock that is right once a request is in time, whatever is decided of it', async () => {
     const ask = (ts: number, idI: number): Promise<string> =>
@@ -343,7 +355,7 @@ describe('a write that fails', () => {
     const seen = newActivityLog();
     await seen.close();
     seen.recordKeyRequest(1, C1, 1, true);
-    seen.recordControllerSeen(C1, 1);
+    seen.recordControllerSeen(C1, 1, 'c80b');
     await seen.close();
     registry.tables.refreshSnapshot();
     expect(await registry.nodeActivity(1)).toBeDefined();

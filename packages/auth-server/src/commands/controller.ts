@@ -24,7 +24,7 @@ import {
 } from './controller-options.js';
 import { setCommand } from './controller-set.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { confirm, printJson, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
+import { confirm, operationOptions, pluralize, printJson, type RegistryOptions, yesOption } from './registry-command.js';
 import { call, withOperations } from './operation-call.js';
 
 export function controllerCommand(): Command {
@@ -160,6 +160,7 @@ const COLUMNS: readonly Column<ControllerView>[] = [
     text: ({ key, staged_key: staged }) => (staged === null ? key : `${key}, staged ${staged}`),
   },
   { name: 'staged-key', heading: 'STAGED SK_CS', value: ({ staged_key: key }) => key, onDemand: true },
+  { name: 'used-key', heading: 'USED SK_CS', value: ({ used_key: key }) => key, onDemand: true },
   { name: 'pass-through', heading: 'PASS-THROUGH', value: ({ pass_through: isOn }) => isOn },
   { name: 'added', heading: 'ADDED', value: ({ added_at: at }) => at, isTime: true, onDemand: true },
   { name: 'last-seen', heading: 'LAST SEEN', value: ({ last_seen_at: at }) => at, isTime: true, none: 'never' },
@@ -182,6 +183,8 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
   await withOperations(options, async (context) => output.print((await call(controllersList, context, {})).items));
 }
 
+const PUT_STAGED = `Put the credential with it in the place of the old one. ${TAKE_UP_CREDENTIAL}`;
+
 function showCommand(): Command {
   const command = controllerOf(new Command('show').description('tell all about one controller but its key'))
     .option('--json', 'as a JSON object')
@@ -203,7 +206,8 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
         'nodes reach it at': view.nid,
         servers: view.servers.join(', ') || 'none',
         SK_cs: `[secret ${view.key}]`,
-        'staged SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet`,
+        'staged SK_cs': view.staged_key === null ? undefined : `[secret ${view.staged_key}], not used yet. ${PUT_STAGED}`,
+        'SK_cs used': keyUseOf(view),
         'pass-through': modeOf(view),
         added: view.added_at,
         'last seen': view.last_seen_at ?? 'never',
@@ -214,6 +218,17 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
     );
     return undefined;
   });
+}
+
+/** `undefined` if it is not known: nothing opened, or an earlier build noted it. */
+function keyUseOf(view: ControllerView): string | undefined {
+  const { key, used_key: used, used_key_since: since, used_key_requests: requests, used_key_ratio: ratio } = view;
+  if (used === null || since === null || requests === null) return undefined;
+  const percent = Math.floor((ratio ?? 0) * 100);
+  return (
+    `[secret ${used}]${used === key ? '' : ', one from before'}, for ${pluralize(requests, 'request')} since ${since}` +
+    (percent === 0 ? '' : `: at least ${percent} % of what it may seal`)
+  );
 }
 
 function modeOf({ pass_through: isOn, pass_through_switched_at: at }: ControllerView): string {

@@ -151,7 +151,7 @@ export class AuthServer {
     ) {
       return this.#notAuthentic(request, controller);
     }
-    this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs);
+    this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs, opened.skCs.fingerprint);
     const decision = await this.#decide(opened.content, request.tid, (node) =>
       node.controllerVersion === version ? true : this.#stillOpens(request),
     );
@@ -179,7 +179,7 @@ export class AuthServer {
       return this.#notAuthentic(request, controller);
     }
     const now = this.#clock();
-    this.#activity.recordControllerSeen(request.idC, now.wallMs);
+    this.#activity.recordControllerSeen(request.idC, now.wallMs, opened.skCs.fingerprint);
     return this.keyFeed.answer(request, opened.content, opened.skCs, now);
   }
 

@@ -45,6 +45,14 @@ export interface ControllerView extends ControllerDescriptionView {
   readonly pass_through_switched_at: string | null;
   readonly added_at: string;
   readonly last_seen_at: string | null;
+  /** Of the SK_cs that its request of `last_seen_at` opened under. `null`: not known. */
+  readonly used_key: string | null;
+  /** Its first request under that key. */
+  readonly used_key_since: string | null;
+  /** Requests under that key since then, as far as they were noted. */
+  readonly used_key_requests: number | null;
+  /** Of what that key may seal, at least this part. The controller counts it exactly. */
+  readonly used_key_ratio: number | null;
   readonly authentication_failing_since: string | null;
   readonly clock_skew_ms: number | null;
   readonly clock_skewed_since: string | null;
@@ -64,6 +72,15 @@ const controllerFields = z.object({
   pass_through_switched_at: printedTimeSchema.nullable(),
   added_at: printedTimeSchema,
   last_seen_at: printedTimeSchema.nullable(),
+  used_key: fingerprintSchema
+    .nullable()
+    .describe('Fingerprint of the SK_cs that the latest request opened under: key, or one before it'),
+  used_key_since: printedTimeSchema.nullable(),
+  used_key_requests: z.int().nullable().describe('Requests that opened under used_key'),
+  used_key_ratio: z
+    .number()
+    .nullable()
+    .describe('Of the messages that used_key may seal, at least this part: those requests and their answers'),
   authentication_failing_since: printedTimeSchema.nullable(),
   clock_skew_ms: z.number().nullable(),
   clock_skewed_since: printedTimeSchema.nullable(),

@@ -3,7 +3,15 @@
  * in the registry already. Pure: every engine adds the same way.
  */
 
-import { addSeenBy, type ControllerActivity, type EventRun, type NodeActivity, type NodeRow, type RejectionRun } from './rows.js';
+import {
+  addSeenBy,
+  type ControllerActivity,
+  type EventRun,
+  type NodeActivity,
+  type NodeRow,
+  type OpenedRun,
+  type RejectionRun,
+} from './rows.js';
 
 /** IDs that are not in the registry of which something is kept; at the bound all of it goes. */
 export const MAX_UNKNOWN_NODES = 1_024;
@@ -64,7 +72,7 @@ export function mergeControllerActivity(
   const sameSide =
     clockSkew !== undefined && (gathered.clockSkew === undefined || isSameSide(clockSkew.skew, gathered.clockSkew.skew));
   return omitUndefined({
-    lastSeen: mergeRuns(lastSeen, gathered.lastSeen),
+    lastSeen: mergeOpened(lastSeen, gathered.lastSeen),
     authenticationFailed: mergeRuns(gathered.unopenedEnded ? undefined : authenticationFailed, gathered.authenticationFailed),
     clockSkew: mergeRuns(sameSide && !gathered.skewedEnded ? clockSkew : undefined, gathered.clockSkew),
   });
@@ -85,6 +93,14 @@ export function isSameRefusal(
 
 export function extendRun(before: EventRun | undefined, at: number): EventRun {
   return { since: before?.since ?? at, at, count: (before?.count ?? 0) + 1 };
+}
+
+/**
+ * The run begins again with another SK_cs. Times are not compared: a clock that was set back would
+ * hold on to the former key.
+ */
+function mergeOpened(before: OpenedRun | undefined, noted: OpenedRun | undefined): OpenedRun | undefined {
+  return noted === undefined || before?.key === noted.key ? mergeRuns(before, noted) : noted;
 }
 
 /** A run that was noted before goes on with what is noted now. */

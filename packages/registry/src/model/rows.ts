@@ -394,9 +394,14 @@ export interface NodeActivity {
   rejected?: RejectionRun | undefined;
 }
 
+/** Requests of a controller that opened under one SK_cs. */
+export interface OpenedRun extends EventRun {
+  /** Fingerprint of that SK_cs. Not there if an earlier build wrote the run. */
+  key?: string;
+}
+
 export interface ControllerActivity {
-  /** A request of its opened. */
-  lastSeen?: EventRun | undefined;
+  lastSeen?: OpenedRun | undefined;
   /** Requests under its ID do not open. */
   authenticationFailed?: EventRun | undefined;
   /**

@@ -127,7 +127,7 @@ const activity = fc.record(
   { requiredKeys: [] },
 ) as fc.Arbitrary<TableRows['nodeActivity'][1]>;
 const controllerActivity = fc.record(
-  { lastSeen: fc.record(run), clockSkew: fc.record({ ...run, skew: fc.integer() }) },
+  { lastSeen: fc.record({ ...run, key: text }), clockSkew: fc.record({ ...run, skew: fc.integer() }) },
   { requiredKeys: [] },
 );
 

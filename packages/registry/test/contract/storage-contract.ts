@@ -567,6 +567,14 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       const run = { since: 10, at: 20, count: 2 };
       for (const idI of [1, 2]) expect(found.nodeActivity(idI)).toEqual({ keyRequested: { ...run, by: 4 } });
       expect(found.controllerActivity(4)).toEqual({ lastSeen: run });
+      // What an earlier build wrote has no key.
+      for (const [at, key] of [
+        [30, 'c80b'],
+        [40, 'c80b'],
+      ] as const)
+        await storage.recordActivity({ nodes: [], controllers: [[4, { lastSeen: { since: at, at, count: 1, key } }]] });
+      const { lastSeen } = (await other.read({ controllerActivity: [4] })).controllerActivity(4) ?? {};
+      expect(lastSeen).toEqual({ since: 30, at: 40, count: 2, key: 'c80b' });
       expect(found.node(1)?.row.seenBy).toEqual([4]);
     });
 

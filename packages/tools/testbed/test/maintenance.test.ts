@@ -62,12 +62,19 @@ describe('with an auth-server of its own', () => {
       expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({
         key: before.fingerprint,
         staged_key: next.fingerprint,
+        used_key: before.fingerprint,
       });
+      const shown = await admin.run('controller', 'show', CONTROLLER);
+      expect(shown).toMatch(new RegExp(`SK_cs used +\\[secret ${before.fingerprint}\\], for \\d+ requests? since 2`));
+      expect(shown).toContain(`[secret ${next.fingerprint}], not used yet. Put the credential with it`);
       await rename(state, credential);
       process.kill(controller.pid, 'SIGHUP');
       await controller.waitFor(({ msg, key }) => msg === 'credential read anew' && key === next.fingerprint);
       await running.authServer.waitFor(({ msg, key }) => /the old one is erased/.test(msg) && key === next.fingerprint);
-      expect(await admin.json('controller', 'show', CONTROLLER)).toMatchObject({ key: next.fingerprint, staged_key: null });
+      // What a server saw it writes within a second or so.
+      await expect
+        .poll(() => admin.json('controller', 'show', CONTROLLER), { timeout: 60_000 })
+        .toMatchObject({ key: next.fingerprint, staged_key: null, used_key: next.fingerprint });
     }
     await joining.stop();
     expect(joining.joins).toBeGreaterThan(1);
