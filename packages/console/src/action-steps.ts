@@ -106,6 +106,15 @@ export function stepsFor(action: Action): readonly Step[] {
   }
 }
 
+/** What is left of a rotation: the controller has not used the staged SK_cs yet. */
+export function stepsForStagedKey(controller: string, key: string): readonly Step[] {
+  const out = `./controller-${controller}.json`;
+  return [
+    step('controller', 'step.take-up-staged', { key }),
+    step('auth-server', 'step.rotate-if-lost', {}, PROGRAM, 'controller', 'rotate', controller, '--out', out),
+  ];
+}
+
 function step(on: Place, text: StringKey, values: Step['values'] = {}, ...command: readonly string[]): Step {
   return { on, text, values, ...(command.length === 0 ? {} : { command }) };
 }

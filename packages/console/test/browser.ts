@@ -1,6 +1,7 @@
 // Chromium before the console and the real API. Any message on the browser's console, a violation
 // of the page's policy say, is collected.
 
+import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, expect, onTestFinished } from 'vitest';
 import type { OrderLimits } from '@latchkey/operations/contract';
@@ -12,6 +13,10 @@ export const CHROMIUM = '/usr/bin/chromium';
 export const PASSWORD = 'correct horse battery';
 /** A busy machine is not a failure. */
 export const TIMEOUT_MS = 90_000;
+/** More than any page of these tests has controls. */
+const MAX_TABS = 150;
+/** Rules of axe. */
+export const STANDARDS: readonly string[] = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 /** An answer with such a status is part of a test: Chromium writes it to the console as well. */
 const STATUS_MESSAGE = /^Failed to load resource: the server responded with a status of (?:4(?:0[0134]|12)|503)/;
 
@@ -90,4 +95,44 @@ export async function focused(page: Page): Promise<string> {
 /** The query of the page's URL. */
 export function queryOf(page: Page): string {
   return new URL(page.url()).search;
+}
+
+/** The role and the label of what has the focus: cheaper than a snapshot for each step. */
+const FOCUSED = `(({ activeElement: { tagName, type, ariaLabel, labels, innerText } }) => {
+  const role = { A: 'link', BUTTON: 'button', SELECT: 'combobox' }[tagName] ?? (type === 'checkbox' ? type : 'textbox');
+  return tagName === 'BODY' ? '' : role + ' "' + (ariaLabel ?? labels?.[0]?.innerText ?? innerText).trim() + '"';
+})(document)`;
+
+/** Moves the focus with the Tab key until it is on a control of that role and label. */
+export async function tabTo(page: Page, control: RegExp): Promise<void> {
+  const passed: string[] = [];
+  while (passed.length < MAX_TABS) {
+    await page.keyboard.press('Tab');
+    const now = await page.evaluate<string>(FOCUSED);
+    if (control.test(now)) return;
+    passed.push(now);
+  }
+  throw new Error(`no Tab leads to ${control.source}, only to\n${passed.join('\n')}`);
+}
+
+/** Goes to a control with the Tab key, and types into it in place of what it has. */
+export async function typeInto(page: Page, control: RegExp, text: string): Promise<void> {
+  await tabTo(page, control);
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type(text);
+}
+
+/** Goes to a control with the Tab key, and presses a key there. */
+export async function pressOn(page: Page, control: RegExp, key: string): Promise<void> {
+  await tabTo(page, control);
+  await page.keyboard.press(key);
+}
+
+/** What axe finds wrong with the page. */
+export async function faultsOf(page: Page, rules: object): Promise<unknown> {
+  await page.evaluate(axe.source);
+  return page.evaluate(
+    `axe.run(${JSON.stringify(rules)})
+      .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
+  );
 }

@@ -4,7 +4,6 @@
 import { allOf } from '@latchkey/registry';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import axe from 'axe-core';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
 import type { Locator, Page, Request, Route } from 'playwright-core';
@@ -15,12 +14,24 @@ import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import { newSecret } from '@latchkey/test-support/admin-fixture';
 import { startProvider } from '../../api/test/oidc-provider.js';
 import { openTokenStore } from '../../api/src/tokens/token-store.js';
-import { CHROMIUM, collectMessages, enter, focused, id, launch, PASSWORD, queryOf, TIMEOUT_MS, visit } from './browser.js';
+import {
+  CHROMIUM,
+  collectMessages,
+  enter,
+  faultsOf,
+  focused,
+  id,
+  launch,
+  PASSWORD,
+  pressOn,
+  queryOf,
+  STANDARDS,
+  TIMEOUT_MS,
+  typeInto,
+  visit,
+} from './browser.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
-
-/** More than any page of these tests has controls. */
-const MAX_TABS = 150;
 
 /** Signs in at the provider, which asks for consent the first time. */
 async function signInAtProvider(page: Page, name: string, origin: string): Promise<void> {
@@ -40,39 +51,6 @@ async function signInAtProvider(page: Page, name: string, origin: string): Promi
     )
     .toBe(true);
 }
-
-/** The role and the label of what has the focus: cheaper than a snapshot for each step. */
-const FOCUSED = `(({ activeElement: { tagName, type, ariaLabel, labels, innerText } }) => {
-  const role = { A: 'link', BUTTON: 'button', SELECT: 'combobox' }[tagName] ?? (type === 'checkbox' ? type : 'textbox');
-  return tagName === 'BODY' ? '' : role + ' "' + (ariaLabel ?? labels?.[0]?.innerText ?? innerText).trim() + '"';
-})(document)`;
-
-/** Moves the focus with the Tab key until it is on a control of that role and label. */
-async function tabTo(page: Page, control: RegExp): Promise<void> {
-  const passed: string[] = [];
-  while (passed.length < MAX_TABS) {
-    await page.keyboard.press('Tab');
-    const now = await page.evaluate<string>(FOCUSED);
-    if (control.test(now)) return;
-    passed.push(now);
-  }
-  throw new Error(`no Tab leads to ${control.source}, only to\n${passed.join('\n')}`);
-}
-
-/** Goes to a control with the Tab key, and types into it in place of what it has. */
-async function typeInto(page: Page, control: RegExp, text: string): Promise<void> {
-  await tabTo(page, control);
-  await page.keyboard.press('Control+a');
-  await page.keyboard.type(text);
-}
-
-/** Goes to a control with the Tab key, and presses a key there. */
-async function pressOn(page: Page, control: RegExp, key: string): Promise<void> {
-  await tabTo(page, control);
-  await page.keyboard.press(key);
-}
-
-const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
 /** For this process, which serves the API too. */
 function letTimePass(ms: number): void {
@@ -100,15 +78,6 @@ async function showToCamera(page: Page, text: string): Promise<void> {
       setInterval(show, 50);
       return canvas.captureStream();
     };`);
-}
-
-/** What axe finds wrong with the page. */
-async function faultsOf(page: Page, rules: object): Promise<unknown> {
-  await page.evaluate(axe.source);
-  return page.evaluate(
-    `axe.run(${JSON.stringify(rules)})
-      .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
-  );
 }
 
 /** Its pixels in rows: 1 is a light one. */

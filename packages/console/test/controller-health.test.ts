@@ -1,8 +1,9 @@
-// Whether a controller needs somebody.
+// Whether a controller needs somebody, and which of its link keys it used last.
 
 import type { ControllerView } from '@latchkey/operations/contract';
 import { expect, it } from 'vitest';
 import { healthOf } from '../src/controller-health.js';
+import { keyUseOf } from '../src/controller-key.js';
 
 const NOW = Date.parse('2026-11-29T12:00:00Z');
 const WELL: ControllerView = {
@@ -38,4 +39,15 @@ it.each([
   ['key', { authentication_failing_since: '2026-11-29T08:12:00.000Z', clock_skew_ms: -42_000, last_seen_at: null }],
 ] as const)('a controller is %s with %o', (health, more) => {
   expect(healthOf({ ...WELL, ...more }, NOW)).toBe(health);
+});
+
+it.each([
+  ['current', {}],
+  ['old', { staged_key: '91ee' }],
+  ['former', { used_key: '77c0' }],
+  ['neither', { authentication_failing_since: '2026-11-29T08:12:00.000Z', staged_key: '91ee' }],
+  ['none', { last_seen_at: null, used_key: null, staged_key: '91ee' }],
+  ['unknown', { used_key: null }],
+] as const)('the link key that a controller used last is %s with %o', (use, more) => {
+  expect(keyUseOf({ ...WELL, ...more })).toBe(use);
 });

@@ -2,8 +2,9 @@
 
 import type { ControllerDetails, ControllerView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { stepsFor } from '../action-steps.js';
+import { type Step, stepsFor, stepsForStagedKey } from '../action-steps.js';
 import { type Health, healthOf } from '../controller-health.js';
+import { keyUseOf } from '../controller-key.js';
 import { Drawer } from '../drawer.js';
 import { formatNumber } from '../format.js';
 import { type ListData, pageRequest, useListPage } from '../list-page.js';
@@ -98,6 +99,9 @@ function ControllerTable({ controllers, isBusy, now }: TableProps): JSX.Element 
           <th scope="col" class="wider">
             SK_cs
           </th>
+          <th scope="col" class="wider">
+            {say('controllers.key-used')}
+          </th>
           <th scope="col" class="widest">
             {say('controllers.mode')}
           </th>
@@ -123,6 +127,9 @@ function ControllerTable({ controllers, isBusy, now }: TableProps): JSX.Element 
             <td class="wider">
               <Key controller={controller} />
             </td>
+            <td class="wider">
+              <KeyUse controller={controller} />
+            </td>
             <td class="widest">{say(controller.pass_through ? 'controllers.pass-through' : 'controllers.with-keys')}</td>
           </tr>
         ))}
@@ -147,6 +154,25 @@ function Key({ controller: { key, staged_key: staged } }: { readonly controller:
         <span title={say('controllers.staged-about')}>
           {' '}
           → <code>{staged}</code>
+        </span>
+      )}
+    </>
+  );
+}
+
+/** In words; the latest request that opened is the latest use of the key. */
+function KeyUse({ controller }: { readonly controller: ControllerView }): JSX.Element {
+  const say = useSay();
+  const { used_key: used, last_seen_at: at, used_key_ratio: ratio } = controller;
+  const percent = Math.floor((ratio ?? 0) * 100);
+  return (
+    <>
+      {say(`key-use.${keyUseOf(controller)}`)}
+      {percent > 0 && `, ${percent} %`}
+      {used !== null && at !== null && (
+        <span class="quiet">
+          {' '}
+          <Phrase of="key-use.last" values={{ key: <code>{used}</code>, time: <Time at={at} /> }} />
         </span>
       )}
     </>
@@ -185,7 +211,7 @@ export function ControllerDrawer({ id }: { readonly id: string }): JSX.Element {
 
 function HealthReport({ controller, health }: { readonly controller: ControllerDetails; readonly health: Health }): JSX.Element {
   const say = useSay();
-  const { id, nid, servers } = controller;
+  const steps = stepsTo(controller, health);
   const tone = health === 'well' ? 'good' : health === 'unheard' ? 'mild' : 'bad';
   return (
     <>
@@ -196,22 +222,36 @@ function HealthReport({ controller, health }: { readonly controller: ControllerD
         </p>
         {health === 'clock' && <p>{say('controllers.clock-refused', {}, controller.clock_skewed_requests ?? 0)}</p>}
       </section>
-      {health !== 'well' && (
+      {steps.length > 0 && (
         <section aria-labelledby="to-do-title">
           <h3 id="to-do-title">{say('node.to-do')}</h3>
-          <StepList
-            steps={stepsFor(
-              health === 'key'
-                ? { kind: 'rotate-controller', controller: id }
-                : health === 'clock'
-                  ? { kind: 'set-clocks', controller: id }
-                  : { kind: 'check-controller', controller: id, address: nid, servers },
-            )}
-          />
+          <StepList steps={steps} />
         </section>
       )}
     </>
   );
+}
+
+/** From this part of what its key may seal the controller itself asks for another one. */
+const ROTATE_FROM = 0.5;
+
+/** What makes a controller well, and then what ends a rotation of its key that was begun. */
+function stepsTo(controller: ControllerDetails, health: Health): readonly Step[] {
+  const { id, nid, servers, staged_key: staged } = controller;
+  // Another credential is the cure already.
+  if (health === 'key') return stepsFor({ kind: 'rotate-controller', controller: id });
+  const first =
+    health === 'well'
+      ? []
+      : stepsFor(
+          health === 'clock'
+            ? { kind: 'set-clocks', controller: id }
+            : { kind: 'check-controller', controller: id, address: nid, servers },
+        );
+  if (staged !== null) return [...first, ...stepsForStagedKey(id, staged)];
+  return (controller.used_key_ratio ?? 0) < ROTATE_FROM
+    ? first
+    : [...first, ...stepsFor({ kind: 'rotate-controller', controller: id })];
 }
 
 function ControllerRows({ controller }: { readonly controller: ControllerDetails }): JSX.Element {
@@ -238,8 +278,19 @@ function ControllerRows({ controller }: { readonly controller: ControllerDetails
   if (servers.length > 0) rows.push(['controllers.servers', <code>{servers.join(', ')}</code>]);
   rows.push(
     ['controllers.key', <Key controller={controller} />],
+    ['controllers.key-used', <KeyUse controller={controller} />],
     ['controllers.mode', say(controller.pass_through ? 'controllers.pass-through' : 'controllers.with-keys')],
   );
+  const { used_key_since: since, used_key_requests: requests } = controller;
+  const percent = Math.floor((controller.used_key_ratio ?? 0) * 100);
+  if (since !== null && requests !== null)
+    rows.push([
+      'controllers.key-requests',
+      <>
+        <Phrase of="key-use.requests" values={{ time: <Time at={since} as="both" /> }} count={requests} />
+        {percent > 0 && <span class="lines">{say('key-use.part', { percent: formatNumber(percent, locale) })}</span>}
+      </>,
+    ]);
   if (failing !== null) rows.push(['controllers.failing-since', <Time at={failing} as="both" />]);
   if (skewed !== null)
     rows.push([

@@ -188,6 +188,14 @@ export const DIAGNOSIS_STRINGS = {
     'Put {out} in the place of its credential. Then send the controller SIGHUP, or restart its unit.',
     '{out} an die Stelle seines Credentials legen. Dann dem Controller SIGHUP schicken oder seine Unit neu starten.',
   ],
+  'step.take-up-staged': [
+    'Put the credential with SK_cs {key} in the place of the old one. Then send the controller SIGHUP, or restart its unit.',
+    'Das Credential mit SK_cs {key} an die Stelle des alten legen. Dann dem Controller SIGHUP schicken oder seine Unit neu starten.',
+  ],
+  'step.rotate-if-lost': [
+    'If that credential is lost, write another, and use that one:',
+    'Falls dieses Credential verloren ist, ein neues schreiben und dieses benutzen:',
+  ],
   'step.set-clocks': [
     'Set the clocks of controller {controller} and of the auth-server by NTP. The node then tries again by itself.',
     'Die Uhren von Controller {controller} und Auth-Server per NTP stellen. Der Knoten versucht es dann von selbst.',

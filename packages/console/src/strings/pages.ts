@@ -152,6 +152,23 @@ export const PAGE_STRINGS = {
   'controllers.its-nodes': ['Show its nodes', 'Seine Knoten zeigen'],
   'controllers.servers': ['Auth-servers', 'Auth-Server'],
   'controllers.key': ['SK_cs', 'SK_cs'],
+  'controllers.key-used': ['Link key used', 'Benutzter Schlüssel'],
+  'controllers.key-requests': ['Used for', 'Benutzt für'],
+  'key-use.current': ['the current one', 'der aktuelle'],
+  'key-use.old': ['still the old one', 'noch der alte'],
+  'key-use.former': ['one from before', 'ein früherer'],
+  'key-use.neither': ['none that the registry has', 'keiner, den die Registry hat'],
+  'key-use.none': ['none yet', 'noch keiner'],
+  'key-use.unknown': ['not known', 'nicht bekannt'],
+  'key-use.last': ['({key}, {time})', '({key}, {time})'],
+  'key-use.requests': [
+    '{count} request since {time}|{count} requests since {time}',
+    '{count} Anfrage seit {time}|{count} Anfragen seit {time}',
+  ],
+  'key-use.part': [
+    'At least {percent} % of what that key may seal',
+    'Mindestens {percent} % dessen, was dieser Schlüssel versiegeln darf',
+  ],
   'controllers.failing-since': ['Does not open since', 'Nicht zu öffnen seit'],
 
   'orders.caption': ['Orders and imports, in order of number', 'Aufträge und Importe, nach Nummer'],
