@@ -123,6 +123,17 @@ export async function patchNow(path: string, body: object): Promise<void> {
   await request(path, { method: 'PATCH', body, ...(tag === undefined ? {} : { ifMatch: tag }) });
 }
 
+/**
+ * Takes a change back, unless somebody has changed the same since.
+ *
+ * @param isAsWritten whether the thing still has what the change wrote
+ */
+export async function patchBack<T>(path: string, isAsWritten: (now: T) => boolean, body: object): Promise<void> {
+  const { data, tag = '' } = await requestTagged<T>(path);
+  if (!isAsWritten(data)) throw new ApiError({ name: 'changed-meanwhile', status: 412 });
+  await request(path, { method: 'PATCH', body, ifMatch: tag });
+}
+
 async function send(path: string, options: RequestInit): Promise<Response> {
   try {
     return await fetch(path, options);

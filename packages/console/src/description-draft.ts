@@ -1,35 +1,36 @@
-/** What somebody types about a node, and what others have changed in the meantime. */
+/** What somebody types about a thing, and what others have changed in the meantime. */
 
-import type { DescriptionChange, DescriptionView } from '@latchkey/operations/contract';
+export type DescribedKind = 'node' | 'controller';
+export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note';
 
-/** As text fields have it. */
-export interface DescriptionDraft {
-  readonly name: string;
-  readonly site: string;
-  readonly location: string;
-  /** With commas between them. */
-  readonly tags: string;
-  readonly note: string;
+/** The texts of each kind of thing, in the order of a form. */
+export const DESCRIPTION_FIELDS: { readonly [K in DescribedKind]: readonly DescriptionField[] } = {
+  node: ['name', 'site', 'location', 'tags', 'note'],
+  controller: ['name', 'site', 'contact'],
+};
+
+/** What the API says of a thing. */
+export type Described = { readonly [F in DescriptionField]?: string | null | readonly string[] };
+
+/** As text fields have it, with commas between tags. */
+export type DescriptionDraft = { readonly [F in DescriptionField]?: string };
+
+export function draftOf(kind: DescribedKind, described: Described): DescriptionDraft {
+  return Object.fromEntries(DESCRIPTION_FIELDS[kind].map((field) => [field, textOf(described[field])]));
 }
 
-export const DESCRIPTION_FIELDS: readonly (keyof DescriptionDraft)[] = ['name', 'site', 'location', 'tags', 'note'];
-
-export function draftOf({ name, site, location, tags, note }: DescriptionView): DescriptionDraft {
-  return { name: name ?? '', site: site ?? '', location: location ?? '', tags: tags.join(', '), note: note ?? '' };
+function textOf(value: Described[DescriptionField]): string {
+  return typeof value === 'string' ? value : (value?.join(', ') ?? '');
 }
 
 /** Returns what was typed, and nothing else: other fields stay as they are by now. */
-export function changeFrom(draft: DescriptionDraft, before: DescriptionView): DescriptionChange {
-  const typed = new Set(differences(draftOf(before), draft).map(({ field }) => field));
-  const textOf = (field: 'name' | 'site' | 'location' | 'note'): DescriptionChange =>
-    typed.has(field) ? { [field]: draft[field].trim() === '' ? null : draft[field].trim() } : {};
-  return {
-    ...textOf('name'),
-    ...textOf('site'),
-    ...textOf('location'),
-    ...textOf('note'),
-    ...(typed.has('tags') ? { tags: tagsIn(draft.tags) } : {}),
-  };
+export function changeFrom(before: DescriptionDraft, draft: DescriptionDraft): Described {
+  return Object.fromEntries(
+    differences(before, draft).map(({ field, now }) => {
+      const text = now.trim();
+      return [field, field === 'tags' ? tagsIn(text) : text === '' ? null : text];
+    }),
+  );
 }
 
 function tagsIn(text: string): readonly string[] {
@@ -41,15 +42,19 @@ function tagsIn(text: string): readonly string[] {
 }
 
 export interface Difference {
-  readonly field: keyof DescriptionDraft;
+  readonly field: DescriptionField;
   readonly before: string;
   readonly now: string;
 }
 
+/** In the order of the fields of `before`. */
 export function differences(before: DescriptionDraft, now: DescriptionDraft): readonly Difference[] {
-  return DESCRIPTION_FIELDS.filter((field) => before[field].trim() !== now[field].trim()).map((field) => ({
-    field,
-    before: before[field],
-    now: now[field],
-  }));
+  return (Object.keys(before) as DescriptionField[])
+    .map((field) => ({ field, before: before[field] ?? '', now: now[field] ?? '' }))
+    .filter(({ field, before: one, now: other }) => stored(field, one) !== stored(field, other));
+}
+
+/** As the API stores a text: tags have no order. */
+function stored(field: DescriptionField, text: string): string {
+  return (field === 'tags' ? tagsIn(text).toSorted().join() : text.trim()).normalize();
 }

@@ -8,7 +8,7 @@ import { Drawer } from './drawer.js';
 import { formatDuration } from './format.js';
 import { EntryList } from './parts/audit-entries.js';
 import { StateBadge } from './parts/badges.js';
-import { DescriptionForm } from './parts/description-form.js';
+import { DescriptionEditor } from './parts/description-form.js';
 import { ChangeButton } from './parts/change-button.js';
 import { DiagnosisPanel } from './parts/diagnosis-panel.js';
 import { type Row, Rows } from './parts/fact-list.js';
@@ -130,8 +130,6 @@ function HeldKey({ onCompare }: { readonly onCompare: (fingerprint: string) => v
 
 function Details({ node, tag }: { readonly node: NodeDetails; readonly tag: string | undefined }): JSX.Element {
   const say = useSay();
-  const mayDescribe = useMay('describe');
-  const [isEditing, setEditing] = useState(false);
   const locale = localeOf(usePreferences());
   const { address, expires_at: expiresAt, joined_at: joinedAt, renewed_at: renewedAt } = node;
   const rows: Row[] = [];
@@ -183,12 +181,7 @@ function Details({ node, tag }: { readonly node: NodeDetails; readonly tag: stri
   return (
     <section aria-labelledby="details-title">
       <h3 id="details-title">{say('node.details')}</h3>
-      {isEditing && tag !== undefined && <DescriptionForm node={node} tag={tag} onClose={() => setEditing(false)} />}
-      {mayDescribe && !isEditing && (
-        <button type="button" onClick={() => setEditing(true)}>
-          {say('describe.edit')}
-        </button>
-      )}
+      <DescriptionEditor kind="node" thing={node} tag={tag} />
       <Rows rows={rows} />
     </section>
   );

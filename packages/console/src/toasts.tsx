@@ -62,6 +62,8 @@ function ToastView({ toast }: { readonly toast: Toast }): JSX.Element {
       reloadAll();
     } catch (thrown) {
       setError(thrown);
+      // Somebody else was faster: show what it is now.
+      if (problemOf(thrown).name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);
   };

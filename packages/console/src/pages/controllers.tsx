@@ -11,6 +11,7 @@ import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { useLocation } from '../navigation.js';
 import { HealthBadge } from '../parts/badges.js';
 import { Command } from '../parts/copy.js';
+import { DescriptionEditor } from '../parts/description-form.js';
 import { type Row, Rows } from '../parts/fact-list.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
@@ -198,6 +199,7 @@ export function ControllerDrawer({ id }: { readonly id: string }): JSX.Element {
           <HealthReport controller={data} health={health} />
           <section aria-labelledby="details-title">
             <h3 id="details-title">{say('node.details')}</h3>
+            <DescriptionEditor key={id} kind="controller" thing={data} tag={controller.tag} />
             <ControllerRows controller={data} />
             <p>
               <a href={`/nodes?controller=${id}`}>{say('controllers.its-nodes')}</a>

@@ -1,20 +1,60 @@
-/** What people know of a node, to be changed. Nothing that was typed is lost. */
+/** What people know of a node or a controller, to be changed. Nothing that was typed is lost. */
 
-import type { AuditEntryView, NodeView } from '@latchkey/operations/contract';
+import type { AuditEntryView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { type Problem, problemOf, request, requestTagged } from '../api.js';
-import { changeFrom, DESCRIPTION_FIELDS, type Difference, differences, draftOf } from '../description-draft.js';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { patchBack, type Problem, problemOf, request, requestTagged } from '../api.js';
+import {
+  changeFrom,
+  type Described,
+  type DescribedKind,
+  DESCRIPTION_FIELDS,
+  type Difference,
+  differences,
+  draftOf,
+} from '../description-draft.js';
 import { Phrase, useSay } from '../phrase.js';
-import { reloadAll } from '../session.js';
+import { reloadAll, useMay } from '../session.js';
 import { showToast } from '../toasts.js';
 import { errorAt, FormField } from './form-field.js';
 import { ProblemNote } from './problem-note.js';
 import { Time } from './time.js';
 
-interface DescriptionFormProps {
-  readonly node: NodeView;
-  /** Entity tag of the node. */
+interface DescriptionEditorProps {
+  readonly kind: DescribedKind;
+  readonly thing: Described & { readonly id: string };
+  /** Entity tag of the thing. */
+  readonly tag: string | undefined;
+}
+
+/** Who may change the texts. */
+const SCOPES = { node: 'describe', controller: 'controllers' } as const;
+
+/** A button, and the form that it opens; nothing for a role that may not change the texts. */
+export function DescriptionEditor({ kind, thing, tag }: DescriptionEditorProps): JSX.Element {
+  const say = useSay();
+  const may = useMay(SCOPES[kind]);
+  const [isEditing, setEditing] = useState(false);
+  const place = useRef<HTMLDivElement>(null);
+  const wasEditing = useRef(false);
+  // A browser gives the focus to `autofocus` once a page, and in a dialog that opens.
+  useLayoutEffect(() => {
+    if (wasEditing.current !== isEditing) place.current?.querySelector<HTMLElement>('input, button')?.focus();
+    wasEditing.current = isEditing;
+  }, [isEditing]);
+  return (
+    <div ref={place}>
+      {isEditing && tag !== undefined && <DescriptionForm {...{ kind, thing, tag }} onClose={() => setEditing(false)} />}
+      {may && !isEditing && (
+        <button type="button" onClick={() => setEditing(true)}>
+          {say('describe.edit')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+interface DescriptionFormProps extends DescriptionEditorProps {
   readonly tag: string;
   readonly onClose: () => void;
 }
@@ -25,32 +65,49 @@ interface Conflict {
   readonly entry: AuditEntryView | undefined;
 }
 
-const LIMITS = { name: 64, site: 64, location: 128, tags: 600, note: 1_000 } as const;
+const LIMITS = { name: 64, site: 64, location: 128, contact: 128, tags: 600, note: 1_000 } as const;
+const HINTS = { tags: 'describe.tags-hint', contact: 'describe.contact-hint' } as const;
 
-export function DescriptionForm({ node, tag, onClose }: DescriptionFormProps): JSX.Element {
+interface Entries {
+  readonly items: readonly AuditEntryView[];
+}
+
+/** Entries that change what a controller's entity tag stands for. */
+const CONTROLLER_CHANGES = ['controller changed', 'controller key staged', 'controller key activated'];
+
+/** The latest entry of the audit log that changed the thing. */
+async function latestEntry(kind: DescribedKind, id: string): Promise<AuditEntryView | undefined> {
+  if (kind === 'node') return (await request<Entries>(`/v1/nodes/${id}/life`)).items.at(-1);
+  const query = new URLSearchParams([['controller', id], ['limit', '1'], ...CONTROLLER_CHANGES.map((what) => ['what', what])]);
+  return (await request<Entries>(`/v1/audit?${query.toString()}`)).items[0];
+}
+
+function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): JSX.Element {
   const say = useSay();
-  // The page loads the node again while somebody types: the form stays with what it began with.
-  const [before] = useState(node);
+  // The page loads the thing again while somebody types: the form stays with what it began with.
+  const [before] = useState(() => draftOf(kind, thing));
   const [seen, setSeen] = useState(tag);
-  const [draft, setDraft] = useState(() => draftOf(node));
+  const [draft, setDraft] = useState(before);
   const [problem, setProblem] = useState<Problem>();
   const [conflict, setConflict] = useState<Conflict>();
   const [isBusy, setBusy] = useState(false);
-  const path = `/v1/nodes/${node.id}`;
+  const { id } = thing;
+  const path = `/v1/${kind}s/${id}`;
   const showConflict = async (): Promise<void> => {
-    const now = await requestTagged<NodeView>(path);
-    const life = await request<{ readonly items: readonly AuditEntryView[] }>(`${path}/life`);
-    setConflict({ differences: differences(draftOf(before), draftOf(now.data)), entry: life.items.at(-1) });
+    const now = await requestTagged<Described>(path);
+    const entry = await latestEntry(kind, id);
+    setConflict({ differences: differences(before, draftOf(kind, now.data)), entry });
     setSeen(now.tag ?? '');
   };
   const save = async (): Promise<void> => {
     setBusy(true);
     setProblem(undefined);
     try {
-      const change = changeFrom(draft, before);
+      const change = changeFrom(before, draft);
       if (Object.keys(change).length > 0) {
         await request(path, { method: 'PATCH', body: change, ifMatch: seen });
-        showToast({ text: say('describe.saved', { id: node.id }) });
+        // After a conflict, what was before is not what somebody else had written.
+        showToast({ text: say(`describe.saved-${kind}`, { id }), ...(conflict === undefined ? undoOf(change) : {}) });
         reloadAll();
       }
       onClose();
@@ -61,26 +118,32 @@ export function DescriptionForm({ node, tag, onClose }: DescriptionFormProps): J
     }
     setBusy(false);
   };
+  /** The inverse. A node without a site of its own is shown with that of its order. */
+  const undoOf = (change: Described): { undo?: () => Promise<void> } => {
+    if (kind === 'node' && 'site' in change) return {};
+    const isAsSaved = (now: Described): boolean =>
+      Object.keys(changeFrom(draft, draftOf(kind, now))).every((field) => !(field in change));
+    return { undo: () => patchBack(path, isAsSaved, changeFrom(draft, before)) };
+  };
   return (
     <form
       class="stack"
-      aria-label={say('describe.title', { id: node.id })}
+      aria-label={say(`describe.title-${kind}`, { id })}
       onSubmit={(event) => {
         event.preventDefault();
         if (!isBusy) void save();
       }}
     >
-      {DESCRIPTION_FIELDS.map((field) => (
+      {DESCRIPTION_FIELDS[kind].map((field) => (
         <FormField
           key={field}
           label={`nodes.${field}`}
-          hint={field === 'tags' ? say('describe.tags-hint') : undefined}
+          hint={field === 'tags' || field === 'contact' ? say(HINTS[field]) : undefined}
           error={errorAt(problem?.errors, field)}
         >
           {(control) => (
             <input
               {...control}
-              autoFocus={field === 'name'}
               autoComplete="off"
               maxLength={LIMITS[field]}
               value={draft[field]}

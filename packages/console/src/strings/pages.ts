@@ -212,11 +212,14 @@ export const PAGE_STRINGS = {
   'entry.forbidden': ['Your role may not read the audit log.', 'Die Rolle darf das Protokoll nicht lesen.'],
 
   'describe.edit': ['Edit…', 'Bearbeiten…'],
-  'describe.title': ['What is known of node {id}', 'Was über Knoten {id} bekannt ist'],
+  'describe.title-node': ['What is known of node {id}', 'Was über Knoten {id} bekannt ist'],
+  'describe.title-controller': ['What is known of controller {id}', 'Was über Controller {id} bekannt ist'],
   'describe.tags-hint': ['with commas between them', 'durch Kommas getrennt'],
+  'describe.contact-hint': ['whom to call about it', 'wen man dazu anruft'],
   'describe.save': ['Save', 'Speichern'],
   'describe.save-anyway': ['Save what I typed', 'Trotzdem speichern'],
-  'describe.saved': ['Node {id} is changed.', 'Knoten {id} ist geändert.'],
+  'describe.saved-node': ['Node {id} is changed.', 'Knoten {id} ist geändert.'],
+  'describe.saved-controller': ['Controller {id} is changed.', 'Controller {id} ist geändert.'],
   'describe.conflict': ['Somebody has changed it in the meantime', 'Es wurde inzwischen geändert'],
   'describe.conflict-advice': [
     'Nothing was saved so far. Only fields in which you typed will be changed.',
