@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
-import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { type Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
 import { nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import {
@@ -38,6 +38,7 @@ import { RegistryWalks } from './registry-walks.js';
 import { refuseBrowsers, RemoteCallers } from './remote-callers.js';
 import { openTokenStore } from './tokens/token-store.js';
 import { buildServer } from './server.js';
+import { groupFailure, socketFailure } from './socket-failures.js';
 import { Passwords } from './users/password.js';
 import { openUserStore } from './users/user-store.js';
 
@@ -209,33 +210,28 @@ async function openOidc(config: OidcConfig, options: Pick<OidcOptions, 'origin' 
   return new OidcSignIn({ ...options, config, clientSecret });
 }
 
-async function serve(server: FastifyInstance, { socket, group }: SocketConfig): Promise<FastifyInstance> {
-  await listen(server, socket, group === undefined ? undefined : groupIdOf(group));
-  return server;
-}
-
-async function listen(server: FastifyInstance, path: string, groupId: number | undefined): Promise<void> {
-  const toFailure = (error: unknown): Failure => listenFailure(path, error);
+async function serve(server: FastifyInstance, { socket: path, group }: SocketConfig): Promise<FastifyInstance> {
+  const groupId = group === undefined ? undefined : groupIdOf(group);
+  const toFailure = (error: unknown): Failure => socketFailure(path, error);
   try {
     await removeStaleSocket(path, toFailure);
     await server.listen({ path });
     // The socket is for the owner only until here, by the umask of every command.
-    if (groupId !== undefined) await chown(path, process.getuid?.() ?? 0, groupId);
+    if (group !== undefined && groupId !== undefined) await giveToGroup(path, group, groupId);
     await allowGroup(path);
   } catch (error) {
     await server.close();
     throw toFailure(error);
   }
+  return server;
 }
 
-function listenFailure(path: string, error: unknown): Failure {
-  if (error instanceof Failure) return error;
-  const { message, advice, cause } = systemFailure(`cannot serve the API on unix:${path}`, error);
-  if (systemCode(error) !== 'EADDRINUSE') return new Failure(message, { ...(advice === undefined ? {} : { advice }), cause });
-  return new Failure(message, {
-    cause,
-    advice: 'Stop it, or choose another path with `socket:` below `api:` of the configuration.',
-  });
+async function giveToGroup(path: string, group: string, groupId: number): Promise<void> {
+  try {
+    await chown(path, process.getuid?.() ?? 0, groupId);
+  } catch (error) {
+    throw groupFailure(path, group, error);
+  }
 }
 
 function groupIdOf(group: string): number {
