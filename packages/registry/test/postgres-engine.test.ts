@@ -34,7 +34,7 @@ import { MIGRATIONS } from '../src/postgres/migrations.js';
 import { Registry } from '../src/registry.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
 import { keyFeedContract } from './contract/key-feed-contract.js';
-import { nodeRow, nodesOf, orderRow, problemsOf, putNode } from './contract/storage-contract.js';
+import { event, nodeRow, nodesOf, orderRow, problemsOf, putNode } from './contract/storage-contract.js';
 
 process.umask(0o077);
 
@@ -348,6 +348,41 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       const isThere = (await storage.read({ nodes: [2] })).node(2) !== undefined;
       expect(['Unavailable', isThere]).toContain(early);
       expect(await problemsOf(storage)).toEqual([]);
+    });
+  });
+
+  describe('kept caches', () => {
+    const versionOf = async (idI: number): Promise<string> =>
+      (await cluster.sql(`SELECT version FROM latchkey.nodes WHERE id = ${idI}`))[0] ?? '';
+
+    it('end with the connections: a database that lost a write may show another row of that version', async () => {
+      const storage = await open();
+      await putNode(storage, 1);
+      const controller = async (): Promise<number | undefined> =>
+        (await storage.read({ nodes: [1] }).catch(() => undefined))?.node(1)?.row.controller;
+      expect(await controller()).toBe(1);
+      await cluster.sql('UPDATE latchkey.nodes SET controller = 2 WHERE id = 1');
+      // Its version is that of before: the row is not decoded again.
+      expect(await controller()).toBe(1);
+      await cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'latchkey'");
+      await expect.poll(controller).toBe(2);
+    });
+
+    it('meet no version twice: each is drawn, and does not count on from the one before', async () => {
+      const storage = await open();
+      const versions: bigint[] = [];
+      for (let i = 0; i < 4; i++) {
+        await putNode(storage, 1, { disabled: true });
+        versions.push(BigInt(await versionOf(1)));
+        await storage.write({}, () => ({
+          result: undefined,
+          events: [event('node removed', { node: 1 })],
+          remove: { nodes: [1] },
+        }));
+      }
+      const steps = versions.slice(1).map((version, i) => version - versions[i]!);
+      expect(new Set(versions).size).toBe(versions.length);
+      expect(new Set(steps).size).toBe(steps.length);
     });
   });
 
