@@ -9,7 +9,9 @@ import { type WorldResult, run } from '../src/run.js';
 const FIRST = Number(process.env['LATCHKEY_WORLDS'] ?? 15);
 /** And the first in which a node is reset while it is read. */
 const RESET_BETWEEN_READS = 72;
-const seeds = new Set([...Array.from({ length: FIRST }, (_, i) => i + 1), RESET_BETWEEN_READS]);
+/** And one in which commits lose their comparison. */
+const CONFLICTS = 27;
+const seeds = new Set([...Array.from({ length: FIRST }, (_, i) => i + 1), RESET_BETWEEN_READS, CONFLICTS]);
 const outcomes = new Map<number, Promise<WorldResult>>();
 function outcomeOf(seed: number): Promise<WorldResult> {
   const known = outcomes.get(seed) ?? run(seed, { worlds: 'shared-registry' });

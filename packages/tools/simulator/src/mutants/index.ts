@@ -4,13 +4,11 @@
  * Rules of a shared registry that are left out, because the simulated database does not have what
  * breaks them, and the tests of the engine that hold them (packages/registry/test):
  *
- * - Caches emptied with each new connection, and versions drawn at random: a server would have to
- *   read a row that no standby has and keep its connection.
- * - A second half of a write that comes minutes late: postgres-engine, "delivers a commit late". No
- *   world of the first seeds has it meet a node that has dropped the candidate.
- * - A break of the clock that a server misses as it starts: postgres-engine, "is not taken from a
- *   server that was heard of"; in standard worlds "a clock that stood still while the machine was
- *   off is trusted".
+ * - Caches emptied with each new connection, and versions drawn at random: postgres-engine, "kept
+ *   caches". A server would have to read a row that no standby has and keep its connection.
+ * - Reads answered without the lock of all writes, by itself: postgres-engine, "delivers a commit
+ *   late". While a late write has the lock no server keeps the time it shows, and so gives no M3:
+ *   the node drops no candidate. Without both rules it is caught.
  * - Two primaries at once, and names of standbys with which both sides pass: postgres-failover.
  * - Orders loaded and unloaded at a time: postgres-engine, "a pending order".
  *

@@ -255,6 +255,14 @@ class TrustsStarts extends SimulatedServer {
   }
 }
 
+/** A server that starts takes the clock for one that has run on, whatever it shows. */
+class TrustsAllStarts extends SimulatedServer {
+  protected override prepare(registry: Registry): void {
+    remembersClock(registry, (history) => ({ ...history, savedAt: undefined }));
+    super.prepare(registry);
+  }
+}
+
 /**
  * Whatever lies before the latest time that was ever shown is past: also what the clock, far ahead
  * for a while, never showed.
@@ -395,6 +403,7 @@ export const readsUnsynced: Rules = withServer(ReadsUnsynced);
 export const ignoresSteps: Rules = withServer(IgnoresSteps);
 export const waitsFiveMinutes: Rules = withServer(WaitsFiveMinutes);
 export const trustsStarts: Rules = withServer(TrustsStarts);
+export const trustsAllStarts: Rules = withServer(TrustsAllStarts);
 export const waitsForLatest: Rules = withServer(WaitsForLatest);
 /**
  * The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody.

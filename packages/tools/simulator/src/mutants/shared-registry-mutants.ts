@@ -1,6 +1,6 @@
 /** Engines, servers and links that break one rule of a registry that several servers share. */
 
-import type { NodeRow } from '@latchkey/registry';
+import type { NodeRow, Registry } from '@latchkey/registry';
 import {
   type Decide,
   Engine,
@@ -15,8 +15,10 @@ import {
 } from '@latchkey/registry/postgres/simulation';
 import type { Process } from '../process.js';
 import { PROFILE, type Rules } from '../rules.js';
+import { SimulatedServer } from '../server.js';
 import { SimulatedLastSeen } from '../shared-registry/last-seen.js';
 import type { DatabaseRules } from '../shared-registry/rules.js';
+import { trustsAllStarts } from './server-mutants.js';
 
 function withDatabase(database: Partial<DatabaseRules>): Rules {
   return { ...PROFILE, database: { ...PROFILE.database, ...database } };
@@ -110,12 +112,34 @@ class ForgetsWhatItSaw extends SimulatedLastSeen {
   }
 }
 
+/** A server that shows a time before it is kept. */
+class KeepsTimeLater extends SimulatedServer {
+  protected override prepare(registry: Registry): void {
+    super.prepare(registry);
+    const save = registry.saveClockHistory.bind(registry);
+    registry.saveClockHistory = (change, ...given) => {
+      save(change, ...given).catch(() => undefined);
+      return Promise.resolve(change(registry.clockHistory));
+    };
+  }
+}
+
+/** The lock of all writes counts as held. Each of the two rules by itself keeps M3 back. */
+const ignoresLateWrites: Rules = {
+  ...withSession((session) => {
+    Object.defineProperty(session, 'lockHeldAt', { get: () => Infinity, set() {} });
+  }),
+  Server: KeepsTimeLater,
+};
+
 export const SHARED_REGISTRY_MUTANTS: readonly { readonly name: string; readonly rules: Rules }[] = [
   { name: 'read without barrier', rules: readsPlainly },
   { name: 'doubt taken for failure', rules: withDatabase({ Storage: TakesDoubtForFailure }) },
   { name: 'doubt taken for success', rules: withDatabase({ Storage: TakesDoubtForSuccess }) },
   { name: 'M8 from a kept row', rules: withDatabase({ Storage: ReadsKeptRows }) },
   { name: 'lost entries not noticed', rules: withDatabase({ LastSeen: ForgetsWhatItSaw }) },
+  { name: 'reads answered while a late write may be on its way, and times shown that are not kept', rules: ignoresLateWrites },
+  { name: 'a break of the clock missed at a start', rules: trustsAllStarts },
   {
     name: 'standby names emptied not noticed',
     rules: withSession((session) => {

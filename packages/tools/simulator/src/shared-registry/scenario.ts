@@ -184,15 +184,23 @@ const cancelledForks: Plot = (scenario, random) => {
   return withDatabase(renewed, incidents);
 };
 
-/** Second halves of writes that are held up for minutes, while nodes try again in haste. */
+/**
+ * The second half of a node's first write is held up for minutes, while the node tries again in
+ * haste: it drops that candidate, which is 300 s old, for another before the half arrives. Nobody
+ * else writes, so that the half is that of an honest node.
+ */
 const lateHalves: Plot = (scenario, random) => {
-  const renewed = calm(scenario);
+  const honest = scenario.nodes.filter(({ compromised, assigned }) => !compromised && assigned !== ROGUE_IDC);
+  const quiet = { nodes: honest.slice(0, 1), rogue: false, dishonest: undefined, passThrough: [], keyFeed: undefined };
+  const renewed = renewing({ ...calm(scenario), ...quiet }, 0);
   const at = random.between(2_000, 20_000);
   const server = random.below(3);
   const ms = random.pick([320_000, 345_000]);
   return withDatabase(
     {
       ...renewed,
+      // Each of the tries is a transaction at the controller for a minute.
+      bounds: { total: 64, perSource: 32 },
       faultPhaseMs: at + ms + 60_000,
       crashModels: { ...renewed.crashModels, node: HASTY },
     },
