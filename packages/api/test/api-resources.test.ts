@@ -156,6 +156,37 @@ it('nodes are judged by the clock of the registry, which may be a database’s',
   expect((await api.get('/v1/calendar?count=1')).body.overdue).toBe(1);
 });
 
+it('keys that expire are counted by order, most first, in pages', async () => {
+  const fixture = await AdminFixture.open();
+  const drawn = keys(1, 6);
+  const [first, second, third] = [[1], [2, 3, 4], [5, 6]];
+  for (const ids of [first, second, third])
+    await fixture.order(Object.fromEntries(ids.map((id) => [id, drawn[id] ?? newSecret()])), { lifetime: 86_400 });
+  const now = Date.now();
+  await fixture.join(4, drawn[4] ?? newSecret(), { wall: now - 86_400_000 });
+  for (const id of [1, 2, 3, 5, 6]) await fixture.join(id, drawn[id] ?? newSecret(), { wall: now });
+  const api = await LocalApi.start(fixture.registry.folder);
+  const pages: unknown[] = [];
+  for (let after: string | null = ''; after !== null;) {
+    const { body } = await api.get(`/v1/calendar/orders?limit=1${after === '' ? '' : `&after=${after}`}`);
+    expect(body.total).toBe(3);
+    pages.push(...body.items);
+    after = body.next;
+  }
+  expect(pages).toEqual([
+    { order: 2, installer: 'Kim', nodes: 3 },
+    { order: 3, installer: 'Kim', nodes: 2 },
+    { order: 1, installer: 'Kim', nodes: 1 },
+  ]);
+  const from = new Date(now + 3_600_000).toISOString();
+  const { items } = (await api.get(`/v1/calendar/orders?expires_from=${from}`)).body;
+  expect(items.map(({ order, nodes }: { order: number; nodes: number }) => [order, nodes])).toEqual([
+    [2, 2],
+    [3, 2],
+    [1, 1],
+  ]);
+});
+
 it('the index of nodes is made at the start of the API, before anybody asks for a list', async () => {
   const fixture = await AdminFixture.open();
   const { folder } = fixture.registry;

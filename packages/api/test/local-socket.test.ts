@@ -75,6 +75,11 @@ describe('a list of nodes', () => {
       items: [{ nodes: 0 }, {}, {}],
       later: 0,
     });
+    const byOrder = await api.get('/v1/calendar/orders?expires_before=2100-01-01T00:00:00Z');
+    expect(byOrder.body).toEqual({ items: [{ order: 3, installer: 'Kim', nodes: 1 }], next: null, total: 1 });
+    expect((await api.get('/v1/calendar/orders?expires_from=2100-01-01T00:00:00Z')).body).toMatchObject({ items: [], total: 0 });
+    expect((await api.get('/v1/calendar/orders?controller=00000001')).body).toMatchObject({ items: [], total: 0 });
+    expect((await api.get('/v1/calendar/orders?expires_from=soon')).body.errors).toMatchObject([{ at: 'expires_from' }]);
     expect((await api.get('/v1/calendar?time_zone=Mars')).body.errors).toMatchObject([{ at: 'time_zone' }]);
     expect(await found('site=S%C3%BCd&site=north&tag=pump')).toEqual(['00000003']);
     expect(await found('q=PUMP&controller=00000002')).toEqual(['00000003']);

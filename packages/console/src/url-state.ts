@@ -192,6 +192,12 @@ export function calendarRequest(filters: NodeFilters, by: 'day' | 'week', timeZo
   return `/v1/calendar?${query.toString()}`;
 }
 
+/** What the API is asked for about a day or a week of the calendar: its orders with most keys. */
+export function calendarOrdersRequest(filters: NodeFilters, expires: ExpiryRange): string {
+  const query = writeNodeFilters({ ...calendarFilters(filters), expires });
+  return urlOf('/v1/calendar/orders', query);
+}
+
 /** What the API is asked for. A relative time is cut to the minute, so that pages agree on it. */
 export function nodesRequest(filters: NodeFilters, after: string | null, limit: number, now: number): string {
   const query = writeNodeFilters({ ...filters, expiresInDays: undefined });

@@ -104,7 +104,7 @@ const FOCUSED = `(({ activeElement: { tagName, type, ariaLabel, labels, innerTex
 })(document)`;
 
 /** Moves the focus with the Tab key until it is on a control of that role and label. */
-export async function tabTo(page: Page, control: RegExp): Promise<void> {
+async function tabTo(page: Page, control: RegExp): Promise<void> {
   const passed: string[] = [];
   while (passed.length < MAX_TABS) {
     await page.keyboard.press('Tab');

@@ -216,10 +216,28 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     for (const route of held) await route.continue();
     await page.unroute(weeksRequest);
     await weeks.first().waitFor();
-    const nodesOf = async (row: Locator): Promise<number> => Number(await row.getByRole('cell').innerText());
+    const nodesOf = async (row: Locator): Promise<number> => Number(await row.getByRole('cell').first().innerText());
     const counts = await Promise.all((await rows.all()).map(nodesOf));
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(24);
     const last = counts.at(-1) ?? 0;
+    // Which orders these are; the choice is in the URL, and a filter takes it away.
+    const orders = page.getByRole('list', { name: /^Orders: week from/ });
+    await weeks.last().getByRole('button').press('Enter');
+    await orders.waitFor();
+    await expect.poll(() => focused(page)).toMatch(/button "Orders: week from .*" \[expanded\]/);
+    expect(queryOf(page)).toMatch(/^\?by=week&expires_from=.*&expires_before=/);
+    await page.reload();
+    const items = orders.getByRole('listitem');
+    await items.first().waitFor();
+    const perOrder = (await items.allInnerTexts()).map((text) => Number(text.split(/\s+/).at(-1)));
+    expect(perOrder.reduce((sum, count) => sum + count, 0)).toBe(last);
+    await items.filter({ hasText: '3 Kim & Sons' }).getByRole('link').click();
+    await expect.poll(() => rows.count()).toBe(perOrder[0]);
+    expect(queryOf(page)).toMatch(/^\?order=3&expires_from=/);
+    await page.goBack();
+    await weeks.last().getByRole('button').press('Enter');
+    await orders.waitFor({ state: 'detached' });
+    await expect.poll(() => queryOf(page)).toBe('?by=week');
     await weeks.last().getByRole('link').click();
     await expect.poll(() => rows.count()).toBe(last);
     await page.getByLabel('Expires').selectOption('');
@@ -837,6 +855,11 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await page.getByLabel('Order', { exact: true }).fill('Kim');
       await page.keyboard.press('Enter');
       await page.locator('.field-error').waitFor();
+      await page
+        .getByRole('row', { name: /expired earlier 2/ })
+        .getByRole('button')
+        .click();
+      await page.locator('.sites').waitFor();
     });
     await check('/jobs', '.empty');
     await check('/waiting', 'tbody tr');
@@ -876,7 +899,14 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     await check('/waiting', 'tbody tr');
     await check('/users', 'tbody tr');
     await check('/tokens', 'fieldset');
-    await check('/calendar', 'tbody tr');
+    await check('/calendar?by=week', 'tbody tr', async () => {
+      await page
+        .getByRole('row', { name: /week from/ })
+        .last()
+        .getByRole('button')
+        .click();
+      await page.locator('.sites').waitFor();
+    });
     await check('/account', 'tbody tr');
     // Colours of the reader's own: what only colours say must be there in another way.
     await page.emulateMedia({ forcedColors: 'active' });

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   auditRequest,
+  calendarOrdersRequest,
   calendarRequest,
   hasFilters,
   linkTokenOf,
@@ -53,6 +54,9 @@ it('the calendar leads to the nodes of a day, under its own filters of place', (
   expect(nodesRequest(filters, null, 100, 0)).toBe(`/v1/nodes?${query}&limit=100`);
   expect(calendarRequest({ ...filters, q: 'hall', starts: '7a' }, 'week', 'Europe/Berlin')).toBe(
     '/v1/calendar?order=3&site=North&by=week&count=104&time_zone=Europe%2FBerlin',
+  );
+  expect(calendarOrdersRequest({ ...filters, q: 'hall' }, { from: null, before: '2026-12-24T23:00:00.000Z' })).toBe(
+    '/v1/calendar/orders?order=3&expires_before=2026-12-24T23%3A00%3A00.000Z&site=North',
   );
   for (const text of ['tomorrow', '2026-13-01T00:00:00.000Z', '2026-12-01'])
     expect(hasFilters(readNodeFilters(new URLSearchParams({ expires_from: text, expires_before: text })))).toBe(false);

@@ -32,7 +32,7 @@ import { z } from 'zod';
 import { requireScope } from '../access.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { operationContext } from '../operation-context.js';
-import type { Page, PageInput } from '../pages.js';
+import { type Page, type PageInput, pageOf } from '../pages.js';
 import { Problem } from '../problem.js';
 import { cursorSchema, idSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 import { nodeVersion } from '../versions.js';
@@ -241,6 +241,53 @@ const calendar = defineRoute({
   },
 });
 
+/** Counted from the index: a registry may have more orders than a page has room for. */
+const calendarByOrder = defineRoute({
+  name: 'calendar.orders',
+  summary: 'Count keys that expire in a time by order',
+  description: 'Most keys first. Without times, all keys that expire.',
+  scope: 'read',
+  isLimitable: true,
+  path: '/v1/calendar/orders',
+  input: z.strictObject({
+    expires_from: timeSchema.optional(),
+    expires_before: timeSchema.optional(),
+    ...placeFilterFields,
+    limit: limitSchema,
+    after: cursorSchema,
+  }),
+  output: pageSchema(
+    z
+      .object({
+        order: orderNumberSchema,
+        installer: z.string(),
+        nodes: z.int().describe('Its nodes whose key expires in that time'),
+      })
+      .meta({ id: 'OrderOfCalendar' }),
+    'Orders with such nodes',
+  ),
+  async run(context, { limit, after, ...filters }) {
+    const { now, signal } = context;
+    const registry = context.registry.until(signal);
+    const { expiringFrom = -Number.MAX_SAFE_INTEGER, ...filter } = filterOf(context, filters);
+    const counts = [...(await registry.nodeCounts({ ...filter, expiringFrom }, now, 'order'))].map(([order, { nodes }]) => ({
+      order,
+      nodes,
+    }));
+    const sorted = counts.toSorted((a, b) => b.nodes - a.nodes || a.order - b.order);
+    const listName = `calendar.orders ${JSON.stringify(filters)}`;
+    const page = pageOf(context, listName, sorted, mostFirst, { limit, after });
+    const orders = page.items.map(({ order }) => order);
+    const installers = await registry.read({ orders }, (found) => orders.map((order) => found.order(order)?.row.installer ?? ''));
+    return { ...page, items: page.items.map((item, at) => ({ ...item, installer: installers[at] ?? '' })) };
+  },
+});
+
+/** Ascends from most nodes to fewest, and then by order. */
+function mostFirst({ order, nodes }: { readonly order: number; readonly nodes: number }): string {
+  return [0xffff_ffff - nodes, order].map((number) => String(number).padStart(10, '0')).join(' ');
+}
+
 const show = defineRoute({
   name: 'nodes.show',
   summary: 'Show one node',
@@ -361,4 +408,4 @@ const remove = defineRoute({
   run: (context, { id }) => call(nodesRemove, operationContext(context), { select: { ids: [id] } }),
 });
 
-export const nodeRoutes: readonly Route[] = [list, calendar, show, life, change, remove, listExported];
+export const nodeRoutes: readonly Route[] = [list, calendar, calendarByOrder, show, life, change, remove, listExported];

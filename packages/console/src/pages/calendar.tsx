@@ -1,7 +1,8 @@
-/** How many keys expire on which day or in which week, each a link to their nodes. */
+/** How many keys expire on which day or in which week, and of which orders. */
 
-import type { JSX } from 'preact';
+import { Fragment, type JSX } from 'preact';
 import { formatDay, formatNumber } from '../format.js';
+import type { ListData } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { PageHead } from '../parts/page-head.js';
@@ -12,6 +13,7 @@ import { localeOf, usePreferences } from '../preferences.js';
 import { useAskedWith, useResource } from '../resource.js';
 import {
   calendarFilters,
+  calendarOrdersRequest,
   calendarRequest,
   type ExpiryRange,
   hasFilters,
@@ -113,7 +115,7 @@ function Filters({ filters, by }: FiltersProps): JSX.Element {
   );
 }
 
-const COLUMNS: readonly Column[] = [{ name: 'calendar.when' }, { name: 'controllers.nodes' }];
+const COLUMNS: readonly Column[] = [{ name: 'calendar.when' }, { name: 'controllers.nodes' }, { name: 'calendar.orders' }];
 
 /** Longer than any day, also where the clocks go back. */
 const TWO_DAYS_MS = 48 * 3_600_000;
@@ -131,6 +133,12 @@ interface IntervalsProps {
 function Intervals({ calendar: { overdue, items, later }, filters, isBusy }: IntervalsProps): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
+  const { query } = useLocation();
+  const chosen = readNodeFilters(query).expires;
+  const choose = (range: ExpiryRange | undefined): void =>
+    navigate(
+      urlOf('/calendar', withParameters(query, { expires_from: range?.from ?? null, expires_before: range?.before ?? null })),
+    );
   const nameOf = (from: string, before: string): string => {
     const start = Date.parse(from);
     const day = formatDay(start, locale);
@@ -151,19 +159,79 @@ function Intervals({ calendar: { overdue, items, later }, filters, isBusy }: Int
   const most = Math.max(...rows.map(({ nodes }) => nodes));
   return (
     <ListTable caption="calendar.caption" columns={COLUMNS} isBusy={isBusy}>
-      {rows.map(({ name, range, nodes }) => (
-        <tr key={name}>
-          <th scope="row">
-            <a href={nodesUrl(filters, range)}>{name}</a>
-          </th>
-          <td>
-            <span class="progress">
-              <progress value={nodes} max={most} aria-hidden="true" /> {formatNumber(nodes, locale)}
-            </span>
-          </td>
-        </tr>
-      ))}
+      {rows.map(({ name, range, nodes }) => {
+        const isChosen = chosen !== undefined && isSameRange(chosen, range);
+        return (
+          <Fragment key={name}>
+            <tr>
+              <th scope="row">
+                <a href={nodesUrl(filters, range)}>{name}</a>
+              </th>
+              <td>
+                <span class="progress">
+                  <progress value={nodes} max={most} aria-hidden="true" /> {formatNumber(nodes, locale)}
+                </span>
+              </td>
+              <td>
+                <button
+                  type="button"
+                  aria-expanded={isChosen}
+                  aria-label={say('calendar.orders-of', { when: name })}
+                  onClick={() => choose(isChosen ? undefined : range)}
+                >
+                  {say('calendar.orders')}
+                </button>
+              </td>
+            </tr>
+            {isChosen && (
+              <tr>
+                <td colSpan={COLUMNS.length}>
+                  <OrdersOf filters={filters} range={range} name={name} />
+                </td>
+              </tr>
+            )}
+          </Fragment>
+        );
+      })}
     </ListTable>
+  );
+}
+
+function isSameRange(one: ExpiryRange, other: ExpiryRange): boolean {
+  return one.from === other.from && one.before === other.before;
+}
+
+interface OrdersOfProps {
+  readonly filters: NodeFilters;
+  readonly range: ExpiryRange;
+  /** Of the day or the week. */
+  readonly name: string;
+}
+
+type OrderCounts = ListData<{ readonly order: number; readonly installer: string; readonly nodes: number }>;
+
+/** The orders of a day or a week, most keys first; each is a link to its nodes. */
+function OrdersOf({ filters, range, name }: OrdersOfProps): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const { data, problem, reload } = useResource<OrderCounts>(calendarOrdersRequest(filters, range));
+  if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
+  if (data === undefined) return <p class="quiet">{say('common.loading')}</p>;
+  const more = (data.total ?? 0) - data.items.length;
+  return (
+    <>
+      <ul class="sites" aria-label={say('calendar.orders-of', { when: name })}>
+        {data.items.map(({ order, installer, nodes }) => (
+          <li key={order}>
+            <a class="text" href={nodesUrl({ ...filters, order: [String(order)] }, range)}>
+              {say('calendar.order', { order: String(order), installer })}
+            </a>
+            {formatNumber(nodes, locale)}
+          </li>
+        ))}
+      </ul>
+      {more > 0 && <p class="quiet">{say('calendar.more-orders', {}, more)}</p>}
+    </>
   );
 }
 

@@ -151,6 +151,13 @@ export const ADMINISTRATION_STRINGS = {
   'calendar.week-of': ['week from {day}', 'Woche ab {day}'],
   'calendar.overdue': ['expired earlier', 'früher abgelaufen'],
   'calendar.later': ['later', 'später'],
+  'calendar.orders': ['Orders', 'Aufträge'],
+  'calendar.orders-of': ['Orders: {when}', 'Aufträge: {when}'],
+  'calendar.order': ['{order} {installer}', '{order} {installer}'],
+  'calendar.more-orders': [
+    'and {count} more order, with fewer keys|and {count} more orders, with fewer keys',
+    'und {count} weiterer Auftrag mit weniger Schlüsseln|und {count} weitere Aufträge mit weniger Schlüsseln',
+  ],
   'calendar.none': ['No key expires', 'Kein Schlüssel läuft ab'],
   'calendar.none-advice': [
     'Keys of nodes with a lifetime appear here once the nodes have joined.',
