@@ -1,6 +1,6 @@
 /** What the writes of one batch change, gathered into one statement a table. */
 
-import { randomBytes } from 'node:crypto';
+import { randomOctets } from '@latchkey/runtime/daemon';
 import { type AttributedEvent, chainEntry, hashOfEntry } from '../audit-chain.js';
 import { entriesByNode, type FormerAssignment, formerAssignments } from '../model/node-assignments.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
@@ -50,7 +50,7 @@ interface Entry {
  * again after a loss.
  */
 export function drawVersion(): number {
-  return randomBytes(6).readUIntBE(0, 6) + 1;
+  return toBuffer(randomOctets(6)).readUIntBE(0, 6) + 1;
 }
 
 export class Changes {

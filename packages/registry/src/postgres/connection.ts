@@ -201,20 +201,23 @@ export class Connection {
   }
 
   #send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
-    return Promise.allSettled(
-      statements.map(async ({ name, text, values = [] }): Promise<SqlResult> => {
-        try {
-          const { command, rows } = await this.#client.query<SqlRow>({
-            ...(name === undefined ? {} : { name }),
-            text,
-            values: values as unknown[],
-          });
-          return { command, rows, at: performance.now() };
-        } catch (error) {
-          throw toFailure(error, this.#brokenBy);
-        }
-      }),
-    );
+    const { stream } = this.#client.connection;
+    // They go out in one call of the system: `pg` alone makes one for each.
+    stream.cork();
+    const answers = statements.map(async ({ name, text, values = [] }): Promise<SqlResult> => {
+      try {
+        const { command, rows } = await this.#client.query<SqlRow>({
+          ...(name === undefined ? {} : { name }),
+          text,
+          values: values as unknown[],
+        });
+        return { command, rows, at: performance.now() };
+      } catch (error) {
+        throw toFailure(error, this.#brokenBy);
+      }
+    });
+    stream.uncork();
+    return Promise.allSettled(answers);
   }
 
   /** As `send`; fails with the first that failed. */
