@@ -4,9 +4,12 @@ import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { formatEndpoint } from '@latchkey/runtime/net';
-import { Client, type CustomTypesConfig, DatabaseError, types as parsers } from 'pg';
+import { Client, DatabaseError } from 'pg';
 import type { PostgresConfig, PostgresHost } from './config.js';
+import { PreparedQuery, type Statement, type StatementColumns, types } from './prepared-query.js';
 import type { SqlRow } from './tables.js';
+
+export type { Statement };
 
 /** Until a host has taken a connection, in ms. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -21,13 +24,6 @@ const KEEPALIVE: Readonly<Record<string, string>> = {
   tcp_keepalives_interval: '5',
   tcp_keepalives_count: '3',
 };
-
-export interface Statement {
-  /** Prepared under this name on each connection. */
-  readonly name?: string;
-  readonly text: string;
-  readonly values?: readonly unknown[];
-}
 
 export interface SqlResult {
   /** `COMMIT`, or `ROLLBACK` where a COMMIT came too late for that. */
@@ -56,12 +52,6 @@ export class DatabaseFailure extends Failure {
     this.code = code;
   }
 }
-
-/** Numbers are whole and below 2^53, whatever width they have in the database. */
-const INT8: number = parsers.builtins.INT8;
-const types: CustomTypesConfig = {
-  getTypeParser: (...type) => ((type[0] as number) === INT8 ? Number : parsers.getTypeParser(...type)),
-};
 
 export function formatHost(host: PostgresHost): string {
   return 'socketFolder' in host ? `${host.socketFolder}:${host.port}` : formatEndpoint(host);
@@ -117,6 +107,7 @@ export class Connection {
   readonly #client: Client;
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
+  readonly #columns: StatementColumns = new Map();
   #isOpen = false;
   #notices = 0;
   #isClosed = false;
@@ -202,22 +193,25 @@ export class Connection {
 
   #send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
     const { stream } = this.#client.connection;
-    // They go out in one call of the system: `pg` alone makes one for each.
-    stream.cork();
-    const answers = statements.map(async ({ name, text, values = [] }): Promise<SqlResult> => {
-      try {
-        const { command, rows } = await this.#client.query<SqlRow>({
-          ...(name === undefined ? {} : { name }),
-          text,
-          values: values as unknown[],
+    return new Promise((resolve) => {
+      const answers: PromiseSettledResult<SqlResult>[] = [];
+      let left = statements.length;
+      if (left === 0) resolve(answers);
+      // They go out in one call of the system: `pg` alone makes one for each.
+      stream.cork();
+      for (const [i, statement] of statements.entries()) {
+        const query = new PreparedQuery(statement, this.#columns, (error, command, rows) => {
+          answers[i] =
+            error === undefined
+              ? { status: 'fulfilled', value: { command, rows, at: performance.now() } }
+              : { status: 'rejected', reason: toFailure(error, this.#brokenBy) };
+          left -= 1;
+          if (left === 0) resolve(answers);
         });
-        return { command, rows, at: performance.now() };
-      } catch (error) {
-        throw toFailure(error, this.#brokenBy);
+        this.#client.query(query);
       }
+      stream.uncork();
     });
-    stream.uncork();
-    return Promise.allSettled(answers);
   }
 
   /** As `send`; fails with the first that failed. */
