@@ -4,7 +4,7 @@
 import { allOf } from '@latchkey/registry';
 import { encodeM1, type ServerNodeRecord, type Clocks, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { AuthServer } from '../src/server/auth-server.js';
@@ -95,6 +95,28 @@ describe('M2', () => {
     await server.answer(first.m7);
     const next = exchange(first.psk);
     expect(next.openM3((await server.answer(next.m2)).payload)).toEqual({ key: first.psk.toHex(), idI: ID_I });
+  });
+});
+
+describe('a controller', () => {
+  it('is read for its first request, and for one whose node does not tell of it', async () => {
+    const node = newNode(ID_I);
+    const { server, registry } = await newTestSetup([node]);
+    const reads = vi.spyOn(registry, 'readController');
+    const readsOf = async (octets: Uint8Array): Promise<number> => {
+      reads.mockClear();
+      await server.answer(octets);
+      return reads.mock.calls.length;
+    };
+    const asked = exchange(node.key);
+    expect([await readsOf(asked.m2), await readsOf(asked.m7), await readsOf(asked.m7)]).toEqual([1, 0, 0]);
+    const next = exchange(asked.psk);
+    expect([await readsOf(next.m2), await readsOf(next.m7)]).toEqual([0, 0]);
+    expect(await readsOf(exchange(newSecret(), { idI: ID_I + 1 }).m2)).toBe(1);
+    expect(await readsOf(exchange(next.psk, { skCs: newSecret() }).m2)).toBe(1);
+    await stageControllerKey(registry, ID_C, newSecret());
+    const last = exchange(next.psk);
+    expect([await readsOf(last.m2), await readsOf(last.m7)]).toEqual([1, 0]);
   });
 });
 
@@ -263,6 +285,20 @@ describe('a request is refused', () => {
     const { server } = await newTestSetup([node]);
     const asked = exchange(node.key, { skCs: newSecret() });
     expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
+  });
+
+  it.each(['m2', 'm7'] as const)('with a bare 4.01 where the SK_cs of %s held at the request before', async (request) => {
+    const node = newNode(ID_I);
+    const { server, registry } = await newTestSetup([node]);
+    const asked = exchange(node.key);
+    expect((await server.answer(asked.m2)).code).toBe('2.04');
+    const next = newSecret();
+    await stageControllerKey(registry, ID_C, copyOf(next));
+    await registry.activateStagedKey(ID_C, next);
+    expect(await server.answer(asked[request])).toEqual({ code: '4.01' });
+    expect((await registry.node(ID_I))?.committed).toBeUndefined();
+    const renewed = exchange(node.key, { skCs: next });
+    expect(renewed.openM3((await server.answer(renewed.m2)).payload)?.key).toBe(node.key.toHex());
   });
 
   it.each(['m2', 'm7'] as const)('with a bare 4.01 where the M1 in %s is not one', async (request) => {

@@ -123,6 +123,8 @@ export class AuthServer {
     if (this.#log.isLevelEnabled('debug')) this.#log.debug({ ...logFields(request), octets: octets.length }, 'received');
 
     try {
+      const answer = request.type === 'M12' ? undefined : await this.#answerUnderKeptKey(request);
+      if (answer !== undefined) return answer;
       return await this.#controllerCache.use(request.idC, (controller, version) =>
         request.type === 'M12' ? this.#answerFeed(request, controller) : this.#answer(request, controller, version),
       );
@@ -135,6 +137,23 @@ export class AuthServer {
     } finally {
       this.metrics.exchanges[request.type].observeSince(since);
     }
+  }
+
+  /**
+   * Answers under the controller's SK_cs as it was last read: one read of the node tells whether
+   * the controller's row is the same still, in the snapshot that the node's key is from.
+   *
+   * @returns `undefined` where that does not show: then the controller is read first
+   */
+  #answerUnderKeptKey(request: LinkRequest): Promise<LinkAnswer | undefined> {
+    return this.#controllerCache.useKept(request.idC, async ({ skCs }, version) => {
+      const opened = this.#clockGuard.trustedNow() === undefined ? undefined : this.#role.openLinkRequest(request, skCs);
+      if (opened === undefined) return undefined;
+      const decision = await this.#decide(opened, request.tid, (node) => node?.controllerVersion === version);
+      if (decision === undefined) return undefined;
+      this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs, skCs.fingerprint);
+      return this.#seal(request, opened, decision, skCs);
+    });
   }
 
   async #answer(
@@ -152,8 +171,8 @@ export class AuthServer {
       return this.#notAuthentic(request, controller);
     }
     this.#activity.recordControllerSeen(request.idC, this.#clock().wallMs, opened.skCs.fingerprint);
-    const decision = await this.#decide(opened.content, request.tid, (node) =>
-      node.controllerVersion === version ? true : this.#stillOpens(request),
+    const decision = await this.#decide(opened.content, request.tid, (node, isKeySent) =>
+      !isKeySent || node?.controllerVersion === version ? true : this.#stillOpens(request),
     );
     if (decision === undefined) return this.#notAuthentic(request, controller);
     return this.#seal(request, opened.content, decision, opened.skCs);
@@ -224,14 +243,14 @@ export class AuthServer {
   }
 
   /**
-   * @param isAuthentic whether SK_cs still holds, asked before K_i goes out under it: SK_cs was
-   *   read before the node was, and whether its controller gets keys
+   * @param isAuthentic whether SK_cs still holds, asked once the node was read, before anything is
+   *   noted or written: SK_cs was read before that. `isKeySent`: K_i goes out under it
    * @returns `undefined` if it does not
    */
   async #decide(
     opened: OpenedRequest,
     tid: bigint,
-    isAuthentic: (node: UnsealedNode) => boolean | Promise<boolean>,
+    isAuthentic: (node: UnsealedNode | undefined, isKeySent: boolean) => boolean | Promise<boolean>,
   ): Promise<FinalDecision | undefined> {
     const { idI } = opened.body.m1;
     for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
@@ -240,23 +259,23 @@ export class AuthServer {
       const read = this.#registry.readNode(idI);
       const node = read instanceof Promise ? await read : read;
       const decision = this.#role.decide(opened, node, wall);
+      const isKeySent = decision.kind === 'answer' && decision.with === 'M3';
+      const holds = isAuthentic(node, isKeySent);
+      if (!(holds instanceof Promise ? await holds : holds)) {
+        node?.key.wipe();
+        if (decision.kind === 'commit') decision.to.wipe();
+        return undefined;
+      }
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
       // only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
-      if (decision.kind === 'answer' && decision.with === 'M3' && node !== undefined) {
-        const holds = isAuthentic(node);
-        if (!(holds instanceof Promise ? await holds : holds)) {
-          node.key.wipe();
-          return undefined;
-        }
-      }
       if (decision.kind !== 'commit' || node === undefined) {
         if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
           this.#recordKeyRequest(opened, node, tid, decision.with === 'M3');
           this.#registry.cacheNode(node);
         }
         // With M3 the key is what is sealed.
-        if (decision.kind !== 'answer' || decision.with !== 'M3') node?.key.wipe();
+        if (!isKeySent) node?.key.wipe();
         if (decision.kind === 'refuse' && decision.holdoff !== undefined) return heldOff(decision.refusal, decision.holdoff);
         if (decision.kind === 'refuse' && decision.switchedAt !== undefined)
           return switched(decision.refusal, decision.switchedAt);

@@ -45,14 +45,20 @@ export class ControllerCache {
     const found = this.#registry.readController(idC);
     // An engine that answers at once costs no turn of the event loop.
     const entry = this.#entryOf(idC, found instanceof Promise ? await found : found);
-    if (entry === undefined) return use(undefined, undefined);
-    entry.useCount += 1;
-    try {
-      return await use(entry.record, entry.version);
-    } finally {
-      entry.useCount -= 1;
-      if (entry.evicted && entry.useCount === 0) wipeKeys(entry.record);
-    }
+    return entry === undefined ? use(undefined, undefined) : lend(entry, use);
+  }
+
+  /**
+   * Hands `use` the controller as it was last read; resolves to `undefined` if it was not read yet.
+   * It may be another by now: nothing is answered under its keys before its row was seen to have
+   * this version still.
+   */
+  useKept<T>(
+    idC: number,
+    use: (controller: ControllerRecord, version: Version) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    const entry = this.#entries.get(idC);
+    return entry === undefined ? Promise.resolve(undefined) : lend(entry, use);
   }
 
   /** Wipes each of them, once nothing uses it any more. */
@@ -74,6 +80,16 @@ export class ControllerCache {
     const entry = { version, record: this.#registry.unsealController(idC, row), useCount: 0, evicted: false };
     this.#entries.set(idC, entry);
     return entry;
+  }
+}
+
+async function lend<T>(entry: CacheEntry, use: (controller: ControllerRecord, version: Version) => Promise<T> | T): Promise<T> {
+  entry.useCount += 1;
+  try {
+    return await use(entry.record, entry.version);
+  } finally {
+    entry.useCount -= 1;
+    if (entry.evicted && entry.useCount === 0) wipeKeys(entry.record);
   }
 }
 
