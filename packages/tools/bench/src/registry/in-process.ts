@@ -3,11 +3,10 @@
  * start.
  */
 
-import { randomBytes } from 'node:crypto';
 import { AuthServer } from '@latchkey/auth-server';
 import type { Registry, UnsealedNode } from '@latchkey/registry';
 import type { Secret } from '@latchkey/protocol';
-import { type Clock, createLog, readClock } from '@latchkey/runtime/daemon';
+import { type Clock, createLog, randomOctets, readClock } from '@latchkey/runtime/daemon';
 import type { Measurement } from '../interleave.js';
 import { prepareCommits } from './commits.js';
 import { type Fleet, ID_C } from './fleet.js';
@@ -38,7 +37,7 @@ export class InProcessRegistry {
   static async serve(registry: Registry, fixture: RegistryFixture, clock: Clock): Promise<InProcessRegistry> {
     // As a daemon logs to a file nobody reads the lines of: its cost is not the registry's.
     const log = await createLog('bench', 'error', 'stderr');
-    const server = new AuthServer({ registry, clock, randomBytes, log });
+    const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
     await server.persistClock();
     return new InProcessRegistry(fixture.fleet, registry, server, await fixture.skCs());
   }
