@@ -128,8 +128,8 @@ export async function patchNow(path: string, body: object): Promise<void> {
  *
  * @param isAsWritten whether the thing still has what the change wrote
  */
-export async function patchBack<T>(path: string, isAsWritten: (now: T) => boolean, body: object): Promise<void> {
-  const { data, tag = '' } = await requestTagged<T>(path);
+export async function patchBack(path: string, isAsWritten: (now: unknown) => boolean, body: object): Promise<void> {
+  const { data, tag = '' } = await requestTagged<unknown>(path);
   if (!isAsWritten(data)) throw new ApiError({ name: 'changed-meanwhile', status: 412 });
   await request(path, { method: 'PATCH', body, ifMatch: tag });
 }

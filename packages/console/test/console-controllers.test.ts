@@ -11,8 +11,6 @@ import { JOINED } from './plant.js';
 
 const ID = '00000001';
 
-if (!existsSync(CHROMIUM)) console.warn(`${CHROMIUM} does not exist: the tests of controllers in the console are skipped`);
-
 function contextOf({ registry }: AdminFixture): Parameters<typeof controllersShow.run>[0] {
   return { registry, clock: () => ({ wallMs: Date.now(), monotonicMs: Date.now() }), actor: 'user bo' };
 }
@@ -26,7 +24,7 @@ async function describeController(fixture: AdminFixture, texts: ControllerDescri
   await call(controllersSet, contextOf(fixture), { id: ID, ...texts });
 }
 
-describe.skipIf(!existsSync(CHROMIUM))('a controller in the console', () => {
+describe.skipIf(!existsSync(CHROMIUM))('a controller in the console (needs chromium)', () => {
   it('shows its link key in use, and what to do while that is still the old one', async () => {
     const { page, fixture, messages } = await visit(`/controllers?open=${ID}`);
     const drawer = page.getByRole('dialog');

@@ -279,7 +279,7 @@ const calendarByOrder = defineRoute({
     const page = pageOf(context, listName, sorted, mostFirst, { limit, after });
     const orders = page.items.map(({ order }) => order);
     const installers = await registry.read({ orders }, (found) => orders.map((order) => found.order(order)?.row.installer ?? ''));
-    return { ...page, items: page.items.map((item, at) => ({ ...item, installer: installers[at] ?? '' })) };
+    return { ...page, items: page.items.map(({ order, nodes }, at) => ({ order, nodes, installer: installers[at] ?? '' })) };
   },
 });
 

@@ -121,8 +121,8 @@ function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): J
   /** The inverse. A node without a site of its own is shown with that of its order. */
   const undoOf = (change: Described): { undo?: () => Promise<void> } => {
     if (kind === 'node' && 'site' in change) return {};
-    const isAsSaved = (now: Described): boolean =>
-      Object.keys(changeFrom(draft, draftOf(kind, now))).every((field) => !(field in change));
+    const isAsSaved = (now: unknown): boolean =>
+      Object.keys(changeFrom(draft, draftOf(kind, now as Described))).every((field) => !(field in change));
     return { undo: () => patchBack(path, isAsSaved, changeFrom(draft, before)) };
   };
   return (

@@ -13,8 +13,8 @@ const CALM = { probabilityPerStep: 0, hotStep: undefined, powerLossProbability: 
  * Joins of which a controller learns after the feed has told of what came after them: M8 is on its
  * way for almost as long as the controller waits for it on one socket, which is 4 s, while the node
  * is disabled or moved, or the registry is restored to before the join. Refusals do not arrive: a
- * copy of M7 would end the transaction. Devices stay as they are for a minute then, so that no other
- * join covers it up.
+ * copy of M7 would end the transaction. Devices stay as they are for a minute then, so that no
+ * other join covers it up.
  */
 export function lateJoins(scenario: Scenario, random: SeededRandom): Scenario {
   const isRestored = random.below(2) === 0;
