@@ -150,10 +150,4 @@ export const SHARED_REGISTRY_MUTANTS: readonly { readonly name: string; readonly
     name: 'cancelled wait for the standby not noticed',
     rules: withDatabase({ link: { ...PROFILE.database.link, hearsWarnings: false } }),
   },
-  {
-    name: 'mode of a controller and key of a node read at two moments',
-    rules: withSent((statement) =>
-      statement.name === 'begin read' ? { name: 'begin loosely', text: 'BEGIN ISOLATION LEVEL READ COMMITTED' } : statement,
-    ),
-  },
 ];
