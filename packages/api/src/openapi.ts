@@ -1,7 +1,8 @@
 /** The OpenAPI 3.1 document of the routes: what the API answers at `/v1/openapi.json`. */
 
+import { problemSchema } from '@latchkey/operations/contract';
 import { z } from 'zod';
-import { describeStatus, type ProblemName, PROBLEM_TYPE, problemSchema, statusOf } from './problem.js';
+import { describeStatus, type ProblemName, PROBLEM_TYPE, statusOf } from './problem.js';
 import type { Route } from './route.js';
 
 /** Grows with what is added to `/v1`. */

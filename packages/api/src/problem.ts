@@ -2,9 +2,9 @@
  * Errors as RFC 9457 problem details. `type` is stable. No problem repeats a value of the input.
  */
 
+import type { ProblemDocument } from '@latchkey/operations/contract';
 import { formatCommandLine } from '@latchkey/runtime/cli';
 import type { Failure, FailureKind } from '@latchkey/runtime/failure';
-import { z } from 'zod';
 import { SECURITY_HEADERS } from './security-headers.js';
 
 interface ProblemKind {
@@ -103,22 +103,9 @@ export function problemType(kind: ProblemName): string {
   return `${TYPE_PREFIX}${kind}`;
 }
 
-interface ProblemDetails {
-  readonly detail?: string | undefined;
-  readonly advice?: string | undefined;
-  /** Commands that follow the advice. */
-  readonly run?: readonly string[] | undefined;
-  readonly errors?: readonly InputError[] | undefined;
-  /** Of a change that was previewed: what it would do now. */
-  readonly preview?: unknown;
+interface ProblemDetails extends Omit<ProblemDocument, 'type' | 'title' | 'status'> {
   /** Seconds after which the same request may succeed. */
   readonly retryAfter?: number | undefined;
-}
-
-/** One mistake in the input: its field, and what was expected. */
-interface InputError {
-  readonly at: string;
-  readonly is: string;
 }
 
 /** Ends a request with a problem. */
@@ -177,32 +164,6 @@ export class Problem extends Error {
     };
   }
 }
-
-export interface ProblemDocument {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly detail?: string | undefined;
-  readonly advice?: string | undefined;
-  readonly run?: readonly string[] | undefined;
-  readonly errors?: readonly InputError[] | undefined;
-  readonly preview?: unknown;
-}
-
-export const problemSchema: z.ZodType<ProblemDocument> = z
-  .object({
-    type: z.string().describe('Stable name of the kind of problem'),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string().optional(),
-    advice: z.string().optional().describe('What to do about it'),
-    run: z.array(z.string()).optional().describe('Commands that follow the advice'),
-    errors: z
-      .array(z.object({ at: z.string().describe('Field of the input'), is: z.string().describe('What was expected') }))
-      .optional(),
-    preview: z.unknown().optional().describe('Of `selection-changed`: what the change would do now'),
-  })
-  .meta({ id: 'Problem' });
 
 export function statusOf(kind: ProblemName): number {
   return PROBLEMS[kind].status;

@@ -1,19 +1,13 @@
 /** Requests to the API of this origin. */
 
+import type { ProblemDocument } from '@latchkey/operations/contract';
 import { askForStepUp } from './step-up.js';
 import { endSession, readSecret } from './session.js';
 
-export interface Problem {
+/** A problem as the API writes it, or that no answer came. */
+export interface Problem extends Omit<ProblemDocument, 'type' | 'title'> {
   /** The last part of its `type`, `cursor-invalid` say; `unreachable` if no answer came. */
   readonly name: string;
-  readonly status: number;
-  readonly detail?: string | undefined;
-  readonly advice?: string | undefined;
-  /** Commands that follow the advice. */
-  readonly run?: readonly string[] | undefined;
-  readonly errors?: readonly { readonly at: string; readonly is: string }[] | undefined;
-  /** Of `selection-changed`: what the change would do now. */
-  readonly preview?: unknown;
   /** Seconds after which the same request may succeed. */
   readonly retryAfter?: number | undefined;
 }
@@ -148,7 +142,7 @@ async function readProblem(response: Response): Promise<Problem> {
   const seconds = Number(response.headers.get('retry-after'));
   const retryAfter = seconds > 0 ? seconds : undefined;
   try {
-    const problem = problemFrom((await response.json()) as ProblemDocument, status);
+    const problem = problemFrom((await response.json()) as Partial<ProblemDocument>, status);
     if (problem !== undefined) return { ...problem, retryAfter };
   } catch {
     // Not the API: a proxy before it.
@@ -156,10 +150,7 @@ async function readProblem(response: Response): Promise<Problem> {
   return { name: status >= 502 ? 'unreachable' : 'other', status, retryAfter };
 }
 
-/** A problem as the API writes it, in an answer or in a job that failed. */
-export type ProblemDocument = Omit<Partial<Problem>, 'name' | 'retryAfter'> & { readonly type?: string };
-
-function problemFrom(document: ProblemDocument, status: number): Problem | undefined {
+function problemFrom(document: Partial<ProblemDocument>, status: number): Problem | undefined {
   const { type, detail, advice, run, errors, preview } = document;
   if (type?.startsWith(PROBLEM_PREFIX) !== true) return undefined;
   return { name: type.slice(PROBLEM_PREFIX.length), status, detail, advice, run, errors, preview };

@@ -1,18 +1,9 @@
 /** Changes that take long: begun, followed, cancelled. */
 
-import type { ManyNodesChange, NodeChange, NodeSelection } from '@latchkey/operations/contract';
-import { type Problem, request } from './api.js';
+import type { JobView, ManyNodesChange, NodeChange, NodeSelection } from '@latchkey/operations/contract';
+import { request } from './api.js';
 
-export interface Job {
-  readonly id: string;
-  readonly kind: string;
-  readonly state: 'running' | 'done' | 'failed' | 'cancelled' | 'interrupted';
-  readonly done: number;
-  readonly total: number;
-  readonly created_at: string;
-  readonly finished_at: string | null;
-  readonly result: unknown;
-  readonly problem: (Omit<Problem, 'name'> & { readonly title: string }) | null;
+export interface Job extends JobView {
   /** Keys that wait to be fetched. */
   readonly file?: { readonly name: string; readonly octets: number; readonly until: string } | undefined;
 }

@@ -25,6 +25,7 @@ import {
   PASSWORD,
   pressOn,
   queryOf,
+  signInAgain,
   STANDARDS,
   TIMEOUT_MS,
   typeInto,
@@ -726,10 +727,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
     expect(await conflict.innerText()).toMatch(/by user ada: node described/);
     site.endSessions();
     await page.getByRole('button', { name: 'Save what I typed' }).click();
-    const signIn = page.getByRole('dialog', { name: 'Sign in' });
-    await signIn.getByLabel('Password').fill(PASSWORD);
-    await page.keyboard.press('Enter');
-    await signIn.waitFor({ state: 'detached' });
+    await signInAgain(page);
     expect(await name.inputValue()).toBe('Valve 13');
     await page.getByRole('button', { name: 'Save what I typed' }).click();
     await page.getByText(`Node ${id(SILENT)} is changed.`).waitFor();

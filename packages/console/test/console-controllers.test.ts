@@ -6,7 +6,7 @@ import { call, controllersSet, controllersShow, stageControllerKey } from '@latc
 import type { ControllerDescriptionChange, ControllerDetails } from '@latchkey/operations/contract';
 import { type AdminFixture, C1, newSecret } from '@latchkey/test-support/admin-fixture';
 import { describe, expect, it } from 'vitest';
-import { CHROMIUM, enter, faultsOf, focused, PASSWORD, pressOn, STANDARDS, typeInto, visit } from './browser.js';
+import { CHROMIUM, enter, faultsOf, focused, pressOn, signInAgain, STANDARDS, typeInto, visit } from './browser.js';
 import { JOINED } from './plant.js';
 
 const ID = '00000001';
@@ -94,10 +94,7 @@ describe.skipIf(!existsSync(CHROMIUM))('a controller in the console (needs chrom
     expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
     site.endSessions();
     await page.getByRole('button', { name: 'Save what I typed' }).click();
-    const signIn = page.getByRole('dialog', { name: 'Sign in' });
-    await signIn.getByLabel('Password').fill(PASSWORD);
-    await page.keyboard.press('Enter');
-    await signIn.waitFor({ state: 'detached' });
+    await signInAgain(page);
     expect(await name.inputValue()).toBe('Hall 1');
     await page.getByRole('button', { name: 'Save what I typed' }).click();
     await expect.poll(() => shown(fixture), { timeout: 60_000 }).toMatchObject({ name: 'Hall 1', site: 'south', contact: 'Bo' });

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import type { Page, Request, Route } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { removeNodes, setDisabled, setOrderState } from '@latchkey/operations';
-import { CHROMIUM, focused, id, PASSWORD, queryOf, TIMEOUT_MS, visit } from './browser.js';
+import { CHROMIUM, focused, id, PASSWORD, queryOf, signInAgain, TIMEOUT_MS, visit } from './browser.js';
 import { describeNode, JOINED, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
 /** Holds back answers until they are let go. */
@@ -323,9 +323,7 @@ describe.skipIf(!existsSync(CHROMIUM))('the console (needs chromium)', { timeout
       await signIn.waitFor();
       for (let count = 0; count < 3; count++) await page.keyboard.press('Escape');
       await page.evaluate('new Promise((done) => requestAnimationFrame(() => setTimeout(done)))');
-      await signIn.getByLabel('Password').fill(PASSWORD);
-      await page.keyboard.press('Enter');
-      await signIn.waitFor({ state: 'detached' });
+      await signInAgain(page);
     });
     expect(steps.failed).toEqual([]);
     expect(messages).toEqual([]);

@@ -3,10 +3,10 @@
  * of a mistake is what it says on the machine.
  */
 
-import { UNSEEN } from '@latchkey/operations/contract';
+import { type ProblemDocument, problemSchema, UNSEEN } from '@latchkey/operations/contract';
 import { parseCommandLine } from '@latchkey/runtime/cli';
 import { type Advice, Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
-import { failureKindOf, type ProblemDocument, PROBLEM_TYPE, problemSchema, problemType } from '../problem.js';
+import { failureKindOf, PROBLEM_TYPE, problemType } from '../problem.js';
 import type { Route } from '../route.js';
 import type { ApiAnswer } from './connection.js';
 import { ifUnfinished } from './unfinished.js';

@@ -2,11 +2,10 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Progress } from '@latchkey/operations';
-import type { JobView } from '@latchkey/operations/contract';
+import { JOB_FIELDS, type JobView } from '@latchkey/operations/contract';
 import type { AgeKeyPair } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { z } from 'zod';
-import { problemSchema } from '../problem.js';
 import type { Route } from '../route.js';
 import { ROUTES } from '../routes.js';
 import { VERSION_HEADER } from '../version-header.js';
@@ -28,13 +27,13 @@ interface Job extends Pick<JobView, 'id' | 'state' | 'done' | 'total' | 'result'
 
 /** Further fields are ignored, and an older server lacks some. */
 const jobSchema: z.ZodType<Job> = z.object({
-  id: z.string(),
-  state: z.enum(['running', 'done', 'failed', 'cancelled', 'interrupted']),
-  done: z.int(),
-  total: z.int(),
-  result: z.unknown(),
-  problem: problemSchema.nullable(),
-  audit_from: z.int().nullish(),
+  id: JOB_FIELDS.id,
+  state: JOB_FIELDS.state,
+  done: JOB_FIELDS.done,
+  total: JOB_FIELDS.total,
+  result: JOB_FIELDS.result,
+  problem: JOB_FIELDS.problem,
+  audit_from: JOB_FIELDS.audit_from.optional(),
 });
 
 export interface Page {

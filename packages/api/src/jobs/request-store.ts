@@ -6,10 +6,9 @@
 
 import { createHash } from 'node:crypto';
 import type { Database } from 'lmdb';
-import type { OrderLimits } from '@latchkey/operations/contract';
+import type { OrderLimits, ProblemDocument } from '@latchkey/operations/contract';
 import type { Scope } from '../access.js';
 import { OwnStore } from '../own-store.js';
-import type { ProblemDocument } from '../problem.js';
 
 /** In the time of one day, of one caller and of all. At the bound a request is refused. */
 const MAX_ANSWERS_PER_CALLER = 1_024;

@@ -4,32 +4,14 @@ import type { Context } from '@latchkey/operations';
 import { z } from 'zod';
 import type { Scope } from '../access.js';
 import { Accepted } from '../answers.js';
-import { JOB_ID, type JobView } from '@latchkey/operations/contract';
+import { JOB_FIELDS, JOB_ID, type JobView } from '@latchkey/operations/contract';
 import type { KeyFileView } from '../jobs/key-files.js';
-import { problemSchema } from '../problem.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { timeSchema } from '../schemas.js';
 
 export const jobSchema: z.ZodType<JobView & { readonly file?: KeyFileView | undefined }> = z
   .object({
-    id: z.string(),
-    kind: z.string().describe('The operation, `nodes.change-many` say'),
-    by: z.string().describe('Who began it, as in the audit log'),
-    state: z
-      .enum(['running', 'done', 'failed', 'cancelled', 'interrupted'])
-      .describe('`interrupted`: the API ended while it ran; `done` says how far it was'),
-    done: z.int(),
-    total: z.int(),
-    created_at: timeSchema,
-    finished_at: timeSchema.nullable(),
-    result: z.unknown().describe('What the operation returned, of a job that is done'),
-    problem: problemSchema.nullable().describe('Of a job that failed'),
-    audit_from: z
-      .int()
-      .nullable()
-      .describe(
-        'Of a job that hands out keys or imports, and ended without a result: the first entry of the audit log that may be of it; null if there is none, and for callers with limits',
-      ),
+    ...JOB_FIELDS,
     file: z
       .object({ name: z.string(), octets: z.int(), until: timeSchema })
       .optional()

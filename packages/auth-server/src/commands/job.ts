@@ -46,16 +46,19 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
 }
 
 function showCommand(): Command {
-  const command = operationOptions(new Command('show').description('tell all about one job'))
-    .argument('<id>', 'as `job list` shows it', idArgument)
-    .option('--json', 'as a JSON object')
-    .addHelpText('after', SCOPE)
-    .action(show);
+  const command = new Command('show').description('tell all about one job');
   return withExamples(
-    command,
+    oneJobOptions(command).action(show),
     'latchkey-auth-server job show Zm9vYmFyYmF6cXV4 --server https://plant.example:8443 --token-file plant.token',
     'latchkey-auth-server job show Zm9vYmFyYmF6cXV4 --data ./data --json',
   );
+}
+
+function oneJobOptions(command: Command): Command {
+  return operationOptions(command)
+    .argument('<id>', 'as `job list` shows it', idArgument)
+    .option('--json', 'as a JSON object')
+    .addHelpText('after', SCOPE);
 }
 
 type OneOptions = RegistryOptions & { readonly json?: true };
@@ -88,15 +91,9 @@ async function show(job: string, options: OneOptions, command: Command): Promise
 }
 
 function cancelCommand(): Command {
-  const command = operationOptions(
-    new Command('cancel').description('end a job after the part that is under way; what was done stays done'),
-  )
-    .argument('<id>', 'as `job list` shows it', idArgument)
-    .option('--json', 'as a JSON object')
-    .addHelpText('after', SCOPE)
-    .action(cancel);
+  const command = new Command('cancel').description('end a job after the part that is under way; what was done stays done');
   return withExamples(
-    command,
+    oneJobOptions(command).action(cancel),
     'latchkey-auth-server job cancel Zm9vYmFyYmF6cXV4 --server https://plant.example:8443 --token-file plant.token',
     'latchkey-auth-server job cancel Zm9vYmFyYmF6cXV4 --data ./data',
   );

@@ -18,4 +18,5 @@ export * from './limits.js';
 export * from './node-changes.js';
 export * from './nodes.js';
 export * from './orders.js';
+export * from './problem.js';
 export * from './waiting.js';
