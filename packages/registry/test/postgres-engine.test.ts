@@ -32,6 +32,7 @@ import type { PostgresHost } from '../src/postgres/config.js';
 import { Connection, readCredentials } from '../src/postgres/connection.js';
 import { MIGRATIONS } from '../src/postgres/migrations.js';
 import { Registry } from '../src/registry.js';
+import type { NodeRow, OrderRow } from '../src/model/rows.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
 import { keyFeedContract } from './contract/key-feed-contract.js';
 import { event, nodeRow, nodesOf, orderRow, problemsOf, putNode } from './contract/storage-contract.js';
@@ -349,6 +350,33 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect(['Unavailable', isThere]).toContain(early);
       expect(await problemsOf(storage)).toEqual([]);
     });
+  });
+
+  it('reads a node and its order as of one moment, whatever is committed between the two statements', async () => {
+    const { storage, proxy } = await proxied();
+    const other = await open();
+    const put = (node: Partial<NodeRow>, state: OrderRow['state']): Promise<void> =>
+      other.write({ nodes: [1], orders: [1] }, ({ head }) => ({
+        result: undefined,
+        events: [event('node enabled', { node: 1 })],
+        put: { nodes: [[1, nodeRow({ ...node, entry: head.seq + 1 })]], orders: [[1, orderRow(state)]] },
+      }));
+    await put({}, 'open');
+    // All statements are prepared then.
+    await storage.read({ nodes: [1], orders: [1] });
+    proxy.decide = ({ direction, type, octets }) =>
+      direction === 'to server' && type === 'B' && octets.includes('\0orders\0') ? { kind: 'hold', after: 0 } : 'forward';
+    const reading = storage.read({ nodes: [1], orders: [1] });
+    const idle =
+      "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%latchkey.controllers%'";
+    await expect.poll(() => cluster.sql(idle), { interval: 20 }).toEqual(['1']);
+    await put({ disabled: true }, 'suspended');
+    proxy.decide = () => 'forward';
+    proxy.release();
+    const found = await reading;
+    expect([found.node(1)?.row.disabled, found.order(1)?.row.state]).toEqual([undefined, 'open']);
+    const now = await storage.read({ nodes: [1], orders: [1] });
+    expect([now.node(1)?.row.disabled, now.order(1)?.row.state]).toEqual([true, 'suspended']);
   });
 
   describe('kept caches', () => {

@@ -11,8 +11,8 @@
  *   the node drops no candidate. Without both rules it is caught.
  * - Two primaries at once, and names of standbys with which both sides pass: postgres-failover.
  * - Orders loaded and unloaded at a time: postgres-engine, "a pending order".
- * - A node and its controller read at two moments: no world breaks it any more. The version of the
- *   controller, which comes with the node, is compared with that of the one that was kept.
+ * - A node and its controller read at two moments: postgres-engine, "as of one moment". No world
+ *   notices, because the server also compares the version of the controller with the cached one.
  *
  * Left out, because the invariants provably do not mind:
  *
