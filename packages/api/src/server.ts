@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { actorOf, type Principal, type Scope } from './access.js';
 import type { Route, RouteServices } from './route.js';
 import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
+import { problemAtWork } from './problem-at-work.js';
 import { RateLimiter } from './rate-limiter.js';
 import type { RegistryAccess } from './registry-access.js';
 import { addRoutes } from './route-handler.js';
@@ -131,9 +132,8 @@ function toProblem(error: unknown, request: FastifyRequest, log: RateLimitedLog)
   if (error instanceof Problem) return error;
   const route = request.routeOptions.url;
   if (error instanceof Failure) {
-    // Its message may name paths of this machine, so it goes to the log.
     log.error('failure', { route, advice: error.advice }, error.message);
-    return new Problem('unavailable', { detail: 'The log of the API says why.', retryAfter: RETRY_AFTER_S });
+    return problemAtWork(error, request.principal?.limits, RETRY_AFTER_S);
   }
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
   if (status >= 400 && status < 500) return new Problem(problemOfStatus(status));

@@ -4,14 +4,14 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Context, jobNotFound, PartlyDone, visibleOrdersOf } from '@latchkey/operations';
-import { formatCommandLine } from '@latchkey/runtime/cli';
+import { type Context, jobNotFound, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import { InDoubt, type Registry } from '@latchkey/registry';
+import type { Registry } from '@latchkey/registry';
 import type { JobView, OrderLimits } from '@latchkey/operations/contract';
 import { actorOf, type Principal, type Scope } from '../access.js';
 import { Problem } from '../problem.js';
+import { problemAtWork } from '../problem-at-work.js';
 import type { RegistryAccess } from '../registry-access.js';
 import type { RegistryWalks } from '../registry-walks.js';
 import { firstEntryOf, hasEntry } from './job-entries.js';
@@ -218,7 +218,7 @@ export class Jobs {
     if (error instanceof Cancelled) return { state: this.#isClosed ? 'interrupted' : 'cancelled', problem: null };
     const known = error instanceof Problem ? error : error instanceof Failure ? Problem.ofFailure(error) : undefined;
     if (known === undefined) this.#logFailure(kind, error);
-    return { state: 'failed', problem: (known ?? problemAtWork(error, limits)).toJSON() };
+    return { state: 'failed', problem: (known ?? problemAtWork(error, limits ?? undefined)).toJSON() };
   }
 
   /** Latest first. */
@@ -261,33 +261,6 @@ export class Jobs {
     for (const { abort } of this.#running) abort.abort(new Cancelled());
     await Promise.all([...this.#running].map(({ ended }) => ended));
   }
-}
-
-/** The message of a failure at work is for the log. A caller is told where to look. */
-function problemAtWork(error: unknown, limits: OrderLimits | null): Problem {
-  const done = error instanceof PartlyDone ? `${error.done}. ` : '';
-  const doubt = doubtOf(error);
-  if (doubt === undefined)
-    return new Problem('unavailable', {
-      detail: `${done}The log of the API says why.`,
-      advice: error instanceof PartlyDone ? error.advice : undefined,
-    });
-  const detail = `${done}It is not known whether the registry took ${done === '' ? 'the change' : 'the next part'}. The log of the API says why.`;
-  // Numbers of entries tell what is done to orders of others.
-  if (limits !== null)
-    return new Problem('unavailable', { detail, advice: 'Ask an administrator what the audit log has of it.' });
-  const advice = [doubt.advice, error instanceof PartlyDone ? error.advice : undefined].filter((text) => text !== undefined);
-  return new Problem('unavailable', {
-    detail,
-    advice: advice.length === 0 ? undefined : advice.toReversed().join(' '),
-    ...(doubt.run.length === 0 ? {} : { run: doubt.run.map(formatCommandLine) }),
-  });
-}
-
-/** The doubt that an error is, or came from. */
-function doubtOf(error: unknown): InDoubt | undefined {
-  for (let one = error; one instanceof Error; one = one.cause) if (one instanceof InDoubt) return one;
-  return undefined;
 }
 
 /** The rights that a job began with. */
