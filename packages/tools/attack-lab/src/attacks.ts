@@ -9,6 +9,7 @@ import {
   followedKeys,
   freshTs,
   repeatedTids,
+  steeredGeneration,
   steeredGenerations,
 } from './attacks/dishonest-controller.js';
 import { halfOpen, lockOutByForgedM1 } from './attacks/flood.js';
@@ -50,6 +51,7 @@ export const ATTACKS: readonly Attack[] = [
   resumedMemory,
   followedKeys,
   commitsAlone,
+  steeredGeneration,
   steeredGenerations,
   freshTs,
   anothersC4,

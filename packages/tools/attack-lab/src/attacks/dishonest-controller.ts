@@ -176,19 +176,38 @@ function steer(m1: Uint8Array, block: Uint8Array): Choice {
   return { rnC: xor(decodeM1(m1).rnI, block) };
 }
 
+/** The block to which RN_c is steered. Its encryption under K_i is the key of M4's key stream. */
+const PSK_BLOCK: Uint8Array = Uint8Array.of(0x14, ...new Uint8Array(15));
+
+/**
+ * A join after which the PSK is the key of M4's key stream. Returns a block, and what the PSK makes
+ * of it.
+ */
+function steeredJoin(dishonest: DishonestController, node: ProfileNode): ReturnType<typeof keyStream> {
+  return keyStream(dishonest.join(node, (m1) => steer(m1, PSK_BLOCK)));
+}
+
+export const steeredGeneration: Attack = {
+  name: 'dishonest controller steers RN_c over one generation',
+  sentence:
+    "RN_c is chosen so that the PSK is the key of M4's key stream: the controller knows what the new key makes of a block; RN_c' is the server's, and the controller cannot choose it.",
+  ...inBothModes((network) => {
+    const node = network.install(VICTIM, newSecret());
+    const { counter, stream } = steeredJoin(new DishonestController(network), node);
+    return Buffer.from(node.state.confirmed.cipher.encrypt(counter)).equals(stream);
+  }),
+};
+
 export const steeredGenerations: Attack = {
   name: 'dishonest controller steers RN_c over two generations',
   sentence:
-    "RN_c is chosen so that the PSK is the key of M4's key stream, of which a block is known, and once more so that the next PSK is that block; RN_c' is the server's, and the controller cannot choose it.",
+    "After the first generation RN_c is chosen once more, so that the next PSK is the block of key stream that the controller knows: it has the key itself; RN_c' is the server's.",
   ...inBothModes((network) => {
     const node = network.install(VICTIM, newSecret());
     const dishonest = new DishonestController(network);
-    const block = new Uint8Array(16);
-    block[0] = 0x14;
-    const { counter, stream } = keyStream(dishonest.join(node, (m1) => steer(m1, block)));
-    const oneGeneration = Buffer.from(node.state.confirmed.cipher.encrypt(counter)).equals(stream);
+    const { counter, stream } = steeredJoin(dishonest, node);
     dishonest.join(node, (m1) => steer(m1, counter));
-    return oneGeneration && node.state.confirmed.equals(Secret.from(stream));
+    return node.state.confirmed.equals(Secret.from(stream));
   }),
 };
 
