@@ -1,4 +1,4 @@
-import { InDoubt, Registry } from '@latchkey/registry';
+import { InDoubt } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { expect, it } from 'vitest';
@@ -12,16 +12,16 @@ const DOUBT = new InDoubt('it is not known whether 192.0.2.1 took the change', {
 const ADA: Principal = { id: 'user ada', scopes: new Set(['read', 'nodes']) };
 
 /** What the caller of a change is answered if that fails so. */
-async function answerTo(error: Error, principal: Principal): Promise<{ readonly body: unknown; readonly retryAfter: unknown }> {
+async function answerTo(failure: Error, principal: Principal): Promise<{ readonly body: unknown; readonly retryAfter: unknown }> {
   const server = buildServer({
     routes: [],
-    registry: new RegistryAccess(undefined, () => Promise.reject<Registry>(error)),
+    registry: new RegistryAccess(undefined, () => Promise.reject(failure)),
     services: {} as RouteServices,
     checkRequest: () => undefined,
     authenticate: () => principal,
     extend: (own) =>
       void own.patch('/change', { config: { scope: 'nodes', isLimitable: true } }, () => {
-        throw error;
+        throw failure;
       }),
     log: new CapturedLog().log,
   });
