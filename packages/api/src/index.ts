@@ -3,7 +3,7 @@
 import { chown } from 'node:fs/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ExposureView } from '@latchkey/operations/contract';
-import type { Registry } from '@latchkey/registry';
+import { Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
 import { type Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
@@ -33,7 +33,7 @@ import { ROUTES } from './routes.js';
 import type { OidcConfig } from './oidc/config.js';
 import { type OidcOptions, OidcSignIn } from './oidc/oidc-sign-in.js';
 import { OpaqueValues } from './opaque.js';
-import { RegistryAccess } from './registry-access.js';
+import { DaemonRegistry, type RegistryAccess, ReopenedRegistry } from './registry-access.js';
 import { RegistryWalks } from './registry-walks.js';
 import { refuseBrowsers, RemoteCallers } from './remote-callers.js';
 import { openTokenStore } from './tokens/token-store.js';
@@ -42,6 +42,14 @@ import { groupFailure, socketFailure } from './socket-failures.js';
 import { Passwords } from './users/password.js';
 import { openUserStore } from './users/user-store.js';
 
+/** How a process of its own opens the registry. */
+export interface RegistryOpener {
+  /** Reads the master key and opens the registry. */
+  readonly open: () => Promise<Registry>;
+  /** Then nobody replaces its store. */
+  readonly isInDatabase?: boolean;
+}
+
 /** Between two looks at what was written, in ms: a list after a quiet day is not slow. */
 const MAINTENANCE_INTERVAL_MS = 10_000;
 
@@ -49,9 +57,8 @@ export interface ApiOptions {
   readonly config: ApiConfig;
   /** Of the registry, or of this machine if the registry is in a database. */
   readonly folder: string;
-  readonly isInDatabase?: boolean;
-  /** Reads the master key and opens the registry. */
-  readonly openRegistry: () => Promise<Registry>;
+  /** That of the daemon which the API is inside of, or how to open one. */
+  readonly registry: Registry | RegistryOpener;
   readonly log: Log;
   /** The built console, if the configuration names none. */
   readonly consoleFolder?: string | undefined;
@@ -64,11 +71,7 @@ export interface ApiOptions {
 
 /** Serves the API until it is stopped. */
 export async function startApi(options: ApiOptions): Promise<Daemon> {
-  const { config, folder, openRegistry, log, consoleFolder, monotonicMs, now, passwords = new Passwords() } = options;
-  if (nativeLocks() === undefined)
-    throw new UsageFailure('the API cannot run beside a server on this machine: its store belongs to one process', {
-      advice: 'Use the commands of latchkey-auth-server here, or run it on a machine with glibc.',
-    });
+  const { config, folder, log, consoleFolder, monotonicMs, now, passwords = new Passwords() } = options;
   const users = new LocalUsers({
     roles: config.local,
     ownUid: process.getuid?.() ?? 0,
@@ -76,11 +79,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     findUserId,
   });
   const local = new LocalCallers(users, openPeerCredentials());
-  const registry = new RegistryAccess(
-    options.isInDatabase === true ? undefined : folder,
-    openRegistry,
-    (opened) => void prepareLists(opened, log),
-  );
+  const registry = accessTo(options);
   // A registry that cannot be opened is a mistake to be told at the start.
   await registry.use(() => undefined);
   const requests = await RequestStore.open(folder);
@@ -175,6 +174,19 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     throw error;
   }
   return daemonOf(servers, registry, stop);
+}
+
+function accessTo({ registry, folder, log }: ApiOptions): RegistryAccess {
+  if (registry instanceof Registry) {
+    void prepareLists(registry, log);
+    return new DaemonRegistry(registry);
+  }
+  if (nativeLocks() === undefined)
+    throw new UsageFailure('the API cannot run beside a server on this machine: its store belongs to one process', {
+      advice: 'Write `api:` into the configuration of the server, which then serves the API itself.',
+    });
+  const { open, isInDatabase = false } = registry;
+  return new ReopenedRegistry(isInDatabase ? undefined : folder, open, (opened) => void prepareLists(opened, log));
 }
 
 /**

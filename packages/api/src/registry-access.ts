@@ -1,13 +1,33 @@
-/**
- * The registry as the API reads it, for months. A `restore --replace` puts another store in its
- * place, and a rotation of the master key retires the key that it was opened with. The next request
- * then reopens it; requests under way finish on the store they began with.
- */
+/** The registry as the API reads it, for months: one that it opens itself, or a daemon's. */
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Registry, STORE_FOLDER } from '@latchkey/registry';
 import { systemFailure } from '@latchkey/runtime/failure';
+
+export interface RegistryAccess {
+  /** @throws Failure if the registry cannot be opened */
+  use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T>;
+  /** Call it after the last `use`. */
+  close(): Promise<void>;
+}
+
+/** The registry of the daemon that the API is inside of. The daemon closes it. */
+export class DaemonRegistry implements RegistryAccess {
+  readonly #registry: Registry;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  async use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
+    return await action(this.#registry);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
 
 interface Opened {
   readonly registry: Registry;
@@ -17,7 +37,12 @@ interface Opened {
   isRetired: boolean;
 }
 
-export class RegistryAccess {
+/**
+ * A registry of its own. A `restore --replace` puts another store in its place, and a rotation of
+ * the master key retires the key that it was opened with. The next request then reopens it;
+ * requests under way finish on the store they began with.
+ */
+export class ReopenedRegistry implements RegistryAccess {
   readonly #folder: string | undefined;
   readonly #open: () => Promise<Registry>;
   readonly #onOpened: (registry: Registry) => void;
@@ -40,7 +65,6 @@ export class RegistryAccess {
     this.#onOpened = onOpened;
   }
 
-  /** @throws Failure if the registry cannot be opened */
   async use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
     const opened = await this.#acquire();
     try {
@@ -51,7 +75,6 @@ export class RegistryAccess {
     }
   }
 
-  /** Call it after the last `use`. */
   async close(): Promise<void> {
     await this.#opening?.catch(() => undefined);
     this.#retire();

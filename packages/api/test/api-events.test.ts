@@ -12,7 +12,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Principal, scopesOf } from '../src/access.js';
 import { EventStreams } from '../src/events/event-streams.js';
 import { OpaqueValues } from '../src/opaque.js';
-import { RegistryAccess } from '../src/registry-access.js';
+import { ReopenedRegistry } from '../src/registry-access.js';
 import { EventClient as Client } from './event-client.js';
 import { LocalApi } from './local-api.js';
 
@@ -137,7 +137,7 @@ async function setUp(): Promise<Setup> {
   const fixture = await AdminFixture.open();
   await fixture.order({ 1: newSecret() });
   const { folder } = fixture.registry;
-  const registry = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
+  const registry = new ReopenedRegistry(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
   const [log, opaque] = [new CapturedLog().log, new OpaqueValues()];
   const streams = new EventStreams({ registry, opaque, log, intervalMs: 5, signOfLifeMs: 5 });
   let begun: { readonly principal: Principal; readonly last: string | undefined } | undefined;

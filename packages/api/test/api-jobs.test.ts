@@ -18,7 +18,7 @@ import { Jobs, type JobControl } from '../src/jobs/jobs.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
 import { Problem } from '../src/problem.js';
 import { operationContext } from '../src/operation-context.js';
-import { RegistryAccess } from '../src/registry-access.js';
+import { ReopenedRegistry } from '../src/registry-access.js';
 import { RegistryWalks } from '../src/registry-walks.js';
 import type { RouteContext } from '../src/route.js';
 import { type Answer, createToken, LocalApi } from './local-api.js';
@@ -239,7 +239,7 @@ describe('a request with an Idempotency-Key', () => {
 
 describe('a job', () => {
   interface Setup {
-    readonly access: RegistryAccess;
+    readonly access: ReopenedRegistry;
     readonly fixture: AdminFixture;
     readonly jobs: Jobs;
     readonly store: RequestStore;
@@ -249,7 +249,7 @@ describe('a job', () => {
   async function open(): Promise<Setup> {
     const fixture = await AdminFixture.open();
     const { folder } = fixture.registry;
-    const access = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
+    const access = new ReopenedRegistry(folder, () => Registry.open(folder, Secret.from(MASTER), 'api'));
     const store = await RequestStore.open(folder);
     const jobs = new Jobs(access, new RegistryWalks(), store, new CapturedLog().log);
     onTestFinished(async () => {
@@ -471,7 +471,7 @@ describe('a job', () => {
     const { registry } = await AdminFixture.open();
     const { folder } = registry;
     const clock = (): Clocks => ({ wallMs: 5_000, monotonicMs: 7_000 });
-    const access = new RegistryAccess(folder, () => Registry.open(folder, Secret.from(MASTER), 'api', clock));
+    const access = new ReopenedRegistry(folder, () => Registry.open(folder, Secret.from(MASTER), 'api', clock));
     const [walks, store] = [new RegistryWalks(), await RequestStore.open(folder)];
     const jobs = new Jobs(access, walks, store, new CapturedLog().log);
     onTestFinished(async () => {

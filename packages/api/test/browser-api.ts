@@ -68,7 +68,7 @@ export class BrowserApi {
         oidc,
       },
       folder,
-      openRegistry: () => Registry.open(folder, Secret.from(MASTER), 'api'),
+      registry: { open: () => Registry.open(folder, Secret.from(MASTER), 'api') },
       consoleFolder,
       log: log.log,
       passwords: new Passwords(CHEAP),

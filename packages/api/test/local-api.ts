@@ -63,7 +63,7 @@ export class LocalApi {
     const daemon = await startApi({
       config: { socket, local, remote: { socket: remoteSocket } },
       folder,
-      openRegistry: () => Registry.open(folder, masterKey(), 'api', clock),
+      registry: { open: () => Registry.open(folder, masterKey(), 'api', clock) },
       log: log.log,
       ...(monotonicMs === undefined ? {} : { monotonicMs }),
     });

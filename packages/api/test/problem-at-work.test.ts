@@ -3,7 +3,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { expect, it } from 'vitest';
 import type { Principal } from '../src/access.js';
-import { RegistryAccess } from '../src/registry-access.js';
+import { ReopenedRegistry } from '../src/registry-access.js';
 import type { RouteServices } from '../src/route.js';
 import { buildServer } from '../src/server.js';
 
@@ -15,7 +15,7 @@ const ADA: Principal = { id: 'user ada', scopes: new Set(['read', 'nodes']) };
 async function answerTo(failure: Error, principal: Principal): Promise<{ readonly body: unknown; readonly retryAfter: unknown }> {
   const server = buildServer({
     routes: [],
-    registry: new RegistryAccess(undefined, () => Promise.reject(failure)),
+    registry: new ReopenedRegistry(undefined, () => Promise.reject(failure)),
     services: {} as RouteServices,
     checkRequest: () => undefined,
     authenticate: () => principal,

@@ -7,9 +7,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Log } from '@latchkey/runtime/daemon';
 import { systemCode } from '@latchkey/runtime/failure';
+import { RestartDelay } from './restart-delay.js';
 
-const FIRST_DELAY_MS = 1_000;
-const MAX_DELAY_MS = 60_000;
 /** A process that ran for so long starts with the first delay again, in ms. */
 const STABLE_MS = 60_000;
 /** For requests under way after SIGTERM, in ms: less than the parent itself has. */
@@ -24,9 +23,9 @@ export interface ApiProcessOptions {
 
 export class ApiProcess {
   readonly #options: ApiProcessOptions;
+  readonly #delay = new RestartDelay();
   #child: ChildProcess | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #delayMs = FIRST_DELAY_MS;
   #isStopping = false;
 
   /** Starts it at once. */
@@ -66,9 +65,8 @@ export class ApiProcess {
   #restart(ending: object, startedAt: number): void {
     this.#child = undefined;
     if (this.#isStopping) return;
-    if (performance.now() - startedAt >= STABLE_MS) this.#delayMs = FIRST_DELAY_MS;
-    const delayMs = this.#delayMs;
-    this.#delayMs = Math.min(2 * delayMs, MAX_DELAY_MS);
+    if (performance.now() - startedAt >= STABLE_MS) this.#delay.reset();
+    const delayMs = this.#delay.next();
     this.#options.log.error({ ...ending, retryInSeconds: delayMs / 1_000 }, 'the API has ended');
     this.#timer = setTimeout(() => this.#start(), delayMs);
   }

@@ -23,7 +23,7 @@ export interface Config {
   readonly keys: readonly KeySocketSettings[];
   /** For how long these give out the former key of a node, in ms. */
   readonly key_overlap: number;
-  /** The management API, a process of its own; none without it. */
+  /** The management API; none without it. */
   readonly api?: ApiConfig | undefined;
 }
 
@@ -37,3 +37,14 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
   api: z.optional(apiConfigSchema),
 });
+
+/** What a controller's configuration says of the registry that it has in combined mode. */
+const OF_COMBINED = new Set(['api', 'log_level', 'memory']);
+
+function fromCombined(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('mode' in value) || value.mode !== 'combined') return value;
+  return Object.fromEntries(Object.entries(value).filter(([name]) => OF_COMBINED.has(name)));
+}
+
+/** `--config FILE` of other commands: also the configuration of a controller in combined mode. */
+export const commandConfigSchema: z.ZodType<Config> = z.preprocess(fromCombined, configSchema);

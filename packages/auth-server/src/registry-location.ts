@@ -52,8 +52,8 @@ export async function locateRegistry({ data, localData, config }: LocationOption
 
 /** The schema is loaded only where there is a configuration: it takes as long as a look-up. */
 async function configurationIn(path: string): Promise<Config> {
-  const { configSchema } = await import('./config.js');
-  return loadConfig(configSchema, path);
+  const { commandConfigSchema } = await import('./config.js');
+  return loadConfig(commandConfigSchema, path);
 }
 
 /** In messages. */

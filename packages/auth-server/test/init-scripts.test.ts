@@ -31,7 +31,7 @@ describe('an auth-server is started where there is a registry, under its name or
 
   it('by OpenWrt', async () => {
     const script = new URL('openwrt/latchkey-auth-server', PACKAGING).pathname;
-    const commands = `. ${script}; logger() { echo "$3"; }; procd_open_instance() { echo starts; exit; }; STATE=$1; start_service`;
+    const commands = `. ${script}; logger() { echo "$3"; }; mkdir() { :; }; procd_open_instance() { echo starts; exit; }; STATE=$1; start_service`;
     const starts = (folder: string): string => spawnSync('sh', ['-c', commands, 'sh', folder], { encoding: 'utf8' }).stdout;
     const [whole, interrupted, empty] = await folders();
     expect([whole, interrupted, empty].map(starts)).toEqual([

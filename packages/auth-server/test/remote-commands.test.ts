@@ -157,7 +157,7 @@ async function serve(data: string): Promise<void> {
   const daemon = await startApi({
     config: { socket: join(folder, 'api.sock'), local: {}, remote: { socket: join(folder, 'remote.sock') } },
     folder: data,
-    openRegistry: () => openRegistry(data),
+    registry: { open: () => openRegistry(data) },
     log: new CapturedLog().log,
   });
   stops.push(() => daemon.stop());

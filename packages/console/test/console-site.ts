@@ -68,7 +68,7 @@ export class ConsoleSite {
       },
       folder,
       consoleFolder,
-      openRegistry: () => Registry.open(folder, Secret.from(MASTER), 'api'),
+      registry: { open: () => Registry.open(folder, Secret.from(MASTER), 'api') },
       log: new CapturedLog().log,
       passwords: new Passwords(CHEAP),
       now: () => Date.now() + this.#aheadMs,

@@ -1,3 +1,4 @@
+import { type ApiConfig, apiConfigSchema } from '@latchkey/api/config';
 import { DEFAULT_OVERLAP_MS, durationMsSchema, type KeySocketSettings, keysSchema } from '@latchkey/key-delivery';
 import { DEFAULT_MEMORY, MIN_MEMORY, type LogLevel, LOG_LEVELS } from '@latchkey/runtime/daemon';
 import { type Endpoint, type ListenAddress, httpSchema, listenSchema, peerSchema } from '@latchkey/runtime/net';
@@ -33,6 +34,8 @@ export interface Config {
   readonly max_unverified: number;
   /** Sockets through which programs on this machine get keys. */
   readonly keys: readonly KeySocketSettings[];
+  /** In combined mode: the management API of the registry, in this process; none without it. */
+  readonly api?: ApiConfig | undefined;
   readonly bounds: {
     /** Open transactions in all; some 1.5 KB each, and as many again that are through. */
     readonly transactions: number;
@@ -67,6 +70,7 @@ export const configSchema: z.ZodType<Config> = z
     key_overlap: durationMsSchema('15m').default(DEFAULT_OVERLAP_MS),
     max_unverified: z.union([z.literal(0), durationMsSchema('7d')]).default(0),
     keys: keysSchema.default([]),
+    api: z.optional(apiConfigSchema),
     bounds: boundsSchema.prefault({}),
   })
   .superRefine((config, context) => {
@@ -76,5 +80,7 @@ export const configSchema: z.ZodType<Config> = z
     if (config.mode === 'relay' && config.registry !== undefined) problem('registry', 'only for mode: combined');
     if (config.mode === 'relay' && config.registry_master_key_file !== undefined)
       problem('registry_master_key_file', 'only for mode: combined');
+    if (config.mode === 'relay' && config.api !== undefined)
+      problem('api', 'only for mode: combined; otherwise the auth-server serves the API');
     if (config.mode === 'combined' && config.servers !== undefined) problem('servers', 'only for mode: relay');
   });

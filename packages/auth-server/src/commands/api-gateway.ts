@@ -3,7 +3,7 @@ import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { configSchema } from '../config.js';
+import { commandConfigSchema } from '../config.js';
 
 interface GatewayOptions {
   readonly config: string;
@@ -20,7 +20,7 @@ export function apiGatewayCommand(): Command {
 }
 
 async function serve(options: GatewayOptions): Promise<void> {
-  const { api, log_level: logLevel, memory } = await loadConfig(configSchema, options.config);
+  const { api, log_level: logLevel, memory } = await loadConfig(commandConfigSchema, options.config);
   const { gateway, remote, browser } = api ?? {};
   if (gateway === undefined || remote === undefined)
     throw new UsageFailure(`${options.config} has no \`${gateway === undefined ? 'gateway' : 'remote'}:\` below \`api:\``, {

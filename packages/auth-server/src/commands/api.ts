@@ -1,20 +1,14 @@
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createLog, limitMemory, type Log, type LogLevel, runDaemon } from '@latchkey/runtime/daemon';
-import { exists } from '@latchkey/runtime/files';
 import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
 import type { Registry } from '@latchkey/registry';
 import { configSchema } from '../config.js';
+import { findConsole } from '../console-folder.js';
 import { locateRegistry, openRegistry, type RegistryLocation } from '../registry-location.js';
 import { configOption, masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
 
-/**
- * Where the built console is: next to the program as it is installed; in an image; in a checkout.
- */
-const CONSOLE_PLACES = ['./console/', '../console/', '../../../console/dist/'];
 /** In the audit log, if this process ever writes to it by itself. */
 const AUDIT_ACTOR = 'api';
 
@@ -55,23 +49,13 @@ async function serve(options: ApiOptions): Promise<void> {
     const daemon = await startApi({
       config: api,
       folder: location.folder,
-      isInDatabase: location.postgres !== undefined,
-      openRegistry: () => open(location, options, log),
+      registry: { open: () => open(location, options, log), isInDatabase: location.postgres !== undefined },
       consoleFolder: await findConsole(),
       log,
     });
     limitMemory(memory, log);
     return daemon;
   });
-}
-
-/** Returns `undefined` where the console is not installed. */
-async function findConsole(): Promise<string | undefined> {
-  for (const place of CONSOLE_PLACES) {
-    const folder = fileURLToPath(new URL(place, import.meta.url));
-    if (await exists(join(folder, 'index.html'))) return folder;
-  }
-  return undefined;
 }
 
 async function open(location: RegistryLocation, options: RegistryOptions, log: Log): Promise<Registry> {

@@ -5,9 +5,11 @@ import { exists, nativeLocks } from '@latchkey/runtime/files';
 import { listenOption, logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { Command } from 'commander';
+import type { ApiConfig } from '@latchkey/api/config';
 import { ApiProcess } from '../api-process.js';
 import { type Config, configSchema } from '../config.js';
 import { startEmbedded } from '../embedded.js';
+import { EmbeddedApi, type EmbeddedApiOptions } from '../embedded-api.js';
 import { startKeySockets } from '../key-sockets.js';
 import { locateRegistry } from '../registry-location.js';
 import { telemetryOf } from '../telemetry/telemetry.js';
@@ -77,7 +79,8 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     log,
     metrics: serverMetrics,
   });
-  const api = config.api === undefined || !options.api ? undefined : startApiProcess(options, log);
+  const api =
+    config.api === undefined || !options.api ? undefined : startApi(options, config.api, { ...location, registry, log });
   return {
     telemetry: telemetryOf(server, telemetry, sockets, serverMetrics, keySockets?.telemetry),
     async stop() {
@@ -91,13 +94,14 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
   };
 }
 
-/** Its process opens the registry as this one does; what the environment says, it reads there. */
-function startApiProcess(options: RunOptions, log: Log): ApiProcess | undefined {
+/**
+ * In a process of its own, which opens the registry as this one does, and reads there what the
+ * environment says. Where a store belongs to one process, in this one.
+ */
+function startApi(options: RunOptions, api: ApiConfig, embedded: Omit<EmbeddedApiOptions, 'config'>): ApiProcess | EmbeddedApi {
+  const { log } = embedded;
+  if (nativeLocks() === undefined) return new EmbeddedApi({ ...embedded, config: api });
   const { data, localData, config = '', masterKeyFile, masterKeyCommand, logLevel } = options;
-  if (nativeLocks() === undefined) {
-    log.warn('the API is not started: on this machine a store belongs to one process');
-    return undefined;
-  }
   const [, program = ''] = process.argv;
   const masterKey =
     masterKeyCommand !== undefined

@@ -17,7 +17,7 @@ import { loadConfig } from '@latchkey/runtime/config';
 import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { configSchema } from '../config.js';
+import { commandConfigSchema } from '../config.js';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { type LimitOptions, limitOptions, limitsColumn, limitsOf } from './limit-options.js';
@@ -178,7 +178,7 @@ function nameArgument(text: string): string {
 }
 
 async function originOf(path: string): Promise<string> {
-  const { api } = await loadConfig(configSchema, path);
+  const { api } = await loadConfig(commandConfigSchema, path);
   if (api?.browser === undefined)
     throw new UsageFailure(`${path} has no \`browser:\` below \`api:\``, {
       advice:

@@ -3,7 +3,7 @@ import { logLevelOption, withExamples } from '@latchkey/runtime/cli';
 import { loadConfig } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command } from 'commander';
-import { configSchema } from '../config.js';
+import { commandConfigSchema } from '../config.js';
 
 interface WebhooksOptions {
   readonly config: string;
@@ -20,7 +20,7 @@ export function webhooksCommand(): Command {
 }
 
 async function serve(options: WebhooksOptions): Promise<void> {
-  const { api, log_level: logLevel, memory } = await loadConfig(configSchema, options.config);
+  const { api, log_level: logLevel, memory } = await loadConfig(commandConfigSchema, options.config);
   const { webhooks, remote } = api ?? {};
   if (webhooks === undefined || remote === undefined)
     throw new UsageFailure(`${options.config} has no \`webhooks:\` below \`api:\``, {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type RegistryTelemetry, startEmbedded } from '@latchkey/auth-server';
+import { EmbeddedApi, type RegistryTelemetry, startEmbedded } from '@latchkey/auth-server';
 import { COMBINED_MODE_HOLDER, type Registry } from '@latchkey/registry';
 import { formatId, Respondent } from '@latchkey/protocol';
 import type { Check } from '@latchkey/runtime/telemetry';
@@ -57,7 +57,7 @@ export function runCommand(): Command {
     .requiredOption('--credential <file>', 'what `latchkey-auth-server controller add` wrote; read anew on SIGHUP')
     .option(
       '--config <file>',
-      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, max_unverified, bounds, http, keys',
+      'YAML configuration: mode, registry, registry_master_key_file, servers, listen, log_level, memory, key_feed, key_overlap, max_unverified, bounds, http, keys, api',
     )
     .option('--listen <host:port>', 'where to listen, may be given again (default [::]:5683)', listenOption)
     .addOption(logLevelOption())
@@ -283,20 +283,24 @@ async function openCombined(credential: Credential, config: Config, folder: stri
       advice: 'Check the path: `registry:` of the configuration. How a new registry is made:',
       run: [['latchkey-auth-server', 'init', '--help']],
     });
-  const { server, telemetry, close } = await startEmbedded({
+  const { registry, server, telemetry, close } = await startEmbedded({
     folder,
     readMasterKey: () => readMasterKey(source),
     holder: COMBINED_MODE_HOLDER,
     actor: `controller ${formatId(credential.idC)}`,
     log,
-    check: (registry) => requireKeyAccess(registry, credential, folder),
+    check: (opened) => requireKeyAccess(opened, credential, folder),
   });
+  const api = config.api && new EmbeddedApi({ config: config.api, folder, registry, log });
   return {
     client: new InProcessAuthServerClient(server),
     checks: telemetry.checks,
     upstreamMetrics: new ClientMetrics(),
     registry: telemetry,
-    closeRegistry: close,
+    closeRegistry: async () => {
+      await api?.stop();
+      await close();
+    },
   };
 }
 

@@ -47,7 +47,7 @@ export async function bundle(product: BundleInput): Promise<Bundle> {
   }
   if (product.hasConsole === true) {
     const { files, moduleIds } = await bundleConsole();
-    // Where `latchkey-auth-server api` looks for it.
+    // Where the API looks for it.
     for (const [path, text] of files) tree.set(`dist/console/${path}`, { octets: text });
     addDependencies(moduleIds);
   }

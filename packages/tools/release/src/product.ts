@@ -52,6 +52,8 @@ export const PRODUCTS: readonly Product[] = [
       'the gateway that nodes join through',
     ),
     entries: { main: 'launcher.js', program: 'start.js' },
+    // In combined mode it has the registry, and serves the API.
+    hasConsole: true,
   },
   {
     ...product('node-agent', nodeAgentProgram(), ['fs-native-extensions', 'koffi'], 'the part on the device itself'),

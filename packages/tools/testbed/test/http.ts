@@ -17,16 +17,25 @@ export async function httpOf(daemon: DaemonProcess): Promise<string> {
 }
 
 /** @param where `127.0.0.1:9464` or `unix:/path` */
-export function get(where: string, path: string, options: { method?: string; body?: string } = {}): Promise<Answer> {
+export function get(
+  where: string,
+  path: string,
+  options: { method?: string; body?: string; headers?: Record<string, string> } = {},
+): Promise<Answer> {
   const target = where.startsWith('unix:')
     ? { socketPath: where.slice('unix:'.length) }
     : { host: where.slice(0, where.lastIndexOf(':')), port: Number(where.split(':').at(-1)) };
   return new Promise((resolve, reject) => {
-    const asked = request({ ...target, path, method: options.method ?? 'GET', agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => (text += part));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, type: response.headers['content-type'] ?? '', text }));
-    });
+    const asked = request(
+      { ...target, path, method: options.method ?? 'GET', headers: options.headers, agent: false },
+      (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (part: string) => (text += part));
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, type: response.headers['content-type'] ?? '', text }),
+        );
+      },
+    );
     asked.on('error', reject);
     asked.end(options.body);
   });
