@@ -1,7 +1,7 @@
 /** The frame of every page: navigation, the why box, the drawer, and who is signed in. */
 
 import type { JSX } from 'preact';
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { KeyHelp, pagesOf, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
 import { LaterPageContent } from './later-page.js';
@@ -50,10 +50,6 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const [showsHelp, setShowsHelp] = useState(false);
   const main = useRef<HTMLElement>(null);
   useKeyboard(useCallback(() => setShowsHelp(true), []));
-  const me = useResource<User>('/v1/me');
-  useEffect(() => {
-    if (me.data !== undefined) setUser(me.data);
-  }, [me.data]);
   // What somebody did is nobody else's to undo.
   useEffect(() => clearToasts, []);
   const isInstaller = user?.role === 'installer';
@@ -71,8 +67,11 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
     if (!isFirst.current) main.current?.querySelector<HTMLElement>('h1')?.focus();
     isFirst.current = false;
   }, [path]);
+  // It follows the user, the language and the like by itself.
+  const content = useMemo(() => <PageContent page={page} path={path} />, [page, path]);
   return (
     <>
+      <UserUpdate />
       <a class="skip" href="#main" onClick={(event) => focusMain(event, main.current)}>
         {say('app.skip')}
       </a>
@@ -92,7 +91,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
       </header>
       <div class={opened === undefined ? 'body' : 'body with-drawer'}>
         <main id="main" ref={main} tabIndex={-1}>
-          <PageContent page={page} path={path} />
+          {content}
         </main>
         {opened?.kind === 'node' && <NodeDrawer id={opened.id} />}
         {opened?.kind === 'order' && <OrderDrawer id={opened.id} />}
@@ -103,6 +102,18 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
       {showsHelp && <KeyHelp user={user} onClose={() => setShowsHelp(false)} />}
     </>
   );
+}
+
+/**
+ * Asks who has the session, before the page asks for what it shows: what it shows depends on who
+ * sees it, and would be drawn twice.
+ */
+function UserUpdate(): null {
+  const { data } = useResource<User>('/v1/me');
+  useLayoutEffect(() => {
+    if (data !== undefined) setUser(data);
+  }, [data]);
+  return null;
 }
 
 function focusMain(event: Event, main: HTMLElement | null): void {

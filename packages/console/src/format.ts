@@ -31,6 +31,13 @@ function cached<F extends Intl.DateTimeFormat | Intl.NumberFormat | Intl.Relativ
   return made;
 }
 
+let zone: string | undefined;
+
+/** Of the browser, an IANA name. */
+export function browserZone(): string {
+  return (zone ??= Intl.DateTimeFormat().resolvedOptions().timeZone);
+}
+
 /** "3 min. ago", "in 12 days", "now". */
 export function formatRelative(time: number, now: number, { language }: Locale): string {
   const distance = time - now;

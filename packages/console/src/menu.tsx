@@ -1,8 +1,9 @@
 /** What the reader chooses, and signing out. */
 
 import type { JSX } from 'preact';
-import { useRef } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { request } from './api.js';
+import { browserZone } from './format.js';
 import { menuPagesOf } from './keyboard.js';
 import { useLocation } from './navigation.js';
 import { useSay } from './phrase.js';
@@ -22,7 +23,8 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
   const preferences = usePreferences();
   const menu = useRef<HTMLDivElement>(null);
   const { path } = useLocation();
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  // To find it out takes a tenth of a page's start, so not before somebody looks.
+  const [zone, setZone] = useState('');
   const leave = async (): Promise<void> => {
     try {
       const ended = await request<{ readonly location: string } | undefined>('/v1/logout', { method: 'POST', body: {} });
@@ -39,7 +41,14 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
         <span class="hidden">{say('menu.label')}</span> {user?.user}
         <span aria-hidden="true">{user === undefined ? '⚙' : '▾'}</span>
       </button>
-      <div id="menu" popover="auto" ref={menu} role="group" aria-label={say('menu.label')}>
+      <div
+        id="menu"
+        popover="auto"
+        ref={menu}
+        role="group"
+        aria-label={say('menu.label')}
+        onBeforeToggle={() => setZone(browserZone())}
+      >
         {user !== undefined && <p class="quiet">{say('menu.role', { user: user.user, role: user.role })}</p>}
         <nav aria-label={say('menu.pages')} onClick={() => menu.current?.hidePopover()}>
           {menuPagesOf(user).map(({ page, path: target, key }) => (

@@ -1,6 +1,6 @@
 /** What a component shows of the API: loaded when it appears, and again on request. */
 
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type Answer, type Problem, problemOf, requestTagged } from './api.js';
 import { readSecret, useGeneration } from './session.js';
 
@@ -48,7 +48,8 @@ export function useResource<T>(
   const [isLoading, setLoading] = useState(false);
   const refreshing = useRef({ isUnderWay: false, isWanted: false, isQuiet: false });
   const reload = useCallback(() => setOwn((count) => count + 1), []);
-  useEffect(() => {
+  // Not after the next frame is drawn, as an effect: the answer would come that much later.
+  useLayoutEffect(() => {
     if (path === undefined) return undefined;
     const controller = new AbortController();
     const { signal } = controller;

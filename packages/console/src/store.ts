@@ -29,7 +29,7 @@ export function useStore<T>(store: Store<T>): T {
   const [value, setValue] = useState(() => store.value);
   useEffect(() => {
     // It may have changed between the first rendering and now.
-    setValue(() => store.value);
+    if (store.value !== value) setValue(() => store.value);
     return store.subscribe((changed) => setValue(() => changed));
   }, [store]);
   return value;

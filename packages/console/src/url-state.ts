@@ -266,9 +266,21 @@ export function openedOf(path: string, query: URLSearchParams): Opened | undefin
   return page === 'controllers' && ID.test(id) ? { kind: 'controller', id } : undefined;
 }
 
+const WITHOUT_OPENED = new WeakMap<URLSearchParams, string>();
+
+/** For another parameter to follow. A page has a link for each row, and one query. */
+function withoutOpened(query: URLSearchParams): string {
+  const found = WITHOUT_OPENED.get(query);
+  if (found !== undefined) return found;
+  const others = withParameters(query, { node: null, open: null }).toString();
+  const text = others === '' ? '' : `${others}&`;
+  WITHOUT_OPENED.set(query, text);
+  return text;
+}
+
 /** The URL that opens it beside the page, or beside its own page. */
 export function openUrl(path: string, query: URLSearchParams, { kind, id }: Opened): string {
-  if (kind === 'node') return urlOf(path, withParameters(query, { node: id, open: null }));
+  if (kind === 'node') return `${path}?${withoutOpened(query)}node=${id}`;
   const page = kind === 'order' ? '/orders' : '/controllers';
   return urlOf(page, withParameters(path === page ? query : new URLSearchParams(), { open: id, node: null }));
 }

@@ -1,7 +1,7 @@
 /** How many keys expire on which day or in which week, and of which orders. */
 
 import { Fragment, type JSX } from 'preact';
-import { formatDay, formatNumber } from '../format.js';
+import { browserZone, formatDay, formatNumber } from '../format.js';
 import type { ListData } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
@@ -47,7 +47,7 @@ export function CalendarPage(): JSX.Element {
   const locale = localeOf(usePreferences());
   const filters = calendarFilters(readNodeFilters(query));
   const by = query.get('by') === 'week' ? 'week' : 'day';
-  const zone = locale.timeZone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = locale.timeZone ?? browserZone();
   const resource = useResource<Calendar>(calendarRequest(filters, by, zone), { keepsPrevious: true });
   const { data, problem } = resource;
   /** Filters of the keys that are shown. */

@@ -5,6 +5,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Problem } from '../api.js';
 import { healthOf } from '../controller-health.js';
+import { browserZone } from '../format.js';
 import { NEW_ORDER, orderRequest, type OrderTerms } from '../new-order-request.js';
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
@@ -227,7 +228,7 @@ function ControllerHint({ controller, now }: { readonly controller: ControllerVi
 
 function TermFields({ terms, change, errors, isUtc }: FieldsProps & { readonly isUtc: boolean }): JSX.Element {
   const say = useSay();
-  const zone = isUtc ? 'UTC' : Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = isUtc ? 'UTC' : browserZone();
   const days = { type: 'number', required: true, min: 0, max: 36_500, step: 'any' } as const;
   return (
     <fieldset>

@@ -178,6 +178,9 @@ function daysWith(chosen: number | undefined): readonly number[] {
   return chosen === undefined || offered.includes(chosen) ? offered : [...offered, chosen].toSorted((a, b) => a - b);
 }
 
+/** More than are on the screen at once: the others come after these are drawn. */
+const FIRST_ROWS = 40;
+
 interface NodeTableProps {
   readonly nodes: readonly NodeView[];
   readonly isBusy: boolean;
@@ -194,6 +197,8 @@ function NodeTable({ nodes, isBusy, choice, isOfFilters, onChoose }: NodeTablePr
   const say = useSay();
   const { path, query } = useLocation();
   const open = openedOf(path, query)?.id;
+  const [isDrawn, setDrawn] = useState(false);
+  useEffect(() => setDrawn(true), []);
   return (
     <table class="list" aria-busy={isBusy}>
       <caption class="hidden">{say('nodes.caption')}</caption>
@@ -237,7 +242,7 @@ function NodeTable({ nodes, isBusy, choice, isOfFilters, onChoose }: NodeTablePr
         </tr>
       </thead>
       <tbody>
-        {nodes.map((node) => (
+        {(isDrawn ? nodes : nodes.slice(0, FIRST_ROWS)).map((node) => (
           <tr key={node.id} {...rowProps(node.id === open)}>
             {onChoose !== undefined && (
               <td class="choose">
