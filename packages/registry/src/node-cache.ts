@@ -1,12 +1,13 @@
 /**
  * Nodes that were looked up for an M2, with their keys open, until their M7 comes: to open a key
- * takes as long as all else that a look-up does. What is kept is good as long as the row of the
- * node has the same version. Nothing depends on it: a replica that never saw the M2 opens the row.
+ * takes as long as all else that a look-up does, and a look-up in a database takes a round trip.
+ * What is kept is good as long as the row of the node has the same version. Nothing depends on it:
+ * a replica that never saw the M2 looks the node up.
  */
 
 import { BoxedMap } from '@latchkey/runtime/daemon';
 import type { Secret } from '@latchkey/protocol';
-import type { UnsealedRow } from './model/rows.js';
+import type { UnsealedNode } from './model/rows.js';
 import type { Version } from './storage.js';
 
 /** At the bound the oldest goes. */
@@ -15,7 +16,8 @@ const MAX_ENTRIES = 1_024;
 const TTL_MS = 5_000;
 
 interface CacheEntry {
-  readonly version: Version;
+  /** As it was looked up; its key is the caller's. */
+  readonly node: UnsealedNode;
   readonly key: Secret;
   readonly cachedAt: number;
 }
@@ -25,13 +27,14 @@ export class NodeCache {
   #sweepTimer: NodeJS.Timeout | undefined;
 
   /** Keeps a copy of the key. */
-  put(idI: number, { version, key }: Pick<UnsealedRow, 'version' | 'key'>): void {
+  put(node: UnsealedNode): void {
+    const { idI } = node;
     this.delete(idI);
     if (this.#entries.size >= MAX_ENTRIES) {
       const [oldest] = this.#entries.keys();
       if (oldest !== undefined) this.delete(oldest);
     }
-    this.#entries.set(idI, { version, key: key.copy(), cachedAt: performance.now() });
+    this.#entries.set(idI, { node, key: node.key.copy(), cachedAt: performance.now() });
     this.#sweepTimer ??= setInterval(() => this.#evictExpired(), TTL_MS).unref();
   }
 
@@ -43,9 +46,18 @@ export class NodeCache {
     const entry = this.#entries.get(idI);
     if (entry === undefined) return undefined;
     this.#entries.delete(idI);
-    if (entry.version === version) return entry.key;
+    if (entry.node.stored.version === version) return entry.key;
     entry.key.wipe();
     return undefined;
+  }
+
+  /** The node as it was when it was kept, once: its key is the caller's from here on. */
+  takeNode(idI: number): UnsealedNode | undefined {
+    const entry = this.#entries.get(idI);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(idI);
+    const { node, key } = entry;
+    return { ...node, key, stored: { ...node.stored, key }, isKept: true };
   }
 
   delete(idI: number): void {

@@ -284,8 +284,16 @@ export class Registry extends RegistryReads {
   }
 
   /** The node will be asked for again soon: until then it stays open, its key a copy. */
-  cacheNode({ idI, stored }: UnsealedNode): void {
-    this.#nodeCache.put(idI, stored);
+  cacheNode(node: UnsealedNode): void {
+    this.#nodeCache.put(node);
+  }
+
+  /**
+   * The node as it was kept last, where to read it takes a round trip; `undefined` elsewhere, and
+   * where it was not kept. It may be another by now: good for a `commit` only, which compares it.
+   */
+  takeKeptNode(idI: number): UnsealedNode | undefined {
+    return this.storage.mayDoubt === true ? this.#nodeCache.takeNode(idI) : undefined;
   }
 
   /** What controllers are told of their nodes' keys. */
@@ -344,9 +352,11 @@ export class Registry extends RegistryReads {
     if (row.reissuedAt !== stored.row.reissuedAt) return CONFLICT;
     // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its
     // mode.
-    const controller = found.controller(row.controller)?.row;
+    const { row: controller, version: controllerVersion } = found.controller(row.controller) ?? {};
     const isPassThrough = controller?.passThrough === true;
     const switchedAt = later(controller?.switchedAt, this.restoredAt);
+    // Who reads a node sees with it that SK_cs still holds.
+    if (node.isKept === true && controllerVersion !== node.controllerVersion) return CONFLICT;
     if (isPassThrough !== (node.passThrough !== undefined) || switchedAt !== node.switchedAt) return CONFLICT;
     // A row of another version may hold the same key all the same, under another master key.
     const isUnchanged = stored.key === node.key && current?.version === stored.version;

@@ -4,8 +4,7 @@
 import { describe, expect, it } from 'vitest';
 import { setKeyLifetime } from '@latchkey/operations';
 import { NodeCache } from '../src/node-cache.js';
-import type { UnsealedRow } from '../src/model/rows.js';
-import type { NodeRow } from '../src/model/rows.js';
+import type { NodeRow, UnsealedNode } from '../src/model/rows.js';
 import { addNodes, commitTo, newNode, newRegistry, newSecret } from '@latchkey/test-support/registry-fixtures';
 
 /** More than are kept. */
@@ -13,29 +12,44 @@ const MANY = 1_025;
 /** Of a row: another one is another version, whatever is in it. */
 const VERSION = Buffer.from('a row');
 
-function unsealedRow(): UnsealedRow {
-  return { version: VERSION, row: {} as NodeRow, key: newSecret() };
+function unsealedNode(idI: number): UnsealedNode {
+  const key = newSecret();
+  return { idI, key, stored: { version: VERSION, row: {} as NodeRow, key } } as UnsealedNode;
 }
 
 describe('kept nodes', () => {
   it('are handed out once, with a key of their own, and only for the version they were made of', () => {
     const cache = new NodeCache();
-    const one = unsealedRow();
-    cache.put(7, one);
+    const one = unsealedNode(7);
+    cache.put(one);
     const hex = one.key.toHex();
     one.key.wipe();
     const taken = cache.take(7, VERSION);
     expect(taken?.toHex()).toBe(hex);
     expect(cache.take(7, VERSION)).toBeUndefined();
-    cache.put(7, unsealedRow());
+    cache.put(unsealedNode(7));
     expect(cache.take(7, Buffer.from('a row'))).toBeUndefined();
     expect(cache.take(7, VERSION)).toBeUndefined();
     cache.close();
   });
 
+  it('are handed out whole, with a key of their own', () => {
+    const cache = new NodeCache();
+    const one = unsealedNode(7);
+    cache.put(one);
+    const hex = one.key.toHex();
+    one.key.wipe();
+    const taken = cache.takeNode(7);
+    expect(taken?.key.toHex()).toBe(hex);
+    expect(taken?.stored).toEqual({ ...one.stored, key: taken?.key });
+    expect(taken?.isKept).toBe(true);
+    expect(cache.takeNode(7)).toBeUndefined();
+    cache.close();
+  });
+
   it('go, the oldest first, when there are too many', () => {
     const cache = new NodeCache();
-    for (let idI = 0; idI < MANY; idI++) cache.put(idI, unsealedRow());
+    for (let idI = 0; idI < MANY; idI++) cache.put(unsealedNode(idI));
     expect(cache.take(0, VERSION)).toBeUndefined();
     expect(cache.take(1, VERSION)).toBeDefined();
     cache.close();

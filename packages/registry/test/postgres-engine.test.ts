@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AuthServer } from '@latchkey/auth-server';
 import { KEY_KIND } from '@latchkey/keyring';
 import type { ClockHistory } from '@latchkey/protocol';
@@ -16,7 +16,17 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { controller, copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
 import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
 import { type Fate, type ProxyMessage, PostgresProxy } from '../../tools/testbed/src/postgres-proxy.js';
-import { addController, enrol, NodeBatch } from '@latchkey/operations';
+import {
+  addController,
+  enrol,
+  NodeBatch,
+  removeNodes,
+  resetNode,
+  setController,
+  setDisabled,
+  setOrderState,
+  stageControllerKey,
+} from '@latchkey/operations';
 import { initialKeyId } from '../src/initial-key-id.js';
 import { allOf } from '../src/listing.js';
 import {
@@ -695,10 +705,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
   describe('an auth-server on it', () => {
     const ID_I = 0x0a0b_0c0d;
 
-    it('joins nodes, and answers an M7 whose commit was in doubt by what the registry has', async () => {
-      const proxy = await PostgresProxy.start(cluster.primary.port);
-      onTestFinished(() => proxy.close());
-      const storage = await open({}, config({}, Number(proxy.address.split(':')[1])));
+    interface Joining {
+      readonly registry: Registry;
+      readonly server: AuthServer;
+      readonly exchange: Exchange;
+    }
+
+    /** A server on a registry with one node, which has its M3. */
+    async function joining(storage: PostgresStorage): Promise<Joining> {
       const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL, monotonicMs: WALL });
       const registry = await Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test', clock);
       const [skCs, key] = [newSecret(), newSecret()];
@@ -725,9 +739,16 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
         },
       }));
       const server = new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log });
+      onTestFinished(() => server.close());
       await server.persistClock();
       const exchange = new Exchange({ idI: ID_I, key, skCs });
       expect(exchange.openM3((await server.answer(exchange.m2)).payload)?.key).toBe(key.toHex());
+      return { registry, server, exchange };
+    }
+
+    it('joins nodes, and answers an M7 whose commit was in doubt by what the registry has', async () => {
+      const { storage, proxy } = await proxied();
+      const { registry, server, exchange } = await joining(storage);
       // The answer to the commit is lost, on the second connection, which is for writes.
       let isCut = false;
       proxy.decide = ({ direction, type, octets, connection }) => {
@@ -744,7 +765,39 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       for await (const [, octets] of joins) if (octets.includes('node joined')) joined += 1;
       expect(joined).toBe(1);
       expect(await problemsOf(storage)).toEqual([]);
-      await server.close();
+    });
+
+    it('commits the key of an M7 as its M2 found the node, without another read', async () => {
+      const storage = await open();
+      const { server, exchange } = await joining(storage);
+      const read = vi.spyOn(storage, 'read');
+      expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
+      expect(read).not.toHaveBeenCalled();
+      // A copy of the M7 is answered by what the registry has.
+      expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
+      expect(read).toHaveBeenCalled();
+    });
+
+    /** What another process does between an M2 and its M7. */
+    const CHANGES: Readonly<Record<string, (other: Registry) => Promise<unknown>>> = {
+      'the node is disabled': (other) => setDisabled(other, [ID_I], true),
+      'the node is removed': (other) => removeNodes(other, [ID_I]),
+      'the node has another initial key': (other) => resetNode(other, ID_I, newSecret()),
+      'its order is suspended': (other) => setOrderState(other, 1, 'suspended'),
+      'its controller is pass-through': (other) => setController(other, ID_C, { passThrough: true }),
+      'its controller has another SK_cs': async (other) => {
+        const staged = newSecret();
+        await stageControllerKey(other, ID_C, copyOf(staged));
+        expect(await other.activateStagedKey(ID_C, staged)).toBe(true);
+      },
+    };
+
+    it.each(Object.entries(CHANGES))('judges an M7 anew if meanwhile %s', async (_, change) => {
+      const { registry, server, exchange } = await joining(await open());
+      const other = await Registry.openOn(await open(), 'database', copyOf(MASTER), 'another');
+      await change(other);
+      expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeUndefined();
+      expect((await registry.readNode(ID_I))?.key.toHex()).not.toBe(exchange.psk.toHex());
     });
   });
 });

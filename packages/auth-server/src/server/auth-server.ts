@@ -256,9 +256,16 @@ export class AuthServer {
     for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
       const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
       if (typeof wall !== 'number') return wall;
-      const read = this.#registry.readNode(idI);
+      const kept = i === 0 && opened.type === 'M7' ? this.#registry.takeKeptNode(idI) : undefined;
+      const read = kept ?? this.#registry.readNode(idI);
       const node = read instanceof Promise ? await read : read;
       const decision = this.#role.decide(opened, node, wall);
+      // What a commit compares may be old, and nothing else.
+      if (kept !== undefined && decision.kind !== 'commit') {
+        if (decision.kind === 'answer' && decision.with === 'M11') decision.applicationRoot.wipe();
+        kept.key.wipe();
+        continue;
+      }
       const isKeySent = decision.kind === 'answer' && decision.with === 'M3';
       const holds = isAuthentic(node, isKeySent);
       if (!(holds instanceof Promise ? await holds : holds)) {

@@ -250,6 +250,8 @@ export interface UnsealedNode extends NodeInfo {
   readonly stored: UnsealedRow;
   /** Version of its controller's row at the same moment. */
   readonly controllerVersion: object | undefined;
+  /** Read some time ago: whatever is in it may be different by now. */
+  readonly isKept?: true;
 }
 
 /** `restoredAt`: when the registry was put back from a backup. */
@@ -366,7 +368,7 @@ export function holdsKey(keyring: Keyring, idI: number, row: NodeRow, key: Secre
 }
 
 /** A node's row as it was read, and its key. */
-export interface UnsealedRow {
+interface UnsealedRow {
   /** Of the row, as the storage gave it. */
   readonly version: object;
   readonly row: NodeRow;
