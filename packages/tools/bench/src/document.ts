@@ -16,6 +16,7 @@ import { describeRun, type Report, spread, type SuiteReport, target, verdict } f
 
 const PLOTS = 'performance';
 const LATENCY_PLOT = 'latency.svg';
+const MAX_COLUMNS = 100;
 
 /** Writes what the suites measured into the documents in `folder`, and their plots beside them. */
 export async function writeDocuments(folder: string, report: Report): Promise<void> {
@@ -60,7 +61,21 @@ function replaced(document: string, mark: string, content: string): string {
   const to = from === -1 ? -1 : document.indexOf(end, from);
   if (to === -1)
     throw new Failure(`the document has no place for ${mark}`, { advice: `Put it between ${begin.trim()} and ${end}` });
-  return `${document.slice(0, from)}${begin}\n${content}\n${document.slice(to)}`;
+  return `${document.slice(0, from)}${begin}\n${content.split('\n').map(wrapped).join('\n')}\n${document.slice(to)}`;
+}
+
+/** As the documents are: prose in lines of 100 columns, tables as they are. */
+function wrapped(line: string): string {
+  if (line.startsWith('|')) return line;
+  const indent = line.startsWith('- ') ? '  ' : '';
+  const lines: string[] = [];
+  for (const word of line.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined) lines.push(word);
+    else if (last.length + 1 + word.length <= MAX_COLUMNS) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(indent + word);
+  }
+  return lines.join('\n');
 }
 
 function formatTargets({ figures }: SuiteReport, report: Report): string {
