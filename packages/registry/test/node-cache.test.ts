@@ -17,13 +17,18 @@ function unsealedNode(idI: number): UnsealedNode {
   return { idI, key, stored: { version: VERSION, row: {} as NodeRow, key } } as UnsealedNode;
 }
 
+/** Keeps a node, whose own key is wiped then. */
+function putAndWipe(cache: NodeCache, node: UnsealedNode): string {
+  cache.put(node);
+  const hex = node.key.toHex();
+  node.key.wipe();
+  return hex;
+}
+
 describe('kept nodes', () => {
   it('are handed out once, with a key of their own, and only for the version they were made of', () => {
     const cache = new NodeCache();
-    const one = unsealedNode(7);
-    cache.put(one);
-    const hex = one.key.toHex();
-    one.key.wipe();
+    const hex = putAndWipe(cache, unsealedNode(7));
     const taken = cache.take(7, VERSION);
     expect(taken?.toHex()).toBe(hex);
     expect(cache.take(7, VERSION)).toBeUndefined();
@@ -36,9 +41,7 @@ describe('kept nodes', () => {
   it('are handed out whole, with a key of their own', () => {
     const cache = new NodeCache();
     const one = unsealedNode(7);
-    cache.put(one);
-    const hex = one.key.toHex();
-    one.key.wipe();
+    const hex = putAndWipe(cache, one);
     const taken = cache.takeNode(7);
     expect(taken?.key.toHex()).toBe(hex);
     expect(taken?.stored).toEqual({ ...one.stored, key: taken?.key });

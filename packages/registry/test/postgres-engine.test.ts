@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AuthServer } from '@latchkey/auth-server';
 import { KEY_KIND } from '@latchkey/keyring';
-import type { ClockHistory } from '@latchkey/protocol';
+import type { ClockHistory, Secret } from '@latchkey/protocol';
 import { ClockStepDetector, monotonicNow } from '@latchkey/runtime/daemon';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { controller, copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
@@ -708,6 +708,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     interface Joining {
       readonly registry: Registry;
       readonly server: AuthServer;
+      readonly skCs: Secret;
       readonly exchange: Exchange;
     }
 
@@ -743,7 +744,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       await server.persistClock();
       const exchange = new Exchange({ idI: ID_I, key, skCs });
       expect(exchange.openM3((await server.answer(exchange.m2)).payload)?.key).toBe(key.toHex());
-      return { registry, server, exchange };
+      return { registry, server, skCs, exchange };
     }
 
     it('joins nodes, and answers an M7 whose commit was in doubt by what the registry has', async () => {
@@ -776,6 +777,15 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       // A copy of the M7 is answered by what the registry has.
       expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
       expect(read).toHaveBeenCalled();
+    });
+
+    it('refuses an M7 by what it reads then', async () => {
+      const storage = await open();
+      const { server, skCs } = await joining(storage);
+      const read = vi.spyOn(storage, 'read');
+      const wrong = new Exchange({ idI: ID_I, key: newSecret(), skCs });
+      expect(wrong.openM9((await server.answer(wrong.m7)).payload, 'm7')).toBeDefined();
+      expect(read).toHaveBeenCalledTimes(1);
     });
 
     /** What another process does between an M2 and its M7. */
