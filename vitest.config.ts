@@ -97,7 +97,7 @@ export const CLUSTERS: readonly string[] = [
 export const PEERS: readonly string[] = ['integration', 'libcoap', 'model', 'oscore', 'renewals'];
 
 /** Tests of the console in Chromium. */
-export const BROWSERS: readonly string[] = ['console-browser', 'console-controllers', 'console-races'];
+export const BROWSERS: readonly string[] = ['console-accessibility', 'console-browser', 'console-controllers', 'console-races'];
 
 /** The soak in short form. */
 export const SOAK: readonly string[] = ['soak'];
