@@ -287,9 +287,20 @@ describe('a job', () => {
     const setup = await open();
     const { work, go } = twoParts();
     const { id } = await setup.jobs.start(options(), work);
-    const cancelled = setup.jobs.remove(ada, id);
+    await expect(setup.jobs.remove(ada, id)).rejects.toThrow(`job ${id} is still running`);
+    const cancelled = setup.jobs.cancel(ada, id);
     go();
     expect(await cancelled).toMatchObject({ state: 'cancelled', done: 1, total: 2, finished_at: expect.any(String) });
+  });
+
+  it('that ends before it is cancelled keeps its result', async () => {
+    const setup = await open();
+    const { work, go } = twoParts();
+    const { id } = await setup.jobs.start(options(), work);
+    go();
+    await endOf(setup, id);
+    await expect(setup.jobs.cancel(ada, id)).rejects.toThrow(`job ${id} has ended already: done`);
+    expect(setup.jobs.show(ada, id)).toMatchObject({ state: 'done', result: 'done' });
   });
 
   it('ends when its owner may do it no longer', async () => {

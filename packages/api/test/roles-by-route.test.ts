@@ -28,6 +28,7 @@ const ALLOWED: Readonly<Record<Method, number>> = { GET: 200, PATCH: 400, POST: 
 /** No caller here has a job. A stream would not end: its parameter is wrong. */
 const ALLOWED_BY_NAME: Readonly<Record<string, number>> = {
   'jobs.show': 404,
+  'jobs.cancel': 404,
   'jobs.remove': 404,
   'jobs.fetch-file': 404,
   'jobs.remove-file': 404,

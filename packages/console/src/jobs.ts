@@ -35,6 +35,11 @@ export function beginChange(change: NodesChange, expect: string): Promise<Job> {
 }
 
 export function cancelJob(id: string): Promise<Job> {
+  return request(`/v1/jobs/${id}/cancel`, { method: 'POST' });
+}
+
+/** Forgets a job that has ended. */
+export function removeJob(id: string): Promise<Job> {
   return request(`/v1/jobs/${id}`, { method: 'DELETE' });
 }
 

@@ -12,7 +12,6 @@ import {
   controllersRemove,
   controllersRotate,
   importsRun,
-  jobsCancel,
   nodesDiagnose,
   nodesDisable,
   nodesEnable,
@@ -43,7 +42,6 @@ import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { ApiConnection, type ConnectionOptions } from './connection.js';
 import { importNodes } from './remote-imports.js';
-import { cancelJob } from './remote-jobs.js';
 import {
   addController,
   createOrder,
@@ -85,7 +83,6 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(nodesExport, exportNodes),
     translate(nodesExportWithKeys, exportNodesWithKeys),
     translate(importsRun, importNodes),
-    translate(jobsCancel, cancelJob),
     translate(waitingList, listWaiting),
     translate(waitingDismiss, dismissWaiting),
     translate(auditList, listAudit),

@@ -4,9 +4,9 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { type Context, jobNotFound, visibleOrdersOf } from '@latchkey/operations';
+import { type Context, jobNotFound, requireRunning, visibleOrdersOf } from '@latchkey/operations';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
-import { Failure } from '@latchkey/runtime/failure';
+import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Registry } from '@latchkey/registry';
 import type { JobView, OrderLimits } from '@latchkey/operations/contract';
 import { actorOf, type Principal, type Scope } from '../access.js';
@@ -235,17 +235,34 @@ export class Jobs {
     return viewJob(this.#find(principal, id));
   }
 
-  /** Cancels a job after the part that is under way; removes one that has ended. */
-  async remove(principal: Principal, id: string): Promise<JobView> {
-    const record = this.#find(principal, id);
+  /**
+   * Ends a job after the part that is under way. It may end by itself before that.
+   *
+   * @throws NotFound as `show` does; UsageFailure if it has ended already
+   */
+  async cancel(principal: Principal, id: string): Promise<JobView> {
+    const view = this.show(principal, id);
+    requireRunning(view);
     const running = [...this.#running].find((job) => job.id === id);
-    if (running === undefined) {
-      await this.#store.removeJob(id);
-      return viewJob(record);
-    }
-    running.abort.abort(new Cancelled());
-    await running.ended;
-    return viewJob(this.#store.job(id) ?? record);
+    running?.abort.abort(new Cancelled());
+    await running?.ended;
+    return this.show(principal, id);
+  }
+
+  /**
+   * Forgets a job that has ended.
+   *
+   * @throws NotFound as `show` does; UsageFailure if it still runs
+   */
+  async remove(principal: Principal, id: string): Promise<JobView> {
+    const view = this.show(principal, id);
+    if (view.state === 'running')
+      throw new UsageFailure(`job ${id} is still running`, {
+        advice: 'Cancel it first:',
+        run: [['latchkey-auth-server', 'job', 'cancel', id]],
+      });
+    await this.#store.removeJob(id);
+    return view;
   }
 
   #find(principal: Principal, id: string): JobRecord {

@@ -58,11 +58,23 @@ const show = defineRoute({
   run: ({ jobs, keyFiles, principal }, { job }) => ({ ...jobs.show(principal, job), file: keyFiles.view(principal, job) }),
 });
 
+const cancel = defineRoute({
+  method: 'POST',
+  name: 'jobs.cancel',
+  summary: 'Cancel a job of the caller',
+  description:
+    'The job ends after the part that is under way, and what was done stays done. The answer comes when it has ended: `done`, if it was faster.',
+  scope: 'own',
+  path: '/v1/jobs/:job/cancel',
+  input: jobInputSchema,
+  output: jobSchema,
+  run: ({ jobs, principal }, { job }) => jobs.cancel(principal, job),
+});
+
 const remove = defineRoute({
   method: 'DELETE',
   name: 'jobs.remove',
-  summary: 'Cancel a job of the caller, or forget one that has ended',
-  description: 'What was done stays done: a job ends after the part that is under way.',
+  summary: 'Forget a job of the caller that has ended',
   scope: 'own',
   path: '/v1/jobs/:job',
   input: jobInputSchema,
@@ -70,4 +82,4 @@ const remove = defineRoute({
   run: ({ jobs, principal }, { job }) => jobs.remove(principal, job),
 });
 
-export const jobRoutes: readonly Route[] = [list, show, remove];
+export const jobRoutes: readonly Route[] = [list, show, cancel, remove];

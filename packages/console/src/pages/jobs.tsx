@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { cancelJob, changedBy, type Job } from '../jobs.js';
+import { cancelJob, changedBy, type Job, removeJob } from '../jobs.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { JobProgress } from '../parts/job-progress.js';
@@ -75,7 +75,7 @@ function JobTable({ jobs }: { readonly jobs: readonly Job[] }): JSX.Element {
             <ChangeButton
               label={say(job.state === 'running' ? 'jobs.cancel' : 'jobs.remove')}
               done={say(job.state === 'running' ? 'jobs.cancelled' : 'jobs.removed')}
-              change={() => cancelJob(job.id)}
+              change={() => (job.state === 'running' ? cancelJob(job.id) : removeJob(job.id))}
             />
           </td>
         </tr>
