@@ -1,6 +1,6 @@
 /**
  * How a registry in PostgreSQL is named: `registry: { postgres: ... }` in a configuration, or a URL
- * on the command line. Passwords are in files only: a command line and a URL are seen by others.
+ * on the command line.
  */
 
 import { isAbsolute } from 'node:path';
@@ -9,21 +9,15 @@ import { parseOrFail, textError } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { parsePeerEndpoint } from '@latchkey/runtime/net';
 import { z } from 'zod';
-
-export const URL_SYNTAX = 'postgres://USER@HOST:PORT,HOST:PORT/DATABASE';
+import { PASSWORD_ADVICE, requireNoPassword, URL_SYNTAX } from './postgres-url.js';
 
 const DEFAULT_PORT = 5432;
 const MAX_HOSTS = 16;
-const URL_SCHEME = /^postgres(?:ql)?:\/\//i;
 const URL_PARTS =
   /^postgres(?:ql)?:\/\/(?:(?<user>[^@/?#]*)@)?(?<hosts>[^/?#]*)\/(?<database>[^/?#]*)(?:\?(?<settings>[^#]*))?$/i;
-/** Parts of a URL in which a password would be. */
-const PASSWORD_IN_URL = /^postgres(?:ql)?:\/\/[^/?#]*:[^/?#]*@|[?&](?:password|passwd|pass|pw)=/i;
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/;
 const TLS_SETTINGS = ['ca', 'cert', 'key'] as const;
 const SETTINGS = ['password_file', ...TLS_SETTINGS, 'durability'] as const;
-
-const PASSWORD_ADVICE = 'Write it to a file of mode 0600, and name that file with password_file.';
 
 const pathSchema = z.string().refine(isAbsolute, { error: 'expected an absolute path' });
 
@@ -70,18 +64,9 @@ export const postgresSchema: z.ZodType<PostgresConfig> = z
     };
   });
 
-/** Whether a text is meant to be a URL of a database, and no path. */
-export function isPostgresUrl(text: string): boolean {
-  return URL_SCHEME.test(text);
-}
-
 /** @throws UsageFailure that repeats no part of a URL in which a password may be */
 export function parsePostgresUrl(url: string, option: string): PostgresConfig {
-  if (PASSWORD_IN_URL.test(url)) {
-    throw new UsageFailure(`${option}: there is a password in the URL`, {
-      advice: `Others on this machine may have seen it: choose another one. ${PASSWORD_ADVICE} ${URL_SYNTAX}?password_file=/etc/latchkey/postgres-password`,
-    });
-  }
+  requireNoPassword(url, option);
   const parts = URL_PARTS.exec(url)?.groups;
   if (parts === undefined) throw new UsageFailure(`${option} ${url}: expected ${URL_SYNTAX}`);
   const settings = new URLSearchParams(parts['settings']);

@@ -12,7 +12,7 @@ import { createLog, type Log } from '@latchkey/runtime/daemon';
 import type { Config } from './config.js';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { assertSamePidNamespace } from '@latchkey/runtime/files';
-import { isPostgresUrl, parsePostgresUrl } from './postgres-config.js';
+import { isPostgresUrl } from './postgres-url.js';
 
 export interface LocationOptions {
   /** A folder, or the URL of a database. */
@@ -47,6 +47,7 @@ export async function locateRegistry({ data, localData, config }: LocationOption
     throw new UsageFailure('--data names a database, and --local-data is missing', {
       advice: `Name a folder of this machine: its master key is there, and what it has seen of the registry, e.g. --local-data ${STATE_FOLDERS['auth-server']}`,
     });
+  const { parsePostgresUrl } = await import('./postgres-config.js');
   return { folder: localData, postgres: parsePostgresUrl(data, '--data') };
 }
 

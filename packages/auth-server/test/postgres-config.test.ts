@@ -8,7 +8,8 @@ import { loadConfig } from '@latchkey/runtime/config';
 import { afterAll, describe, expect, it } from 'vitest';
 import { masterKeyCommand } from '../src/commands/master-key.js';
 import { configSchema } from '../src/config.js';
-import { isPostgresUrl, parsePostgresUrl } from '../src/postgres-config.js';
+import { parsePostgresUrl } from '../src/postgres-config.js';
+import { isPostgresUrl } from '../src/postgres-url.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-postgres-config-'));
 afterAll(() => rmSync(folder, { recursive: true }));

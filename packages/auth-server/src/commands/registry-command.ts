@@ -8,7 +8,7 @@ import { type Context, pluralize } from '@latchkey/operations';
 import type { Secret } from '@latchkey/protocol';
 import { type Command, Option } from 'commander';
 import type { Registry } from '@latchkey/registry';
-import { isPostgresUrl, parsePostgresUrl, URL_SYNTAX } from '../postgres-config.js';
+import { isPostgresUrl, requireNoPassword, URL_SYNTAX } from '../postgres-url.js';
 import { type LocationOptions, locateRegistry, openRegistry } from '../registry-location.js';
 import { placeOptions, type RemotePlace } from './place-options.js';
 import { withProgress } from './progress.js';
@@ -79,7 +79,7 @@ function dataOption(): Option {
 
 function dataArgument(text: string): string {
   // At once: nothing repeats a URL with a password in it.
-  if (isPostgresUrl(text)) parsePostgresUrl(text, '--data');
+  if (isPostgresUrl(text)) requireNoPassword(text, '--data');
   return text;
 }
 

@@ -4,7 +4,7 @@ import { withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { copyToDatabase, copyToFolder, formatHead } from '@latchkey/registry';
 import { Command, Option } from 'commander';
-import { URL_SYNTAX } from '../postgres-config.js';
+import { URL_SYNTAX } from '../postgres-url.js';
 import { describeLocation, locateRegistry, openRegistry } from '../registry-location.js';
 import {
   confirm,
