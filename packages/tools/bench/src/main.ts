@@ -13,6 +13,7 @@ import { compareRuns, isRegression, formatComparison, readStoredRun } from './co
 import { deliverySuite } from './delivery/suite.js';
 import { writeDocuments } from './document.js';
 import { enginesSuite } from './engines/suite.js';
+import { enrolmentSuite } from './enrolment/suite.js';
 import { feedSuite } from './feed/suite.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
@@ -36,6 +37,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   commands: commandsSuite,
   delivery: deliverySuite,
   engines: enginesSuite,
+  enrolment: enrolmentSuite,
   feed: feedSuite,
   peers: peersSuite,
   readers: readersSuite,
@@ -44,7 +46,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
  * `peers` is measured with --peers, or by name, for it takes what is not in every machine. The
  * others are measured by name only.
  */
-const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'feed', 'peers', 'readers']);
+const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'enrolment', 'feed', 'peers', 'readers']);
 const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !BY_NAME.has(name));
 
 interface BenchOptions {

@@ -3,9 +3,9 @@
 import { join } from 'node:path';
 import { interleave, type Measurement, quantity } from '../interleave.js';
 import type { LoadProfile } from '../load/load-profile.js';
+import { halfOfKnee } from '../joins/half-knee.js';
 import { MeasuredNetwork, type PlanResult } from '../joins/network.js';
 import { ratioMetric, type RatioLimits, type RatioMetric, type Unit } from '../ratio.js';
-import { knee } from '../series.js';
 import { summarise } from '../statistics.js';
 import type { Depth, SuiteResult, SuiteRun } from '../suite.js';
 import { ApiReaders } from './api-readers.js';
@@ -25,8 +25,6 @@ const SIZES: Readonly<Record<Depth, Sizes>> = {
   full: FULL,
   long: { ...FULL, ms: 60_000 },
 };
-/** In flight, to find the knee. */
-const SWEEP = [4, 8, 16, 32, 64, 128];
 const TARGETS = { cpu: 1.05, p99: 1.3 } as const;
 
 type Quantity = 'cpuUs' | 'p50' | 'p99' | 'apiShare';
@@ -48,15 +46,8 @@ export async function readersSuite(run: SuiteRun, sizes: Sizes = SIZES[run.depth
 }
 
 async function measure(run: SuiteRun, sizes: Sizes, network: MeasuredNetwork, readers: ApiReaders): Promise<SuiteResult> {
-  run.report('warming up');
-  await network.play({ kind: 'closed', inFlight: 64, ms: 60_000, joins: sizes.warmUp });
   run.report('the knee');
-  const points = [];
-  for (const inFlight of SWEEP) {
-    const { result } = await network.play({ kind: 'closed', inFlight, ms: sizes.ms / 5 });
-    points.push({ ...result, load: `${inFlight} in flight` });
-  }
-  const perSecond = Math.round((knee(points)?.perSecond ?? 0) / 2);
+  const perSecond = await halfOfKnee(network, sizes.warmUp, sizes.ms / 5);
   const plan: LoadProfile = { kind: 'open', perSecond, ms: sizes.ms };
   let [pages, events] = [0, 0];
   const apiShareOf = async (work: () => Promise<PlanResult>): Promise<Measurement<Quantity>> => {

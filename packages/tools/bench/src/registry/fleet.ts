@@ -45,11 +45,11 @@ export class Fleet {
     return [...drawn];
   }
 
-  /** Writes what `import` reads, mode 0600. */
-  async writeCsv(path: string): Promise<void> {
+  /** Writes what `import` reads, mode 0600: of all nodes, or of those from `first` on. */
+  async writeCsv(path: string, first: number = 0): Promise<void> {
     const file = createWriteStream(path, { mode: 0o600, flags: 'wx' });
     file.write(`${MANIFEST_COLUMNS.join(',')}\n`);
-    for (let from = 0; from < this.size; from += LINES_PER_WRITE) {
+    for (let from = first; from < this.size; from += LINES_PER_WRITE) {
       let lines = '';
       for (let i = from; i < Math.min(from + LINES_PER_WRITE, this.size); i++)
         lines += `${formatId(this.idI(i))},${formatId(ID_C)},${NID},${initialKey(i).toString('hex')}\n`;
