@@ -7,7 +7,7 @@ import { Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
 import { type Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
-import { nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
+import { type FileLock, lockFolder, nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import {
   allowGroup,
   findGroupId,
@@ -24,7 +24,7 @@ import { EventStreams } from './events/event-streams.js';
 import { IdempotentRequests } from './jobs/idempotency.js';
 import { Jobs } from './jobs/jobs.js';
 import { KeyFiles } from './jobs/key-files.js';
-import { RequestStore } from './jobs/request-store.js';
+import { ensureRequestFolder, RequestStore } from './jobs/request-store.js';
 import { LargeBodies } from './large-bodies.js';
 import { KeptResults } from './kept-results.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
@@ -52,6 +52,13 @@ export interface RegistryOpener {
 
 /** Between two looks at what was written, in ms: a list after a quiet day is not slow. */
 const MAINTENANCE_INTERVAL_MS = 10_000;
+/**
+ * For requests under way once the API is to stop, in ms. A daemon with the API inside has 10 s to
+ * stop, and closes the registry after it.
+ */
+const STOP_GRACE_MS = 4_000;
+const ONE_API =
+  'One API serves a registry. Where `api` is a service of its own, start `run` with --no-api, or leave the service out.';
 
 export interface ApiOptions {
   readonly config: ApiConfig;
@@ -69,7 +76,11 @@ export interface ApiOptions {
   readonly passwords?: Passwords;
 }
 
-/** Serves the API until it is stopped. */
+/**
+ * Serves the API until it is stopped.
+ *
+ * @throws Failure if it cannot; nothing is left open then
+ */
 export async function startApi(options: ApiOptions): Promise<Daemon> {
   const { config, folder, log, consoleFolder, monotonicMs, now, passwords = new Passwords() } = options;
   const users = new LocalUsers({
@@ -80,54 +91,61 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   });
   const local = new LocalCallers(users, openPeerCredentials());
   const registry = accessTo(options);
-  // A registry that cannot be opened is a mistake to be told at the start.
-  await registry.use(() => undefined);
-  const requests = await RequestStore.open(folder);
-  const stopMaintenance = repeat({
-    what: 'to follow the registry',
-    everyMs: MAINTENANCE_INTERVAL_MS,
-    log,
-    action: () => registry.use((opened) => opened.maintain()),
-  });
-  const walks = new RegistryWalks();
-  const opaque = new OpaqueValues();
-  const jobs = new Jobs(registry, walks, requests, log);
-  await jobs.lookUpInterrupted();
-  const keyFiles = new KeyFiles();
-  const events = new EventStreams({ registry, opaque, log });
-  let importKeys: Promise<AgeKeyPair> | undefined;
-  const shared = {
-    routes: ROUTES,
-    registry,
-    services: {
-      opaque,
-      walks,
-      events,
-      jobs,
-      keyFiles,
-      idempotentRequests: new IdempotentRequests(requests),
-      largeBodies: new LargeBodies(),
-      importKeys: () => (importKeys ??= generateRecipient()),
-      exposures: new KeptResults<ExposureView>(),
-      readServerState: () => readFolderLock(folder),
-    },
-    log,
-    monotonicMs,
-  };
   const servers: FastifyInstance[] = [];
-  const closers: (() => Promise<void>)[] = [];
+  /** What is open, latest first. */
+  const closers = [() => registry.close()];
+  let stopServing = async (): Promise<void> => undefined;
   const stop = async (): Promise<void> => {
-    stopMaintenance();
-    // A server waits for the answers that it is sending.
-    await events.close();
-    await Promise.all(servers.map((server) => server.close()));
-    await jobs.close();
-    keyFiles.close();
+    await stopServing();
     for (const close of closers) await close();
-    await requests.close();
-    await registry.close();
   };
   try {
+    // A registry that cannot be opened is a mistake to be told at the start.
+    await registry.use(() => undefined);
+    const lock = await lockRequests(folder, options.registry);
+    closers.unshift(() => lock.release());
+    const requests = await RequestStore.open(folder);
+    closers.unshift(() => requests.close());
+    const walks = new RegistryWalks();
+    const opaque = new OpaqueValues();
+    const jobs = new Jobs(registry, walks, requests, log);
+    const keyFiles = new KeyFiles();
+    const events = new EventStreams({ registry, opaque, log });
+    const stopMaintenance = repeat({
+      what: 'to follow the registry',
+      everyMs: MAINTENANCE_INTERVAL_MS,
+      log,
+      action: () => registry.use((opened) => opened.maintain()),
+    });
+    stopServing = async () => {
+      stopMaintenance();
+      // A server waits for the answers that it is sending.
+      await events.close();
+      await Promise.all([closeServers(servers), jobs.close()]);
+      // A request whose caller has gone ends once it notices.
+      await registry.unused();
+      keyFiles.close();
+    };
+    await jobs.lookUpInterrupted();
+    let importKeys: Promise<AgeKeyPair> | undefined;
+    const shared = {
+      routes: ROUTES,
+      registry,
+      services: {
+        opaque,
+        walks,
+        events,
+        jobs,
+        keyFiles,
+        idempotentRequests: new IdempotentRequests(requests),
+        largeBodies: new LargeBodies(),
+        importKeys: () => (importKeys ??= generateRecipient()),
+        exposures: new KeptResults<ExposureView>(),
+        readServerState: () => readFolderLock(folder),
+      },
+      log,
+      monotonicMs,
+    };
     const authenticate = (request: FastifyRequest): Principal | undefined => local.authenticate(request);
     servers.push(await serve(buildServer({ ...shared, checkRequest: refuseForwarded, authenticate }), config));
     log.info({ api: `unix:${config.socket}` }, 'serving the API');
@@ -174,6 +192,21 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     throw error;
   }
   return daemonOf(servers, registry, stop);
+}
+
+/** A second API would take jobs of the first one for interrupted. */
+async function lockRequests(folder: string, registry: ApiOptions['registry']): Promise<FileLock> {
+  const holder = registry instanceof Registry ? 'the API inside a daemon' : 'latchkey-auth-server api';
+  return lockFolder(await ensureRequestFolder(folder), holder, ONE_API);
+}
+
+/** Waits for requests under way, and for clients that are slow with one, up to a bound. */
+async function closeServers(servers: readonly FastifyInstance[]): Promise<void> {
+  const cut = setTimeout(() => {
+    for (const { server } of servers) server.closeAllConnections();
+  }, STOP_GRACE_MS);
+  await Promise.all(servers.map((server) => server.close()));
+  clearTimeout(cut);
 }
 
 function accessTo({ registry, folder, log }: ApiOptions): RegistryAccess {

@@ -8,20 +8,47 @@ import { systemFailure } from '@latchkey/runtime/failure';
 export interface RegistryAccess {
   /** @throws Failure if the registry cannot be opened */
   use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T>;
+  /** Resolves once no use is under way. */
+  unused(): Promise<void>;
   /** Call it after the last `use`. */
   close(): Promise<void>;
+}
+
+/** Counts uses that are under way. */
+class Uses {
+  #count = 0;
+  readonly #onUnused: (() => void)[] = [];
+
+  async run<T>(action: () => T | Promise<T>): Promise<T> {
+    this.#count += 1;
+    try {
+      return await action();
+    } finally {
+      this.#count -= 1;
+      if (this.#count === 0) for (const resolve of this.#onUnused.splice(0)) resolve();
+    }
+  }
+
+  async unused(): Promise<void> {
+    if (this.#count > 0) await new Promise<void>((resolve) => this.#onUnused.push(resolve));
+  }
 }
 
 /** The registry of the daemon that the API is inside of. The daemon closes it. */
 export class DaemonRegistry implements RegistryAccess {
   readonly #registry: Registry;
+  readonly #uses = new Uses();
 
   constructor(registry: Registry) {
     this.#registry = registry;
   }
 
-  async use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
-    return await action(this.#registry);
+  use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
+    return this.#uses.run(() => action(this.#registry));
+  }
+
+  unused(): Promise<void> {
+    return this.#uses.unused();
   }
 
   close(): Promise<void> {
@@ -49,6 +76,7 @@ export class ReopenedRegistry implements RegistryAccess {
   #current: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   readonly #closing = new Set<Promise<void>>();
+  readonly #uses = new Uses();
 
   /**
    * @param folder of the registry; `undefined`: it is in a database, which nobody replaces
@@ -65,14 +93,20 @@ export class ReopenedRegistry implements RegistryAccess {
     this.#onOpened = onOpened;
   }
 
-  async use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
-    const opened = await this.#acquire();
-    try {
-      return await action(opened.registry);
-    } finally {
-      opened.users -= 1;
-      if (opened.isRetired && opened.users === 0) this.#close(opened);
-    }
+  use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T> {
+    return this.#uses.run(async () => {
+      const opened = await this.#acquire();
+      try {
+        return await action(opened.registry);
+      } finally {
+        opened.users -= 1;
+        if (opened.isRetired && opened.users === 0) this.#close(opened);
+      }
+    });
+  }
+
+  unused(): Promise<void> {
+    return this.#uses.unused();
   }
 
   async close(): Promise<void> {

@@ -86,7 +86,8 @@ export class Jobs {
   async start(options: JobOptions, work: (control: JobControl) => Promise<unknown>): Promise<JobView> {
     const { id: owner } = options.principal;
     const own = [...this.#running].filter((job) => job.owner === owner).length;
-    if (this.#isClosed || own >= MAX_RUNNING_PER_CALLER || this.#running.size >= MAX_RUNNING)
+    if (this.#isClosed) throw new Problem('busy', { detail: 'The API is stopping.', retryAfter: RETRY_AFTER_S });
+    if (own >= MAX_RUNNING_PER_CALLER || this.#running.size >= MAX_RUNNING)
       throw new Problem('busy', {
         detail: 'Too many jobs are running.',
         advice: 'Wait until one has ended, or cancel one of yours:',

@@ -5,8 +5,10 @@
  */
 
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import type { Database } from 'lmdb';
 import type { OrderLimits, ProblemDocument } from '@latchkey/operations/contract';
+import { ensurePrivateFolder } from '@latchkey/runtime/files';
 import type { Scope } from '../access.js';
 import { OwnStore } from '../own-store.js';
 
@@ -76,6 +78,15 @@ interface RequestTables {
   readonly answers: Database<AnswerRecord, string>;
 }
 
+const STORE_FOLDER = 'api-requests';
+
+/** Returns the folder of the store; makes it if it is not there. */
+export async function ensureRequestFolder(folder: string): Promise<string> {
+  const path = join(folder, STORE_FOLDER);
+  await ensurePrivateFolder(path);
+  return path;
+}
+
 export class RequestStore {
   readonly #store: OwnStore;
   readonly #jobs: Database<JobRecord, string>;
@@ -90,20 +101,25 @@ export class RequestStore {
   }
 
   /**
-   * For the API, of which one runs.
+   * For the API, of which one runs: it holds the lock on the folder of the store.
    *
    * @param folder of the registry
    */
   static async open(folder: string): Promise<RequestStore> {
     const requests = await RequestStore.openBeside(folder);
-    await requests.#interruptJobs();
+    try {
+      await requests.#interruptJobs();
+    } catch (error) {
+      await requests.close();
+      throw error;
+    }
     return requests;
   }
 
   /** For a command, beside the API. */
   static async openBeside(folder: string): Promise<RequestStore> {
     const { store, tables } = await OwnStore.open(folder, {
-      name: 'api-requests',
+      name: STORE_FOLDER,
       schema: 2,
       tables: (open): RequestTables => ({
         jobs: open('jobs'),

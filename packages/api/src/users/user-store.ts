@@ -148,7 +148,12 @@ export async function openUserStore(folder: string): Promise<UserStore> {
     tables: (open): UserTables => ({ users: open('users'), links: open('links'), sessions: open('sessions') }),
     thenMake: 'add the users again',
   });
-  await nameUsersByIds(store, tables);
+  try {
+    await nameUsersByIds(store, tables);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
   return new LmdbUserStore(store, tables);
 }
 

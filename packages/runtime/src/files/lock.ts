@@ -17,14 +17,16 @@ export const LOCK_FILE = 'lock';
  */
 const TRIES = 10;
 const RETRY_DELAY_MS = 20;
+const STOP_IT = 'Stop that process first: two on one folder would undo each other.';
 
 /**
  * Takes the exclusive lock on a state folder.
  *
  * @param holder names the holder to whoever comes second, e.g. `latchkey-controller run`
+ * @param ifHeld advice for whoever comes second
  * @throws Failure that says who holds it
  */
-export async function lockFolder(folder: string, holder: string): Promise<FileLock> {
+export async function lockFolder(folder: string, holder: string, ifHeld: string = STOP_IT): Promise<FileLock> {
   const path = join(folder, LOCK_FILE);
   let file: FileHandle;
   try {
@@ -43,7 +45,7 @@ export async function lockFolder(folder: string, holder: string): Promise<FileLo
     if (lock === undefined) {
       const [currentHolder = ''] = (await file.readFile('utf8')).split('\n');
       throw new Failure(`the folder ${folder} is in use${currentHolder === '' ? '' : ` by ${currentHolder}`}`, {
-        advice: 'Stop that process first: two on one folder would undo each other.',
+        advice: ifHeld,
       });
     }
   } catch (error) {
