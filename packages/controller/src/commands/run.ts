@@ -85,6 +85,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     checks: linkChecks,
     upstreamMetrics,
     registry,
+    startApi,
     closeRegistry,
   } = await openAuthServerClient(credential, config, log);
   // First of what is in the state folder: it tells whose that is.
@@ -126,6 +127,8 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     metrics: serverMetrics,
   });
   keyFeed.start();
+  // After all that may keep this process from starting: a change is not to be cut off by that.
+  const api = startApi?.();
   const stopFunctions = [keepUp(applicationRoots, keyFeed, log), limitMemory(config.memory, log)];
   let current = credential;
   return {
@@ -172,6 +175,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       current = next;
     },
     async stop() {
+      const apiStopped = api?.stop();
       const grace = setTimeout(() => void client.close(), UPSTREAM_GRACE_MS);
       await Promise.all(sockets.map((socket) => socket.stop()));
       clearTimeout(grace);
@@ -182,6 +186,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
       await keyServer?.close();
       await tids.close();
       await applicationRoots.close();
+      await apiStopped;
       await closeRegistry();
       await lock.release();
     },
@@ -248,6 +253,8 @@ interface OpenedAuthServerClient {
   readonly upstreamMetrics: ClientMetrics;
   /** In combined mode. */
   readonly registry?: RegistryTelemetry;
+  /** In combined mode with `api:`. Stop it before the registry is closed. */
+  readonly startApi?: () => EmbeddedApi;
   readonly closeRegistry: () => Promise<void>;
 }
 
@@ -291,16 +298,14 @@ async function openCombined(credential: Credential, config: Config, folder: stri
     log,
     check: (opened) => requireKeyAccess(opened, credential, folder),
   });
-  const api = config.api && new EmbeddedApi({ config: config.api, folder, registry, log });
+  const { api } = config;
   return {
     client: new InProcessAuthServerClient(server),
     checks: telemetry.checks,
     upstreamMetrics: new ClientMetrics(),
     registry: telemetry,
-    closeRegistry: async () => {
-      await api?.stop();
-      await close();
-    },
+    ...(api !== undefined && { startApi: () => new EmbeddedApi({ config: api, folder, registry, log }) }),
+    closeRegistry: close,
   };
 }
 

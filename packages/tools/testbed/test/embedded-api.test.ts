@@ -1,7 +1,10 @@
 // The API inside a daemon: in a controller in combined mode, and where a store belongs to one
 // process, as on systems with musl.
 
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { cp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { freePort, TestNetwork } from '../src/network.js';
@@ -77,6 +80,38 @@ describe('a controller in combined mode', () => {
     await rm(blocked);
     await controller.waitFor(isServing);
     expect(await ask('controller', 'show', ID)).toMatchObject({ id: ID });
+  });
+
+  it('ends in order within its time, though clients are slow with their requests', async () => {
+    const controller = await start();
+    const { address } = await controller.waitFor(({ msg }) => msg === 'serving the API to browsers');
+    const [header, body] = [connect(Number(String(address).split(':').at(-1))), connect(network.path('api.sock'))];
+    for (const socket of [header, body]) socket.on('error', () => undefined);
+    header.write('GET / HTTP/1.1\r\nHost: localhost:8080\r\nX-Slow: ');
+    body.write(`POST /v1/orders HTTP/1.1\r\nHost: api\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`);
+    // Whoever connects later is accepted later.
+    await ask('controller', 'show', ID);
+    expect(await controller.stop()).toBe(0);
+    for (const socket of [header, body]) if (!socket.destroyed) await once(socket, 'close');
+  });
+
+  it('serves the API once nothing keeps the controller from starting', async () => {
+    const run = [
+      'run',
+      '--credential',
+      network.credential(ID),
+      '--state',
+      network.path('other-state'),
+      '--config',
+      configuration,
+    ];
+    const socket = createSocket('udp4').bind(Number(address.split(':').at(-1)), '127.0.0.1');
+    onTestFinished(() => void socket.close());
+    await once(socket, 'listening');
+    const refused = network.start('controller', [...run, '--listen', address]);
+    expect(await refused.ended()).toBe(1);
+    expect(refused.transcript()).toContain('another process listens there');
+    expect(refused.lines.filter(isServing)).toEqual([]);
   });
 
   it('refuses `api:` as relay, where the auth-server has it', async () => {
