@@ -244,13 +244,18 @@ function findUnproven(situation: Situation): Finding | undefined {
     : { cause: 'proof-missing', action: reset, instead: { ...reset, initial_key: 'same' } };
 }
 
+function wasHeardLately({ sighting }: NonNullable<Situation['controller']>, now: number): boolean {
+  return now - (sighting.lastSeen?.at ?? -Infinity) < SILENCE_MS;
+}
+
 /** Other nodes of the controller should have renewed since it was last heard. */
 async function findSilentController(situation: Situation): Promise<Finding | undefined> {
   const { node, controller, now, surroundings } = situation;
   if (node === undefined || controller === undefined) return undefined;
-  const heardAt = controller.sighting.lastSeen?.at ?? -Infinity;
+  // Most diagnoses need no count.
+  if (surroundings.visibleOrders === undefined && wasHeardLately(controller, now)) return undefined;
+  const { missed, heardAt } = (await surroundings.punctuality()).of(node.controller);
   if (now - heardAt < SILENCE_MS) return undefined;
-  const { missed } = (await surroundings.punctuality()).of(node.controller);
   const itself = isLate(node, now) && renewalDue(node) > heardAt ? 1 : 0;
   if (missed <= itself) return undefined;
   return { cause: 'controller-silent', action: checkController(controller) };
@@ -264,13 +269,14 @@ function findRefusedBefore({ refused, now }: Situation): Finding | undefined {
 
 /** Nothing was seen of it lately. */
 function findSilentDevice(situation: Situation): Finding {
-  const { node, refused, controller, id, now } = situation;
+  const { node, refused, controller, id, now, surroundings } = situation;
   const check: Action = { kind: 'check-device', node: id, ...placeOf(controller) };
   if (node === undefined || controller === undefined) return { cause: 'device-silent', action: check };
   const heardAt = controller.sighting.lastSeen?.at;
   // Where nothing came from its controller either, the server cannot tell which of the two is
-  // silent.
-  const instead = now - (heardAt ?? -Infinity) < SILENCE_MS ? {} : { instead: checkController(controller) };
+  // silent. What comes for nodes of others does not tell a caller with limits.
+  const isHeard = surroundings.visibleOrders === undefined && wasHeardLately(controller, now);
+  const instead = isHeard ? {} : { instead: checkController(controller) };
   if (!node.initial) return { cause: 'expiring', action: check, ...instead };
   if (refused !== undefined) return { cause: 'device-silent', action: check, ...instead };
   return { cause: heardAt === undefined ? 'controller-silent' : 'never-asked', action: check, ...instead };

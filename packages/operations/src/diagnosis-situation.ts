@@ -44,20 +44,26 @@ interface HoldOff {
   readonly mayRelease: boolean;
 }
 
-/**
- * How many nodes have joined; how many of them should have renewed by now; and how many of those
- * since their controller was heard.
- */
+/** How many nodes have joined, and how many of them should have renewed by now. */
 interface Count {
   joined: number;
   late: number;
+}
+
+interface ControllerCount extends Count {
+  /** How many should have renewed since the controller was heard. */
   missed: number;
+  /**
+   * ms since the epoch. What others do at a controller is nothing that a caller with limits sees:
+   * to it the controller was heard when one of its own nodes last got a key.
+   */
+  heardAt: number;
 }
 
 /** Of all nodes, and of one controller's. */
 interface Punctuality {
   readonly all: Readonly<Count>;
-  readonly of: (idC: number) => Readonly<Count>;
+  readonly of: (idC: number) => Readonly<ControllerCount>;
 }
 
 /** What is the same for every node that is asked about. */
@@ -288,28 +294,38 @@ function holdOff(history: ClockHistory, clock: Clocks): HoldOff | undefined {
 }
 
 async function countNodes(registry: Registry, now: number, visibleOrders: VisibleOrders): Promise<Punctuality> {
-  const all: Count = { joined: 0, late: 0, missed: 0 };
-  const counts = new Map<number, Count & { readonly heardAt: number }>();
+  const all: Count = { joined: 0, late: 0 };
+  const counts = new Map<number, ControllerCount>();
+  /** When late nodes should have renewed, by controller: of what a caller with limits sees. */
+  const due = new Map<number, number[]>();
   for await (const page of queryNodes(registry, { visibleOrders }, now)) {
     const joined = page.filter(({ initial, disabled }) => !initial && !disabled);
     const unknown = [...new Set(joined.map(({ controller }) => controller))].filter((idC) => !counts.has(idC));
     await registry.read({ controllerActivity: unknown }, (found) => {
       for (const idC of unknown) {
-        const heardAt = found.controllerActivity(idC)?.lastSeen?.at ?? -Infinity;
-        counts.set(idC, { joined: 0, late: 0, missed: 0, heardAt });
+        const lastSeen = visibleOrders === undefined ? found.controllerActivity(idC)?.lastSeen : undefined;
+        counts.set(idC, { joined: 0, late: 0, missed: 0, heardAt: lastSeen?.at ?? -Infinity });
+        due.set(idC, []);
       }
     });
     for (const node of joined) {
       const count = counts.get(node.controller);
       if (count === undefined) continue;
       const late = isLate(node, now);
-      const missed = late && renewalDue(node) > count.heardAt;
       for (const one of [all, count]) {
         one.joined += 1;
         one.late += late ? 1 : 0;
-        one.missed += missed ? 1 : 0;
+      }
+      if (visibleOrders === undefined) count.missed += late && renewalDue(node) > count.heardAt ? 1 : 0;
+      else {
+        count.heardAt = Math.max(count.heardAt, node.committedAt ?? -Infinity);
+        if (late) due.get(node.controller)?.push(renewalDue(node));
       }
     }
   }
-  return { all, of: (idC) => counts.get(idC) ?? { joined: 0, late: 0, missed: 0 } };
+  for (const [idC, times] of due) {
+    const count = counts.get(idC);
+    if (count !== undefined) count.missed += times.filter((time) => time > count.heardAt).length;
+  }
+  return { all, of: (idC) => counts.get(idC) ?? { joined: 0, late: 0, missed: 0, heardAt: -Infinity } };
 }

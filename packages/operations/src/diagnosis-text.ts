@@ -49,9 +49,11 @@ export function sentenceOf(finding: Finding, situation: Situation, count: LateNo
     case 'proof-failed':
       return `The proof of node ${id} fails since ${isoTime(refused?.since ?? now)}: another device got a new key in its place, or the registry has an older key than the device.`;
     case 'clock': {
-      const skew = situation.skewOfRefusing ?? 0;
+      // To a caller with limits only what its own node was refused for.
+      const isLimited = surroundings.visibleOrders !== undefined;
+      const skew = (isLimited ? refused?.skew : situation.skewOfRefusing) ?? 0;
       const off = `${Math.round(Math.abs(skew) / 1000)} s ${skew < 0 ? 'behind' : 'ahead of'}`;
-      const since = isoTime(situation.refusing?.sighting.clockSkew?.since ?? now);
+      const since = isoTime((isLimited ? refused : situation.refusing?.sighting.clockSkew)?.since ?? now);
       return `The clock of controller ${formatId(refused?.by ?? 0)} is ${off} the clock of the auth-server, since ${since}. Node ${id} was refused for that, last at ${isoTime(refused?.at ?? now)}.`;
     }
     case 'store':
@@ -138,9 +140,11 @@ function heldOff(situation: Situation): string {
 function silentController(situation: Situation, count: LateNodes | null): string {
   const { controller, id, surroundings } = situation;
   const heardAt = controller?.sighting.lastSeen?.at;
-  return heardAt === undefined
-    ? `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd()
-    : `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent${surroundings.visibleOrders === undefined ? ` since ${isoTime(heardAt)}` : ''}. ${lateNodes(situation, count)}`.trimEnd();
+  if (heardAt === undefined)
+    return `No controller ever asked for node ${id}. ${heard(situation)} ${lateNodes(situation, count)}`.trimEnd();
+  if (surroundings.visibleOrders !== undefined)
+    return `${cannot(situation)}: other nodes should have renewed theirs through its controller ${controller?.id ?? ''}, too, and none that you see did.`;
+  return `${cannot(situation)}: its controller ${controller?.id ?? ''} is silent since ${isoTime(heardAt)}. ${lateNodes(situation, count)}`.trimEnd();
 }
 
 function cannot({ id, node }: Situation): string {

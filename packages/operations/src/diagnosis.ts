@@ -94,7 +94,7 @@ function factsOf(situation: Situation, count: LateNodes | null): Facts {
             address: controller.address,
             heard_at: isLimited ? null : time(controller.sighting.lastSeen?.at),
             unopened_since: time(controller.sighting.authenticationFailed?.since),
-            clock_skew_ms: controller.sighting.clockSkew?.skew ?? null,
+            clock_skew_ms: isLimited ? null : (controller.sighting.clockSkew?.skew ?? null),
           },
     nodes: count,
     server: { runs: surroundings.server.runs, seen_at: time(surroundings.server.seenAt) },

@@ -610,3 +610,46 @@ describe('the key in a device, by its fingerprint,', () => {
     expect((await held(renewed)).sentence).toContain('The registry was restored at ');
   });
 });
+
+describe('a caller that sees some orders', () => {
+  it('is told the same of its nodes, whatever comes for nodes of others at their controllers', async () => {
+    const before = start - 3_500_000;
+    const [key, ofOther] = [newSecret(), newSecret()];
+    const own = await office.order({ 3: key, 4: key, 6: newSecret() }, { sharedKey: true });
+    await moveNodes(registry, [6], C2);
+    await office.order({ 0x13: ofOther, 0x14: ofOther }, { installer: 'Bo', sharedKey: true });
+    await moveNodes(registry, [0x14], C2);
+    const [renewed] = [await office.join(3, key, { wall: before }), await office.join(4, key, { wall: before })];
+    const keysOfOthers = new Map<number, Secret>();
+    const renewOthers = async (wall: number): Promise<void> => {
+      for (const [idI, idC] of [
+        [0x13, C1],
+        [0x14, C2],
+      ] as const)
+        keysOfOthers.set(idI, await office.join(idI, keysOfOthers.get(idI) ?? ofOther, { idC, wall }));
+    };
+    await renewOthers(before);
+    const visibleOrders = new Set([own]);
+    const told = (): Promise<Diagnosis[]> => Promise.all([3, 6].map((idI) => diagnosis(start, idI, { visibleOrders })));
+    const silent = await told();
+    expect(silent).toMatchObject([
+      {
+        cause: 'controller-silent',
+        sentence:
+          'Node 00000003 cannot renew its key: other nodes should have renewed theirs through its controller 00000001, too, and none that you see did.',
+      },
+      { cause: 'never-asked', instead: { kind: 'check-controller' } },
+    ]);
+    await renewOthers(start);
+    expect(await told()).toEqual(silent);
+    const refuse = (idI: number, held: Secret, behind: number): Promise<string> =>
+      office.testServer((serving) => serving.request(serving.exchange(idI, held, { ts: start - behind }), 'm2'), start);
+    expect(await refuse(0x13, keysOfOthers.get(0x13)!, 1_200_000)).toBe('clock');
+    expect(await told()).toEqual(silent);
+    expect(await refuse(3, renewed, 600_000)).toBe('clock');
+    const [refused] = await told();
+    expect(refused).toMatchObject({ cause: 'clock', sentence: expect.stringContaining('is 600 s behind') });
+    expect(await refuse(0x13, keysOfOthers.get(0x13)!, 900_000)).toBe('clock');
+    expect((await told())[0]).toEqual(refused);
+  });
+});

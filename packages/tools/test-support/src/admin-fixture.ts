@@ -218,7 +218,7 @@ export async function diagnosisOf(
   more: Partial<Surroundings> = {},
 ): Promise<Diagnosis> {
   const lock = { locked: true, holder: 'latchkey-auth-server run (process 1, since some time)' };
-  const surroundings = await surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at });
+  const surroundings = await surroundingsOf(registry, lock, { wallMs: at, monotonicMs: at }, more);
   const server = { runs: true, combined: false, seenAt: at };
   return diagnoseNode(registry, idI, { ...surroundings, server, heldUntil: undefined, ...more });
 }
