@@ -1,11 +1,12 @@
 /**
- * Cursors and entity tags that tell a caller nothing, and work for that caller only. The key lives
- * as long as the process: after a restart a client starts its list again. A restore has keys of its
- * own, since numbers of entries come again after it, with other changes.
+ * Cursors and entity tags that tell a caller nothing, and work for that caller only, under the same
+ * limits. The key lives as long as the process: after a restart a client starts its list again. A
+ * restore has keys of its own, since numbers of entries come again after it, with other changes.
  */
 
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import type { Principal } from './access.js';
+import { textOfLimits } from './order-limits.js';
 
 const KEY_LENGTH = 32;
 const IV_LENGTH = 12;
@@ -82,6 +83,7 @@ function derive(secret: Uint8Array, label: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', label, KEY_LENGTH));
 }
 
-function contextOf(principal: Principal, text: string): Buffer {
-  return Buffer.from(JSON.stringify([principal.id, text]), 'utf8');
+/** A cursor has the total of its first page, which may be of orders that are not seen any more. */
+function contextOf({ id, limits }: Principal, text: string): Buffer {
+  return Buffer.from(JSON.stringify([id, textOfLimits(limits), text]), 'utf8');
 }

@@ -17,6 +17,12 @@ export function limitsFrom({ orders, installer, sites }: OrderLimits): OrderLimi
   };
 }
 
+/** Alike for limits that are alike. */
+export function textOfLimits(limits: OrderLimits | null | undefined): string {
+  const { orders = null, installer = null, sites = null } = limits ?? {};
+  return JSON.stringify(limits ? [orders, installer, sites] : null);
+}
+
 /**
  * An installer sees some orders, everybody else all of them.
  *

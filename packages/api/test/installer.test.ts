@@ -4,8 +4,8 @@ import type { OrderLimits } from '@latchkey/operations/contract';
 import { call, nodesSet, removeNodes, setDisabled } from '@latchkey/operations';
 import { formatId } from '@latchkey/protocol';
 import { C2, newSecret, UNKNOWN_CONTROLLER } from '@latchkey/test-support/admin-fixture';
-import { describe, expect, it } from 'vitest';
-import { LIMITABLE_SCOPES } from '../src/access.js';
+import { describe, expect, it, vi } from 'vitest';
+import { LIMITABLE_SCOPES, type Role } from '../src/access.js';
 import { ROUTES } from '../src/routes.js';
 import { BrowserApi, FROM_PAGE } from './browser-api.js';
 import { documentedRequests, type ValuesOf } from './documented-requests.js';
@@ -388,6 +388,55 @@ describe('an installer', () => {
       await api.users.setRole('kim', 'installer', limits);
       expect([limits, await ordersSeen()]).toEqual([limits, seen]);
     }
+  });
+
+  it.each<[string, Role, OrderLimits | undefined]>([
+    ['saw more orders', 'installer', { orders: [1, 2] }],
+    ['was an operator', 'operator', undefined],
+  ])('that %s before has no use for what it holds from then', async (_, role, limits) => {
+    const api = await BrowserApi.start();
+    const session = await api.signedIn('kim', role, limits);
+    const caller: Caller = { api, socket: api.sockets.browser, headers: { ...FROM_PAGE, ...session.headers } };
+    await addOwnOrder(api);
+    await addOtherOrder(api);
+    const lists = ['/v1/nodes?limit=1', '/v1/nodes?sort=-joined_at&limit=1', '/v1/orders?limit=1', '/v1/calendar/orders?limit=1'];
+    const cursors: string[] = [];
+    for (const list of lists) cursors.push((await send(caller, 'GET', list)).body.next);
+    const tags: string[] = [];
+    for (const path of [`/v1/nodes/${OTHER}`, '/v1/orders/2']) tags.push(String((await send(caller, 'GET', path)).headers.etag));
+    const [ofNode = '', ofOrder = ''] = tags;
+    const { id: job } = (await session.post('/v1/diagnoses', { filter: {} })).body;
+    await vi.waitFor(async () => expect((await send(caller, 'GET', `/v1/jobs/${job}`)).body.state).toBe('done'));
+    const stream = await EventClient.open(caller.socket, '/v1/events', caller.headers);
+    await setDisabled(api.fixture.registry, [0x11], true);
+    const { id: event } = await stream.event();
+
+    await api.users.setRole('kim', 'installer', { orders: [1] });
+    await setDisabled(api.fixture.registry, [0x11], false);
+    await setDisabled(api.fixture.registry, [1], true);
+    expect((await stream.event()).data).toMatchObject({ what: 'node disabled', node: OWN });
+    const answers = async (target: Target, held: { cursors: string[]; ofNode: string; ofOrder: string }): Promise<Compared[]> => {
+      const requests: readonly Parameters<typeof send>[] = [
+        ...lists.map((list, at): Parameters<typeof send> => [caller, 'GET', `${list}&after=${held.cursors[at]}`]),
+        [caller, 'GET', '/v1/jobs'],
+        [caller, 'GET', `/v1/jobs/${target.job}`],
+        [caller, 'POST', `/v1/jobs/${target.job}/cancel`, {}],
+        [caller, 'DELETE', `/v1/jobs/${target.job}`],
+        [caller, 'GET', `/v1/nodes/${target.id}`, undefined, { 'if-none-match': held.ofNode }],
+        [caller, 'GET', `/v1/orders/${target.order}`, undefined, { 'if-none-match': held.ofOrder }],
+        [caller, 'PATCH', `/v1/nodes/${target.id}`, { name: 'x' }, { 'if-match': held.ofNode }],
+        [caller, 'PATCH', `/v1/orders/${target.order}`, { site: 'x' }, { 'if-match': held.ofOrder }],
+      ];
+      const got: Compared[] = [];
+      for (const request of requests) got.push(comparable(await send(...request), target));
+      return got;
+    };
+    const nothing = { cursors: cursors.map(() => 'bm90IGEgY3Vyc29y'), ofNode: '"AAAA"', ofOrder: '"AAAA"' };
+    expect(await answers({ ...NOTHING, id: OTHER, order: 2, job }, { cursors, ofNode, ofOrder })).toEqual(
+      await answers(NOTHING, nothing),
+    );
+    const later = await EventClient.open(caller.socket, '/v1/events', { ...caller.headers, 'last-event-id': String(event) });
+    expect((await later.event()).event).toBe('resync');
   });
 
   it('is not made without orders to see, and nobody else with them; an administrator changes that', async () => {

@@ -8,8 +8,9 @@ import { type Context, jobNotFound, requireRunning, visibleOrdersOf } from '@lat
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Registry } from '@latchkey/registry';
-import type { JobView, OrderLimits } from '@latchkey/operations/contract';
+import type { JobView } from '@latchkey/operations/contract';
 import { actorOf, type Principal, type Scope } from '../access.js';
+import { textOfLimits } from '../order-limits.js';
 import { Problem } from '../problem.js';
 import { problemAtWork } from '../problem-at-work.js';
 import type { RegistryAccess } from '../registry-access.js';
@@ -299,10 +300,5 @@ async function requireRightsOfNow(principal: Principal, scopes: readonly Scope[]
 }
 
 function hasRights(principal: Principal, { scopes, limits }: JobRights): boolean {
-  return scopes.every((scope) => principal.scopes.has(scope)) && textOf(principal.limits ?? null) === textOf(limits);
-}
-
-/** Alike for limits that are alike. */
-function textOf(limits: OrderLimits | null): string {
-  return JSON.stringify(limits && [limits.orders ?? null, limits.installer ?? null, limits.sites ?? null]);
+  return scopes.every((scope) => principal.scopes.has(scope)) && textOfLimits(principal.limits) === textOfLimits(limits);
 }
