@@ -22,6 +22,7 @@ const META = {
   flags: 18,
   magic: 24,
   version: 28,
+  address: 32,
   mapped: 40,
   free: 48,
   main: 96,
@@ -29,7 +30,10 @@ const META = {
   transaction: 152,
   end: 160,
 } as const;
-/** A tree as its parent stores it; the meta page's first one has the page size in front. */
+/**
+ * A tree as its parent stores it. What comes first is the page size in the meta page's first one,
+ * and 0 in all others.
+ */
 const TREE = { pageSize: 0, flags: 4, depth: 6, root: 40, length: 48 } as const;
 /**
  * A node in a page: length of its data (in a branch, the child's number), flags, length of its key,
@@ -49,7 +53,11 @@ const NEW_PAGE_SIZE = 4_096;
 const PAGE_SIZES: ReadonlySet<number> = new Set([4_096, 8_192, 16_384, 32_768, 65_536]);
 /** What a page is. */
 const KIND = { branch: 0x01, leaf: 0x02, overflow: 0x04, meta: 0x08 } as const;
-/** The keys of a tree are integers. */
+/**
+ * The keys of a tree are integers: the free pages', and those of some tables. Trees of other kinds
+ * are not in our stores. Under their flags LMDB takes pages for what they are not, and ends the
+ * process.
+ */
 const INTEGER_KEYS = 0x08;
 const NODE_FLAG = { overflow: 0x01, tree: 0x02 } as const;
 /** LMDB's own bound for the depth of a tree. */
@@ -109,10 +117,16 @@ function readMeta(fd: number, at: number): Snapshot | undefined {
   const pageSize = u32(octets, META.free + TREE.pageSize);
   if (u32(octets, META.magic) !== MAGIC || u16(octets, META.version) !== VERSION) return undefined;
   if (u16(octets, META.flags) !== KIND.meta || !PAGE_SIZES.has(pageSize)) return undefined;
+  // LMDB takes the flags of the free pages' tree for those of the store, too.
+  if (u16(octets, META.free + TREE.flags) !== INTEGER_KEYS || u64(octets, META.address) !== 0) return undefined;
+  if (u16(octets, META.main + TREE.flags) !== 0 || u32(octets, META.main + TREE.pageSize) !== 0) return undefined;
+  // Pages are taken from what is mapped: LMDB writes how much that is with each transaction.
+  const lastPage = u64(octets, META.lastPage);
+  if ((lastPage + 1) * pageSize > u64(octets, META.mapped)) return undefined;
   const trees = [treeAt(octets, META.free, 'free'), treeAt(octets, META.main, 'main')];
   return {
     pageSize,
-    lastPage: u64(octets, META.lastPage),
+    lastPage,
     transaction: u64(octets, META.transaction),
     trees: trees.filter((tree) => tree !== undefined),
   };
@@ -283,6 +297,8 @@ class Walk {
       const [first, pages] = [u64(octets, data + OVERFLOW.page), u64(octets, data + OVERFLOW.pages)];
       this.#nextLong.push({ page: first, pages, length, tree });
     } else if (flags === NODE_FLAG.tree && tree.kind === 'main' && length === TREE.length) {
+      const treeFlags = u16(octets, data + TREE.flags);
+      if ((treeFlags !== 0 && treeFlags !== INTEGER_KEYS) || u32(octets, data + TREE.pageSize) !== 0) throw spoiled(page);
       const table = treeAt(octets, data, 'table');
       if (table !== undefined) this.#plant(table);
     } else if (flags !== 0) {

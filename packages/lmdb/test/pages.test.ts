@@ -21,6 +21,10 @@ const PAGE = 4_096;
 const SECTOR = 512;
 /** Of a page that leads to others. */
 const BRANCH = 0x01;
+/** What a meta page has, and where in it. */
+const META_LENGTH = 160;
+const TRANSACTION = 152;
+const MAIN_ROOT = 136;
 const TABLES = ['one', 'two', 'three'] as const;
 
 type Table = Database<Buffer, number>;
@@ -242,6 +246,24 @@ describe('a damaged store is refused in words, and never ends the process:', () 
       return (changed: Buffer) => void (changed[at] = changed[at]! ^ by);
     });
     expect(await outcomes(changes, true)).toContain('page N is not as it was written');
+  });
+
+  /** Two changes of each of these octets: one flag, and all bits. */
+  const changesOf = function* (places: Iterable<number>): Generator<(changed: Buffer) => void> {
+    for (const at of places) for (const by of [4, 255]) yield (changed) => void (changed[at] = changed[at]! ^ by);
+  };
+
+  it('any octet of a meta page changed', async () => {
+    const places = [0, 1].flatMap((page) => Array.from({ length: META_LENGTH }, (_, i) => page * PAGE + i));
+    expect(await outcomes(changesOf(places), true)).toContain('it does not begin as a store does');
+  });
+
+  it('any octet of the records of its tables changed', async () => {
+    const latest = octets.readBigUInt64LE(TRANSACTION) > octets.readBigUInt64LE(PAGE + TRANSACTION) ? 0 : PAGE;
+    const root = Number(octets.readBigUInt64LE(latest + MAIN_ROOT)) * PAGE;
+    const from = root + 24 + octets.readUInt16LE(root + 22);
+    const places = Array.from({ length: root + PAGE - from }, (_, i) => from + i);
+    expect(await outcomes(changesOf(places), true)).toContain('page N is not as it was written');
   });
 
   it('a page that leads to one page twice, or to itself', async () => {
