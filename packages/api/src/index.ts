@@ -111,6 +111,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     const jobs = new Jobs(registry, walks, requests, log);
     const keyFiles = new KeyFiles();
     const events = new EventStreams({ registry, opaque, log });
+    const exposures = new KeptResults<ExposureView>();
     const stopMaintenance = repeat({
       what: 'to follow the registry',
       everyMs: MAINTENANCE_INTERVAL_MS,
@@ -122,6 +123,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       // A server waits for the answers that it is sending.
       await events.close();
       await Promise.all([closeServers(servers), jobs.close()]);
+      exposures.close();
       // A request whose caller has gone ends once it notices.
       await registry.unused();
       keyFiles.close();
@@ -140,7 +142,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         idempotentRequests: new IdempotentRequests(requests),
         largeBodies: new LargeBodies(),
         importKeys: () => (importKeys ??= generateRecipient()),
-        exposures: new KeptResults<ExposureView>(),
+        exposures,
         readServerState: () => readFolderLock(folder),
       },
       log,

@@ -19,6 +19,7 @@ export interface KeptResult<T> {
 export class KeptResults<T> {
   /** Of one registry: after a restore another one is open. */
   #registry: Registry | undefined;
+  readonly #closed = new AbortController();
   readonly #results = new Map<string, KeptResult<T>>();
   /** The latest of each name that is under way. */
   readonly #walks = new Map<string, { readonly at: number; readonly result: Promise<KeptResult<T>> }>();
@@ -27,12 +28,13 @@ export class KeptResults<T> {
    * Returns the result of that name if it is no older than `maxAgeMs`. Otherwise walks.
    *
    * @param now ms since the epoch
+   * @param walk goes on without the caller that it was begun for: others may wait for it
    */
   async get(
     registry: Registry,
     name: string,
     { now, maxAgeMs }: { readonly now: number; readonly maxAgeMs: number },
-    walk: () => Promise<readonly T[]>,
+    walk: (signal: AbortSignal) => Promise<readonly T[]>,
   ): Promise<KeptResult<T>> {
     if (this.#registry !== registry) {
       this.#registry = registry;
@@ -56,11 +58,21 @@ export class KeptResults<T> {
     return result;
   }
 
-  async #walk(registry: Registry, name: string, at: number, walk: () => Promise<readonly T[]>): Promise<KeptResult<T>> {
-    const result = { at, items: await walk() };
+  async #walk(
+    registry: Registry,
+    name: string,
+    at: number,
+    walk: (signal: AbortSignal) => Promise<readonly T[]>,
+  ): Promise<KeptResult<T>> {
+    const result = { at, items: await walk(this.#closed.signal) };
     const isLatest = (this.#results.get(name)?.at ?? -Infinity) <= at;
     if (this.#registry === registry && isLatest && result.items.length <= MAX_ITEMS) this.#put(name, result);
     return result;
+  }
+
+  /** Gives up the walks that are under way. */
+  close(): void {
+    this.#closed.abort();
   }
 
   #put(name: string, result: KeptResult<T>): void {

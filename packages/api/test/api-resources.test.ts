@@ -119,6 +119,9 @@ describe('exposure', () => {
     const { items, pages } = await readPages(api, '/v1/orders/1/exposure');
     expect(items).toEqual((await call(ordersExposure, contextOf(fixture), { order: 1 })).items);
     expect(pages.map(({ body }) => body.total)).toEqual([5, 5, 5]);
+    // As commands ask. One walk has all pages.
+    const ofNow = await readPages(api, '/v1/orders/1/exposure?max_age_seconds=0');
+    expect(new Set(ofNow.pages.map(({ body }) => body.at)).size).toBe(1);
     const next = String(pages[0]?.body.next);
     expect((await api.get(`/v1/exposure?limit=2&after=${next}`)).body.type).toBe('urn:latchkey:problem:cursor-invalid');
   });

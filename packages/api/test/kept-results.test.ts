@@ -23,4 +23,14 @@ describe('a walk that others wait for', () => {
     expect(await ofNow).toEqual({ at: 1_200, items: ['walk 1'] });
     expect(await get(1_300, 100)).toEqual({ at: 1_200, items: ['walk 1'] });
   });
+
+  it('is given up when the API stops, whoever waits', async () => {
+    const { registry } = await AdminFixture.open('memory');
+    const results = new KeptResults<string>();
+    const walk = (signal: AbortSignal): Promise<never> =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+    const result = results.get(registry, 'all', { now: 1_000, maxAgeMs: 0 }, walk);
+    results.close();
+    await expect(result).rejects.toMatchObject({ name: 'AbortError' });
+  });
 });

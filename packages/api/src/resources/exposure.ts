@@ -9,8 +9,15 @@ import { type Page, type PageInput, pageOf } from '../pages.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { cursorSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 
+const DEFAULT_MAX_AGE_S = 300;
+
 const inputFields = {
-  max_age_seconds: z.int().min(0).max(86_400).default(300).describe('How old the result may be; 0 for the state of now'),
+  max_age_seconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(DEFAULT_MAX_AGE_S)
+    .describe('How old the result may be; 0 for the state of now. Later pages are of the result of the first'),
   limit: limitSchema,
   after: cursorSchema,
 };
@@ -18,9 +25,6 @@ const inputFields = {
 const outputSchema = pageSchema(exposureSchema.meta({ id: 'Exposure' }), 'Lines of the result').extend({
   at: timeSchema.describe('When the registry was read'),
 });
-
-/** A walk that was begun for one caller goes on for others who wait for it. */
-const NEVER = new AbortController().signal;
 
 /** Input of both routes without the order. */
 type ResultInput = PageInput & { readonly max_age_seconds: number };
@@ -32,8 +36,10 @@ async function pageAt(
 ): Promise<Page<ExposureView> & { readonly at: string }> {
   const { registry, exposures, now } = context;
   const name = input.order === undefined ? 'all' : String(input.order);
-  const { at, items } = await exposures.get(registry, name, { now, maxAgeMs: 1000 * maxAge }, async () => {
-    const found = await call(ordersExposure, operationContext({ ...context, signal: NEVER }), input);
+  // A walk for each page would take the square of the time, and pages would not go together.
+  const maxAgeMs = 1000 * (page.after === undefined ? maxAge : Math.max(maxAge, DEFAULT_MAX_AGE_S));
+  const { at, items } = await exposures.get(registry, name, { now, maxAgeMs }, async (signal) => {
+    const found = await call(ordersExposure, operationContext({ ...context, signal }), input);
     return found.items;
   });
   return { at: isoTime(at), ...pageOf(context, `exposure ${name}`, items, (_, index) => index, page) };
