@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
-import type { Clock } from '@latchkey/runtime/daemon';
+import type { Clock, Daemon } from '@latchkey/runtime/daemon';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { recordOutput } from '@latchkey/test-support/output-record';
@@ -41,11 +41,14 @@ export class LocalApi {
   /** Where a proxy brings callers with tokens. */
   readonly remoteSocket: string;
   readonly log: CapturedLog;
+  readonly #daemon: Daemon;
+  #stopped: Promise<void> | undefined;
 
-  private constructor(socket: string, remoteSocket: string, log: CapturedLog) {
+  private constructor(socket: string, remoteSocket: string, log: CapturedLog, daemon: Daemon) {
     this.socket = socket;
     this.remoteSocket = remoteSocket;
     this.log = log;
+    this.#daemon = daemon;
   }
 
   /** @param local roles by uid; their group is this process's own */
@@ -67,8 +70,14 @@ export class LocalApi {
       log: log.log,
       ...(monotonicMs === undefined ? {} : { monotonicMs }),
     });
-    onTestFinished(() => daemon.stop());
-    return new LocalApi(socket, remoteSocket, log);
+    const api = new LocalApi(socket, remoteSocket, log, daemon);
+    onTestFinished(() => api.stop());
+    return api;
+  }
+
+  /** At the end of the test, if not before. */
+  stop(): Promise<void> {
+    return (this.#stopped ??= this.#daemon.stop());
   }
 
   get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
