@@ -54,7 +54,7 @@ const PAGE_SIZES: ReadonlySet<number> = new Set([4_096, 8_192, 16_384, 32_768, 6
 /** What a page is. */
 const KIND = { branch: 0x01, leaf: 0x02, overflow: 0x04, meta: 0x08 } as const;
 /**
- * The keys of a tree are integers: the free pages', and those of some tables. Trees of other kinds
+ * The keys of a tree are integers: the free pages', and those of some others. Trees of other kinds
  * are not in our stores. Under their flags LMDB takes pages for what they are not, and ends the
  * process.
  */
@@ -119,7 +119,7 @@ function readMeta(fd: number, at: number): Snapshot | undefined {
   if (u16(octets, META.flags) !== KIND.meta || !PAGE_SIZES.has(pageSize)) return undefined;
   // LMDB takes the flags of the free pages' tree for those of the store, too.
   if (u16(octets, META.free + TREE.flags) !== INTEGER_KEYS || u64(octets, META.address) !== 0) return undefined;
-  if (u16(octets, META.main + TREE.flags) !== 0 || u32(octets, META.main + TREE.pageSize) !== 0) return undefined;
+  if (!isKnownTree(octets, META.main)) return undefined;
   // Pages are taken from what is mapped: LMDB writes how much that is with each transaction.
   const lastPage = u64(octets, META.lastPage);
   if ((lastPage + 1) * pageSize > u64(octets, META.mapped)) return undefined;
@@ -297,8 +297,7 @@ class Walk {
       const [first, pages] = [u64(octets, data + OVERFLOW.page), u64(octets, data + OVERFLOW.pages)];
       this.#nextLong.push({ page: first, pages, length, tree });
     } else if (flags === NODE_FLAG.tree && tree.kind === 'main' && length === TREE.length) {
-      const treeFlags = u16(octets, data + TREE.flags);
-      if ((treeFlags !== 0 && treeFlags !== INTEGER_KEYS) || u32(octets, data + TREE.pageSize) !== 0) throw spoiled(page);
+      if (!isKnownTree(octets, data)) throw spoiled(page);
       const table = treeAt(octets, data, 'table');
       if (table !== undefined) this.#plant(table);
     } else if (flags !== 0) {
@@ -345,6 +344,12 @@ function absent(page: number): Damage {
 
 function spoiled(page: number): Damage {
   return new Damage(`page ${page} is not as it was written`);
+}
+
+/** Whether a tree of entries is of a kind that our stores have. */
+function isKnownTree(octets: DataView, at: number): boolean {
+  const flags = u16(octets, at + TREE.flags);
+  return (flags === 0 || flags === INTEGER_KEYS) && u32(octets, at + TREE.pageSize) === 0;
 }
 
 /** Returns `undefined` if the tree is empty. */

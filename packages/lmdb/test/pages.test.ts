@@ -248,9 +248,9 @@ describe('a damaged store is refused in words, and never ends the process:', () 
     expect(await outcomes(changes, true)).toContain('page N is not as it was written');
   });
 
-  /** Two changes of each of these octets: one flag, and all bits. */
+  /** Three changes of each of these octets: two flags, and all bits. */
   const changesOf = function* (places: Iterable<number>): Generator<(changed: Buffer) => void> {
-    for (const at of places) for (const by of [4, 255]) yield (changed) => void (changed[at] = changed[at]! ^ by);
+    for (const at of places) for (const by of [4, 8, 255]) yield (changed) => void (changed[at] = changed[at]! ^ by);
   };
 
   it('any octet of a meta page changed', async () => {
