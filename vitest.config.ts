@@ -109,7 +109,7 @@ export const MOCKED: readonly string[] = ['initial-key', 'wiping'];
 const setupFiles = ['packages/tools/test-support/src/leak-check.ts'];
 /**
  * The files that a worker runs share their modules: to import these anew for each file took a
- * quarter of the CPU time.
+ * third of the CPU time of the storage tests.
  */
 const shared = { setupFiles, isolate: false };
 

@@ -119,7 +119,7 @@ export const BULK_STRINGS = {
   'jobs.state-cancelled': ['cancelled', 'abgebrochen'],
   'jobs.state-interrupted': ['interrupted: the API ended', 'unterbrochen: die API endete'],
   'jobs.cancel': ['Stop it', 'Anhalten'],
-  'jobs.cancelled': ['The job is stopped. What was done stays done.', 'Der Vorgang ist angehalten. Was getan ist, bleibt.'],
+  'jobs.cancelled': ['The job has ended. What was done stays done.', 'Der Vorgang ist beendet. Was getan ist, bleibt.'],
   'jobs.remove': ['Forget', 'Vergessen'],
   'jobs.removed': ['The job is forgotten.', 'Der Vorgang ist vergessen.'],
   'jobs.kind-nodes.change-many': ['Change of many nodes', 'Änderung vieler Knoten'],

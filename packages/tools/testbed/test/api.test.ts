@@ -89,9 +89,22 @@ describe('the API beside an auth-server', () => {
     const third = network.start('auth-server', args);
     await third.waitFor(({ msg }) => msg === 'serving the API');
     const second = await runCommand('auth-server', args);
-    expect(second.code).toBe(1);
-    expect(second.stderr).toContain(`api-requests is in use by latchkey-auth-server api (process ${third.pid}, since `);
-    expect(second.stderr).toContain('One API serves a registry.');
+    expect([second.code, second.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        new RegExp(
+          `^latchkey-auth-server: the folder ${network.registry}/api-requests is in use by latchkey-auth-server api \\(process ${third.pid}, since \\S+\\)\nOne API serves a registry\\. .*\n$`,
+        ),
+      ),
+    ]);
+    const elsewhere = network.path('other-registry');
+    expect((await runCommand('auth-server', ['init', '--data', elsewhere])).code).toBe(0);
+    const other = await runCommand('auth-server', ['api', '--data', elsewhere, '--config', config]);
+    expect([other.code, other.stderr]).toEqual([
+      1,
+      `latchkey-auth-server: cannot serve the API on unix:${socket}: another process listens there\n` +
+        'Stop it, or choose another path with `socket:` below `api:` of the configuration.\n',
+    ]);
     expect(await third.stop()).toBe(0);
   });
 

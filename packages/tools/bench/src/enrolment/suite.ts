@@ -4,23 +4,15 @@ import { join } from 'node:path';
 import { formatId } from '@latchkey/protocol';
 import { measureCommand } from '../command.js';
 import { interleave, type Measurement, quantity } from '../interleave.js';
-import { halfOfKnee } from '../joins/half-knee.js';
-import type { LoadProfile } from '../load/load-profile.js';
-import { MeasuredNetwork } from '../joins/network.js';
+import { atHalfKnee, type JoinSizes, type NetworkAtHalfKnee } from '../joins/half-knee.js';
 import { ratioMetric, type RatioLimits, type RatioMetric } from '../ratio.js';
 import { Fleet, ID_C } from '../registry/fleet.js';
 import { summarise } from '../statistics.js';
 import type { Depth, SuiteResult, SuiteRun } from '../suite.js';
 
-interface Sizes {
-  /** Nodes that join. */
-  readonly nodes: number;
+interface Sizes extends JoinSizes {
   /** Nodes that come in addition in each round: more than the joins of a round leave time for. */
   readonly more: number;
-  /** How long the joins of a round take, in ms. */
-  readonly ms: number;
-  /** Joins before anything is measured. */
-  readonly warmUp: number;
 }
 
 const FULL: Sizes = { nodes: 20_000, more: 200_000, ms: 8_000, warmUp: 30_000 };
@@ -38,20 +30,14 @@ type Quantity = 'p50' | 'p99' | 'perSecond';
 
 export async function enrolmentSuite(run: SuiteRun): Promise<SuiteResult> {
   const sizes = SIZES[run.depth];
-  const folder = join(run.folder, 'network');
-  run.report(`${sizes.nodes} nodes`);
-  const network = await MeasuredNetwork.start('relayed', folder, sizes.nodes);
-  try {
-    return await measure(run, sizes, network, join(folder, 'registry'));
-  } finally {
-    await network.stop();
-  }
+  return atHalfKnee(run, sizes, (at) => measure(run, sizes, at));
 }
 
-async function measure(run: SuiteRun, sizes: Sizes, network: MeasuredNetwork, registry: string): Promise<SuiteResult> {
-  run.report('the knee');
-  const perSecond = await halfOfKnee(network, sizes.warmUp, sizes.ms / 5);
-  const plan: LoadProfile = { kind: 'open', perSecond, ms: sizes.ms };
+async function measure(
+  run: SuiteRun,
+  sizes: Sizes,
+  { network, registry, perSecond, plan }: NetworkAtHalfKnee,
+): Promise<SuiteResult> {
   const begin: Readonly<Record<Work, (round: number) => Promise<readonly string[]>>> = {
     import: async (round) => {
       const csv = join(run.folder, `more-${round}.csv`);

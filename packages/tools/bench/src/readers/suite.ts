@@ -1,22 +1,15 @@
 /** `bench readers`: what joins cost while people look at the registry through the API. */
 
-import { join } from 'node:path';
 import { interleave, type Measurement, quantity } from '../interleave.js';
-import type { LoadProfile } from '../load/load-profile.js';
-import { halfOfKnee } from '../joins/half-knee.js';
-import { MeasuredNetwork, type PlanResult } from '../joins/network.js';
+import { atHalfKnee, type JoinSizes, type NetworkAtHalfKnee } from '../joins/half-knee.js';
+import type { PlanResult } from '../joins/network.js';
 import { ratioMetric, type RatioLimits, type RatioMetric, type Unit } from '../ratio.js';
 import { summarise } from '../statistics.js';
 import type { Depth, SuiteResult, SuiteRun } from '../suite.js';
 import { ApiReaders } from './api-readers.js';
 
-export interface Sizes {
-  readonly nodes: number;
+export interface Sizes extends JoinSizes {
   readonly readers: number;
-  /** How long one round takes, in ms. */
-  readonly ms: number;
-  /** Joins before anything is measured. */
-  readonly warmUp: number;
 }
 
 const FULL: Sizes = { nodes: 20_000, readers: 20, ms: 10_000, warmUp: 30_000 };
@@ -30,25 +23,22 @@ const TARGETS = { cpu: 1.05, p99: 1.3 } as const;
 type Quantity = 'cpuUs' | 'p50' | 'p99' | 'apiShare';
 
 export async function readersSuite(run: SuiteRun, sizes: Sizes = SIZES[run.depth]): Promise<SuiteResult> {
-  const folder = join(run.folder, 'network');
-  run.report(`${sizes.nodes} nodes`);
-  const network = await MeasuredNetwork.start('relayed', folder, sizes.nodes);
-  try {
-    const readers = await ApiReaders.start(run.folder, join(folder, 'registry'), sizes.readers);
+  return atHalfKnee(run, sizes, async (at) => {
+    const readers = await ApiReaders.start(run.folder, at.registry, sizes.readers);
     try {
-      return await measure(run, sizes, network, readers);
+      return await measure(run, sizes, at, readers);
     } finally {
       await readers.stop();
     }
-  } finally {
-    await network.stop();
-  }
+  });
 }
 
-async function measure(run: SuiteRun, sizes: Sizes, network: MeasuredNetwork, readers: ApiReaders): Promise<SuiteResult> {
-  run.report('the knee');
-  const perSecond = await halfOfKnee(network, sizes.warmUp, sizes.ms / 5);
-  const plan: LoadProfile = { kind: 'open', perSecond, ms: sizes.ms };
+async function measure(
+  run: SuiteRun,
+  sizes: Sizes,
+  { network, perSecond, plan }: NetworkAtHalfKnee,
+  readers: ApiReaders,
+): Promise<SuiteResult> {
   let [pages, events] = [0, 0];
   const apiShareOf = async (work: () => Promise<PlanResult>): Promise<Measurement<Quantity>> => {
     const [before, since] = [readers.daemon.resources().cpuMs, performance.now()];
