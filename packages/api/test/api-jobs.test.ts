@@ -539,6 +539,7 @@ describe('a job', () => {
       owner: 'user ada',
       scopes: [],
       limits: null,
+      actor: 'user ada',
       kind: 'test',
       done: 1,
       total: 2,
@@ -576,6 +577,7 @@ describe('a job', () => {
     const rights = { scopes: [], limits: null } as const;
     const record = {
       ...rights,
+      actor: 'user ada',
       kind: 'test',
       state: 'done',
       done: 0,

@@ -17,6 +17,7 @@ const JOB: JobRecord = {
   owner: `uid ${process.getuid?.() ?? 0}`,
   scopes: ['nodes'],
   limits: null,
+  actor: 'user ada',
   kind: 'nodes.change',
   state: 'running',
   done: 1,

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { formatId, MAX_CANDIDATES, type NodeState, parseId, Secret } from '@latchkey/protocol';
 import { exists, replaceFile } from '@latchkey/runtime/files';
-import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
+import { type Endpoint, formatEndpoint, peerSchema } from '@latchkey/runtime/net';
 import { loadPrivateJson } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import * as z from 'zod/mini';
@@ -54,7 +54,7 @@ const schema = z.strictObject({
   version: z.literal(NODE_FILE_VERSION, { error: 'was written by another version of Latchkey' }),
   id: idSchema,
   controllers: z.union([z.literal('any'), z.array(idSchema).check(z.minLength(1))]),
-  addresses: z.array(storedPeerSchema).check(z.minLength(1)),
+  addresses: z.array(peerSchema).check(z.minLength(1)),
   confirmed: z.strictObject({ key: keySchema, initial: z.boolean() }),
   candidates: z
     .array(

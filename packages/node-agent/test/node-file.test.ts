@@ -16,7 +16,7 @@ const KEY = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
 const secret = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((octets) => Secret.from(octets));
 const id = fc.nat(0xffff_ffff);
 const ms = fc.nat(2 ** 42);
-/** With the clocks of another moment, or without, as earlier builds wrote it. */
+/** With the clocks of another moment, or without. */
 const candidate = fc.oneof(
   fc.record({ psk: secret, storedAt: ms }),
   fc.record({ psk: secret, storedAt: ms, wallMs: ms, boots: fc.nat() }).map(({ psk, storedAt, wallMs, boots }) => ({

@@ -227,8 +227,6 @@ function viewControllers(registry: Registry, ids: readonly number[]): Promise<Co
 /** Wipes the controller's keys. */
 function viewController(controller: ControllerRecord, activity: ControllerActivity = {}): ControllerView {
   const { lastSeen, authenticationFailed, clockSkew } = activity;
-  /** Of earlier builds it has no key. */
-  const used = lastSeen?.key === undefined ? undefined : lastSeen;
   const isFailing = authenticationFailed !== undefined && authenticationFailed.at > (lastSeen?.at ?? -Infinity);
   const view = {
     id: formatId(controller.idC),
@@ -241,10 +239,10 @@ function viewController(controller: ControllerRecord, activity: ControllerActivi
     pass_through_switched_at: controller.switchedAt === undefined ? null : isoTime(controller.switchedAt),
     added_at: isoTime(controller.addedAt),
     last_seen_at: lastSeen === undefined ? null : isoTime(lastSeen.at),
-    used_key: used?.key ?? null,
-    used_key_since: used === undefined ? null : isoTime(used.since),
-    used_key_requests: used?.count ?? null,
-    used_key_ratio: used === undefined ? null : Math.min(1, (used.count * MESSAGES_PER_REQUEST) / MAX_LINK_MESSAGES),
+    used_key: lastSeen?.key ?? null,
+    used_key_since: lastSeen === undefined ? null : isoTime(lastSeen.since),
+    used_key_requests: lastSeen?.count ?? null,
+    used_key_ratio: lastSeen === undefined ? null : Math.min(1, (lastSeen.count * MESSAGES_PER_REQUEST) / MAX_LINK_MESSAGES),
     authentication_failing_since: isFailing ? isoTime(authenticationFailed.since) : null,
     clock_skew_ms: clockSkew?.skew ?? null,
     clock_skewed_since: clockSkew === undefined ? null : isoTime(clockSkew.since),

@@ -7,7 +7,7 @@ import { formatId, parseId, Secret } from '@latchkey/protocol';
 import { z } from 'zod';
 import { loadPrivateJson, parseOrFail } from '@latchkey/runtime/config';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { type Endpoint, formatEndpoint, storedPeerSchema } from '@latchkey/runtime/net';
+import { type Endpoint, formatEndpoint, peerSchema } from '@latchkey/runtime/net';
 import { createFile } from '@latchkey/runtime/files';
 
 export interface Credential {
@@ -20,7 +20,7 @@ export interface Credential {
 const schema = z.strictObject({
   id: z.string().refine((text) => parseId(text) !== undefined, 'expected 8 hex digits'),
   sk_cs: z.string().regex(/^[0-9a-fA-F]{32}$/, 'expected 32 hex digits'),
-  servers: z.array(storedPeerSchema),
+  servers: z.array(peerSchema),
 });
 
 /** Reads a credential file of mode 0600. */

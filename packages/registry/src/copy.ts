@@ -78,7 +78,6 @@ interface CopiedStore extends Omit<Copied, 'former'> {
 async function copyStore(folder: string, store: string, { postgres, master, actor }: CopyOptions): Promise<CopiedStore> {
   const tables = await Tables.open(folder, actor, { store });
   try {
-    await tables.upgrade();
     const { fillDatabase } = await import('./postgres/whole-registry.js');
     const { taken, ...copied } = await verified(folder, readContents(tables), master, (contents) =>
       fillDatabase(postgres, { ...contents, pages: unlessWritten(folder, tables, contents) }),

@@ -101,7 +101,13 @@ export class Registry extends RegistryReads {
     const tables = await Tables.open(folder, actor, {
       ifDamaged: `Nothing was changed. If an earlier init was interrupted, remove ${join(folder, STORE_FOLDER)} first; else restore a backup.`,
     });
-    return upgraded(await Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock));
+    try {
+      await tables.initialize();
+    } catch (error) {
+      await tables.close();
+      throw error;
+    }
+    return Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock);
   }
 
   /** Opens the registry that `create` made. `actor` stands in the audit log. */
@@ -109,7 +115,7 @@ export class Registry extends RegistryReads {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
     const tables = await Tables.open(folder, actor);
-    return upgraded(await Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock));
+    return Registry.openOn(new LmdbStorage(tables), folder, master, actor, clock);
   }
 
   static async createOn(
@@ -462,15 +468,4 @@ export class Registry extends RegistryReads {
 
 async function schemaOf(storage: RegistryStorage): Promise<number | undefined> {
   return (await storage.read({ metadata: ['schema'] })).metadata('schema') as number | undefined;
-}
-
-/** The registry as this build reads it: one of before may lack an index. */
-async function upgraded(registry: Registry): Promise<Registry> {
-  try {
-    await registry.tables.upgrade();
-    return registry;
-  } catch (error) {
-    await registry.close();
-    throw error;
-  }
 }

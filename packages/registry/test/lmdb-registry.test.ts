@@ -12,7 +12,6 @@ import { collected, Child, IS_ROOT, NOBODY, tempFolder } from '@latchkey/test-su
 import { Registry } from '../src/registry.js';
 import { addController, moveNodes, setDisabled, setJoinWindow, setOrderState, setKeyLifetime } from '@latchkey/operations';
 import { Tables } from '../src/lmdb/tables.js';
-import type { RetiredInitialKeyRow } from '../src/model/rows.js';
 import {
   addNodes,
   COMMIT,
@@ -88,50 +87,6 @@ describe('a new registry', () => {
 function createIn(folder: string): Promise<Registry> {
   return Registry.create(folder, () => Promise.resolve(copyOf(MASTER)), 'test');
 }
-
-describe('a registry of an earlier build', () => {
-  it('keeps the initial keys that it numbered, before those that are taken later', async () => {
-    const before = await newRegistry();
-    await before.close();
-    const tables = await Tables.open(before.folder, 'test');
-    const retired = (node: number): RetiredInitialKeyRow => ({
-      node,
-      ik: new Uint8Array(10),
-      order: 1,
-      issuedAt: 1,
-      retiredAt: 2,
-      joined: false,
-      seenBy: [],
-      holders: { controllers: [1] },
-      issueEntry: 1,
-    });
-    const byNumber = tables.env.openDB<RetiredInitialKeyRow, number>({ name: 'retired initial keys', keyEncoding: 'uint32' });
-    await tables.write(() => {
-      for (let number = 1; number <= 5_000; number++) byNumber.putSync(number, retired(9_000 - number));
-      tables.retiredInitialKeys.putSync([2, 7], retired(7));
-    });
-    await tables.close();
-    const registry = await openRegistry(before.folder);
-    const nodes = (await allOf(registry.retiredInitialKeyPages())).map(({ node }) => node);
-    expect(nodes).toEqual([...Array.from({ length: 5_000 }, (_, i) => 8_999 - i), 7]);
-    await registry.close();
-    const again = await openRegistry(before.folder);
-    expect(await allOf(again.retiredInitialKeyPages())).toHaveLength(5_001);
-  });
-
-  it('has no descriptions of nodes, and takes them', async () => {
-    const before = await newRegistry();
-    await before.close();
-    const tables = await Tables.open(before.folder, 'test');
-    await tables.write(() => tables.nodeDescriptions.dropSync());
-    await tables.close();
-    const { storage } = await openRegistry(before.folder);
-    expect(await storage.nodeDescriptionPage(0, 1)).toEqual([]);
-    const description = { name: 'Pump 3', entry: 0 };
-    await storage.write({}, () => ({ result: undefined, put: { nodeDescriptions: [[7, description]] } }));
-    expect(await storage.nodeDescriptionPage(0, 1)).toEqual([[7, description]]);
-  });
-});
 
 describe('a registry is refused', () => {
   it('where there is none, and none is made', async () => {

@@ -2,15 +2,7 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  addressesOf,
-  formatEndpoint,
-  listenSchema,
-  parseEndpoint,
-  peerSchema,
-  unmapIPv4,
-  storedPeerSchema,
-} from '../src/net/endpoint.js';
+import { addressesOf, formatEndpoint, listenSchema, parseEndpoint, peerSchema, unmapIPv4 } from '../src/net/endpoint.js';
 import { encodeNid, formatNid, sourcePrefix } from '../src/net/nid.js';
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
@@ -106,9 +98,6 @@ describe('HOST:PORT', () => {
       expect(schema.safeParse('[fe80::1]:5683').error?.issues).toMatchObject([{ message }]);
     }
     expect(peerSchema.safeParse('[2001:db8::g]:5683').error?.issues[0]?.message).not.toContain('fe80');
-    // A file of an earlier version may have one beside others that are good.
-    expect(storedPeerSchema.parse('[fe80::1]:5683')).toEqual({ host: 'fe80::1', port: 5683 });
-    expect(storedPeerSchema.safeParse('[fe80::1%a/b]:5683').success).toBe(false);
   });
 
   it('of a peer is not on port 0, which is for listening', () => {

@@ -4,7 +4,7 @@ import { hasEntry } from './job-entries.js';
 import type { JobRecord } from './request-store.js';
 
 export function viewJob(record: JobRecord): JobView {
-  const { id, kind, owner, actor = owner, state, done, total, createdAt, finishedAt, result, problem } = record;
+  const { id, kind, actor, state, done, total, createdAt, finishedAt, result, problem } = record;
   return {
     id,
     kind,

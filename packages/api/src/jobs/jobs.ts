@@ -190,7 +190,7 @@ export class Jobs {
       const begin = async (total: number): Promise<string> => {
         await requireRights();
         const auditHead = hasEntry(kind) ? ((await opened.audit.readHead())?.seq ?? 0) : undefined;
-        record = { ...newRecord(principal, { kind, scopes, total }), actor, ...about, auditHead };
+        record = { ...newRecord(principal, { kind, scopes, total, actor }), ...about, auditHead };
         await this.#store.putJob(record);
         onBegun(record);
         return record.id;
@@ -285,7 +285,7 @@ export class Jobs {
 /** The rights that a job began with. */
 type JobRights = Pick<JobRecord, 'scopes' | 'limits'>;
 
-function newRecord({ id: owner, limits }: Principal, job: Pick<JobRecord, 'kind' | 'scopes' | 'total'>): JobRecord {
+function newRecord({ id: owner, limits }: Principal, job: Pick<JobRecord, 'kind' | 'scopes' | 'total' | 'actor'>): JobRecord {
   // At its beginning a dash would make it an option of a command.
   const id = randomBytes(ID_OCTETS).toString('base64url').replace(/^-/, '_');
   const unfinished = { state: 'running', done: 0, finishedAt: null, result: null, problem: null } as const;

@@ -42,8 +42,8 @@ export interface JobRecord {
   readonly result: unknown;
   /** Of a job that failed. */
   readonly problem: ProblemDocument | null;
-  /** Who began it, as the audit log has it. Earlier builds left it out. */
-  readonly actor?: string | undefined;
+  /** Who began it, as the audit log has it. */
+  readonly actor: string;
   /** What the file of the job is about. */
   readonly order?: number | undefined;
   /** ID_c */
@@ -120,7 +120,7 @@ export class RequestStore {
   static async openBeside(folder: string): Promise<RequestStore> {
     const { store, tables } = await OwnStore.open(folder, {
       name: STORE_FOLDER,
-      schema: 2,
+      schema: 1,
       tables: (open): RequestTables => ({
         jobs: open('jobs'),
         answers: open('answers'),

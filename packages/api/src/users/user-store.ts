@@ -148,27 +148,11 @@ export async function openUserStore(folder: string): Promise<UserStore> {
     tables: (open): UserTables => ({ users: open('users'), links: open('links'), sessions: open('sessions') }),
     thenMake: 'add the users again',
   });
-  try {
-    await nameUsersByIds(store, tables);
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
   return new LmdbUserStore(store, tables);
 }
 
 export function generateUserId(): string {
   return randomBytes(ID_OCTETS).toString('hex');
-}
-
-/** Earlier builds knew users by their names only. */
-async function nameUsersByIds(store: OwnStore, { users }: UserTables): Promise<void> {
-  const withoutId = (): UserRecord[] =>
-    [...users.getRange()].map(({ value }) => value).filter(({ id }: Partial<UserRecord>) => id === undefined);
-  if (store.read(withoutId).length === 0) return;
-  await store.write(() => {
-    for (const user of withoutId()) users.putSync(user.name, { ...user, id: generateUserId() });
-  });
 }
 
 interface UserTables {

@@ -220,7 +220,7 @@ async function show(idC: number, options: RegistryOptions & { readonly json?: tr
   });
 }
 
-/** `undefined` if it is not known: nothing opened, or an earlier build noted it. */
+/** `undefined`: no request of it opened yet. */
 function keyUseOf(view: ControllerView): string | undefined {
   const { key, used_key: used, used_key_since: since, used_key_requests: requests, used_key_ratio: ratio } = view;
   if (used === null || since === null || requests === null) return undefined;

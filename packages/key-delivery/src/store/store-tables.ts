@@ -10,7 +10,7 @@ import { toFeedRow } from './feed-progress.js';
 import type { NodeKeysRow } from './node-key-rows.js';
 
 /** Version of the tables. */
-const SCHEMA = 2;
+const SCHEMA = 1;
 export const FEED_KEY = 'key feed';
 /** A random key, sealed as all others are: shows whether a borrowed keyring opens them. */
 const SEAL_CHECK_KEY = 'seal check';

@@ -79,7 +79,7 @@ export async function fillTables(tables: Tables, { start, head, pages }: Omit<Re
   for await (const page of pages) await tables.write(() => putPage(tables, page));
   await tables.write(() => {
     tables.audit.putEnds(start, head);
-    tables.assignments.setComplete();
+    tables.assignments.drawIncarnation();
   });
 }
 

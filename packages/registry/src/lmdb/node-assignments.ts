@@ -5,18 +5,12 @@
  */
 
 import { randomInt } from 'node:crypto';
-import { scanTable } from '@latchkey/lmdb';
 import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { MAX_INCARNATION, type WalkRow } from '../key-feed.js';
 import { type AssignedNode, type AssignmentTable, type FormerAssignment, formerAssignments } from '../model/node-assignments.js';
 import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
-/** Stands in a registry whose nodes are in all of these tables. */
-const COMPLETE_KEY = 'node assignments';
-const COMPLETE = 2;
-/** Rows indexed in one transaction, where a registry has no index yet. */
-const ROWS_PER_TRANSACTION = 4_096;
 const MAX_ID = 0xffff_ffff;
 /** Nodes of an order that are read at once. */
 const PAGE_SIZE = 1_024;
@@ -94,12 +88,6 @@ export class NodeAssignments implements AssignmentTable {
     this.#former.putSync(pair(idI, idC), former);
   }
 
-  /** Inside the last write transaction that fills an empty store. */
-  setComplete(): void {
-    this.drawIncarnation();
-    this.#metadata.putSync(COMPLETE_KEY, COMPLETE);
-  }
-
   *nodesOf(idC: number, from: number = 0): Generator<AssignedNode> {
     for (const { key, value } of this.#byController.getRange({ start: pair(idC, from), end: endOf(idC) }))
       yield { idI: key.readUInt32BE(4), order: value };
@@ -122,33 +110,14 @@ export class NodeAssignments implements AssignmentTable {
     return this.#metadata.get(INCARNATION_KEY) as number;
   }
 
+  get hasIncarnation(): boolean {
+    return this.#metadata.doesExist(INCARNATION_KEY);
+  }
+
   /** Inside a write transaction. */
   drawIncarnation(): void {
     this.#metadata.putSync(INCARNATION_KEY, randomInt(1, MAX_INCARNATION + 1));
     this.walks.clearSync();
-  }
-
-  /** Completes the tables of a registry that was made before there were all of them. */
-  async ensure(nodes: Database<NodeRow, number>, write: (action: () => void) => Promise<void>): Promise<void> {
-    if (this.#metadata.get(COMPLETE_KEY) === COMPLETE) return;
-    let chunk: number[] = [];
-    const index = (): void => {
-      for (const idI of chunk) {
-        const row = nodes.get(idI);
-        if (row !== undefined) this.add(idI, row);
-      }
-    };
-    for (const { key } of scanTable(nodes, 0)) {
-      chunk.push(key);
-      if (chunk.length < ROWS_PER_TRANSACTION) continue;
-      await write(index);
-      chunk = [];
-    }
-    await write(() => {
-      index();
-      if (!this.#metadata.doesExist(INCARNATION_KEY)) this.drawIncarnation();
-      this.#metadata.putSync(COMPLETE_KEY, COMPLETE);
-    });
   }
 }
 

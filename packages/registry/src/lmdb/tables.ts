@@ -34,9 +34,9 @@ export function restoreAdvice(folder: string): string {
  *   unknown node activity  the same, of IDs that are not in the registry
  *   controller activity    ID_c -> ControllerActivity
  *   nodes by controller, nodes by order, former controllers, key feed walks   (node-assignments.ts)
- *   retired initial keys by entry, retired initial keys       (retired-initial-keys.ts)
+ *   retired initial keys   (retired-initial-keys.ts)
  *   metadata               'schema', 'master key' (keyring), 'initial key id key', 'transaction key', 'audit head', 'audit start', 'adopted by', 'restored',
- *                          'last wall clock', 'clock history', 'key feed incarnation', 'node assignments'
+ *                          'last wall clock', 'clock history', 'key feed incarnation'
  */
 export class Tables {
   readonly folder: string;
@@ -102,10 +102,10 @@ export class Tables {
     this.#keyring = keyring;
   }
 
-  /** Makes of a registry of an earlier build what this one reads. */
-  async upgrade(): Promise<void> {
-    await this.assignments.ensure(this.nodes, (action) => this.write(action));
-    await this.retiredInitialKeys.moveNumbered((action) => this.write(action));
+  /** What a registry has before all else. One that is there keeps its own. */
+  async initialize(): Promise<void> {
+    if (this.assignments.hasIncarnation) return;
+    await this.write(() => this.assignments.drawIncarnation());
   }
 
   /** Reads from here on see every write that was acknowledged before, also another process's. */

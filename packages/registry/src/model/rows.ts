@@ -398,8 +398,8 @@ export interface NodeActivity {
 
 /** Requests of a controller that opened under one SK_cs. */
 export interface OpenedRun extends EventRun {
-  /** Fingerprint of that SK_cs. Not there if an earlier build wrote the run. */
-  key?: string;
+  /** Fingerprint of that SK_cs. */
+  key: string;
 }
 
 export interface ControllerActivity {

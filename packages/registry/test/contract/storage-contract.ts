@@ -153,7 +153,7 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       }));
       await storage.recordActivity({
         nodes: [[7, { keyRequested: { since: 1, at: 1, count: 1, by: 1 } }]],
-        controllers: [[1, { lastSeen: { since: 1, at: 1, count: 1 } }]],
+        controllers: [[1, { lastSeen: { since: 1, at: 1, count: 1, key: 'a4f1' } }]],
       });
       const remove = { nodes: [7], controllers: [1], orders: [1], nodeActivity: [7], controllerActivity: [1] };
       await storage.write({}, () => ({ result: undefined, remove }));
@@ -560,14 +560,14 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
             [1, asked(at)],
             [2, asked(at)],
           ],
-          controllers: [[4, { lastSeen: { since: at, at, count: 1 } }]],
+          controllers: [[4, { lastSeen: { since: at, at, count: 1, key: 'a4f1' } }]],
         });
       }
       const found = await other.read({ nodes: [1], nodeActivity: [1, 2], controllerActivity: [4] });
       const run = { since: 10, at: 20, count: 2 };
       for (const idI of [1, 2]) expect(found.nodeActivity(idI)).toEqual({ keyRequested: { ...run, by: 4 } });
-      expect(found.controllerActivity(4)).toEqual({ lastSeen: run });
-      // What an earlier build wrote has no key.
+      expect(found.controllerActivity(4)).toEqual({ lastSeen: { ...run, key: 'a4f1' } });
+      // Under another SK_cs a run of its own begins.
       for (const [at, key] of [
         [30, 'c80b'],
         [40, 'c80b'],

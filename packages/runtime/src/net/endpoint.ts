@@ -89,15 +89,6 @@ function zoneHint(text: string): string {
 /** A schema for HOST:PORT where a peer is reached. */
 export const peerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parsePeerEndpoint, explainPeerSyntax);
 
-/**
- * The same in a file of ours: what an earlier version took there is taken, so that the rest of the
- * file still counts.
- */
-export const storedPeerSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(
-  (text) => ifPeer(parseHostAndPort(text)),
-  explainPeerSyntax,
-);
-
 /** A schema for HOST:PORT to listen on: port 0 lets the system choose. */
 export const listenSchema: z.ZodMiniType<Endpoint, string> = endpointSchema(parseEndpoint, describeListen);
 

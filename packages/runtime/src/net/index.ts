@@ -13,7 +13,6 @@ export {
   parseEndpoint,
   parsePeerEndpoint,
   peerSchema,
-  storedPeerSchema,
   unmapIPv4,
 } from './endpoint.js';
 export { httpOption, httpSchema, type ListenAddress, MAX_SOCKET_PATH } from './listen-address.js';
