@@ -81,7 +81,8 @@ async function printedBy(root: Command, words: readonly string[]): Promise<strin
 }
 
 it.each([
-  ['main', ['@latchkey/runtime/cli', './program.js']],
+  ['main', ['@latchkey/runtime/cli', './commands/priority.js', './program.js']],
+  ['commands/priority', ['node:fs', 'node:os']],
   ['program', ['@latchkey/runtime/cli', './advice-targets.js']],
   ['advice-targets', []],
 ])('%s loads no command at the start', async (name, modules) => {

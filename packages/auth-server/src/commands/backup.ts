@@ -16,6 +16,7 @@ import {
   withContext,
   yesOption,
 } from './registry-command.js';
+import { yieldsToDaemons } from './priority.js';
 
 const STAYS_HERE =
   'A backup has every key of the registry, and may be larger than the API hands out: it stays on the machine until a person takes it elsewhere.';
@@ -28,7 +29,7 @@ export function backupCommand(): Command {
     undefined,
     STAYS_HERE,
   ).action(write);
-  return withExamples(command, 'latchkey-auth-server backup --data ./data "backup-$(date -I).lkb"');
+  return withExamples(yieldsToDaemons(command), 'latchkey-auth-server backup --data ./data "backup-$(date -I).lkb"');
 }
 
 async function write(file: string, options: RegistryOptions): Promise<void> {

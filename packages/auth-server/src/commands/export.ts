@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { type ExportedLine, nodesExport, nodesExportWithKeys } from '@latchkey/operations';
 import { controllerFilterOption, echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
 import { call, withOperations } from './operation-call.js';
+import { yieldsToDaemons } from './priority.js';
 import { operationOptions, pluralize, printLines, type RegistryOptions } from './registry-command.js';
 
 interface ExportOptions extends RegistryOptions, FilterOptions {
@@ -23,7 +24,7 @@ export function exportCommand(): Command {
     .option('--out <file>', 'mode 0600, must not exist (default: standard output)')
     .action(exportNodes);
   return withExamples(
-    command,
+    yieldsToDaemons(command),
     'latchkey-auth-server export --data ./data --state joined > joined.jsonl',
     'latchkey-auth-server export --data ./data --never-joined --with-keys --out nodes.jsonl',
   );

@@ -16,6 +16,7 @@ import {
   rejectBothFromStandardInput,
 } from './order-options.js';
 import { call, deviceKeysReader, withOperations } from './operation-call.js';
+import { yieldsToDaemons } from './priority.js';
 import { confirm, operationOptions, pluralize, printJson, type RegistryOptions, yesOption } from './registry-command.js';
 
 /** Lines of a table of problems or changes; `--json` has them all. */
@@ -47,7 +48,7 @@ export function importCommand(): Command {
     .option('--json', 'tell of it as JSON')
     .action(importFile);
   return withExamples(
-    command,
+    yieldsToDaemons(command),
     'latchkey-auth-server import --data ./data --dry-run nodes.csv',
     'latchkey-auth-server import --data ./data --device-keys devices.csv --manufacturer ACME nodes.csv',
     'latchkey-auth-server import --data ./data --lifetime none --installer "Kim & Sons" nodes.jsonl',

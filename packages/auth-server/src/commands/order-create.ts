@@ -31,6 +31,7 @@ import {
 } from './order-options.js';
 import { pluralize, printJson, operationOptions, type RegistryOptions } from './registry-command.js';
 import { call, deviceKeysReader, withOperations } from './operation-call.js';
+import { yieldsToDaemons } from './priority.js';
 
 interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions, OrderTextOptions {
   readonly installer: string;
@@ -67,7 +68,7 @@ export function createCommand(): Command {
     .option('--json', 'tell of the order as JSON')
     .action(create);
   return withExamples(
-    command,
+    yieldsToDaemons(command),
     'latchkey-auth-server order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim',
     'latchkey-auth-server order create --data ./data --installer Ada --controller 00000001 --count 3 --shared-key --lifetime 90d --out ./for-ada',
     'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001 --device-keys devices.csv --manufacturer ACME --out ./for-kim',

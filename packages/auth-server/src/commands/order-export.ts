@@ -9,6 +9,7 @@ import { labelSheet } from './label-sheet.js';
 import { INSTALLER_HALVES, withOrderNumber } from './order-options.js';
 import { pluralize, type RegistryOptions } from './registry-command.js';
 import { call, withOperations } from './operation-call.js';
+import { yieldsToDaemons } from './priority.js';
 
 export function exportCommand(): Command {
   const command = manifestOutputOptions(
@@ -17,7 +18,7 @@ export function exportCommand(): Command {
     ),
   ).action(exportOrder);
   return withExamples(
-    command,
+    yieldsToDaemons(command),
     'latchkey-auth-server order export 1 --data ./data --out ./for-kim-again',
     'latchkey-auth-server order export 1 --data ./data --out ./for-kim-again --passphrase-file -',
   );

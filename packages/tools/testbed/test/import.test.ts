@@ -1,8 +1,10 @@
 // What becomes of the files that people have: each is read as it was meant, or refused with what is
 // wrong and what to do.
 
-import { execFileSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, writeFile } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import { Secret } from '@latchkey/protocol';
 import { formatLabel } from '@latchkey/provisioning';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -261,6 +263,17 @@ describe('an import that moves nodes to another controller', () => {
     expect(await taken(moved, '--yes')).toMatch(/\n1 added, 2 changed, 0 unchanged, 0 rejected, as order \d+\n$/);
     expect(await controllers()).toEqual([OTHER, OTHER]);
   });
+});
+
+it('is imported at a lower priority than that of daemons, in every thread', async () => {
+  const args = ['import', '-', '--data', network.registry, '--installer', 'Kim'];
+  const child = spawn(process.execPath, commandLine('auth-server', args), { stdio: ['pipe', 'ignore', 'inherit'] });
+  const ended = once(child, 'exit');
+  const threads = async (): Promise<number[]> => (await readdir(`/proc/${child.pid}/task`)).map(Number);
+  // It waits for its input, with the registry open.
+  await expect.poll(async () => Math.min(...(await threads()).map(getPriority))).toBeGreaterThanOrEqual(10);
+  child.stdin.end(csv(row('0000b001', newKey())));
+  expect(await ended).toEqual([0, null]);
 });
 
 describe('a device', () => {
