@@ -160,6 +160,8 @@ export class RevocationHooks {
 
   /** Gives those that failed another turn, after a wait that a new one ends. */
   async #retryLater(): Promise<void> {
+    // One may have come while the journal was written, or the process may stop.
+    if (this.#due.size > 0 || this.#isStopped) return;
     this.#wake = new AbortController();
     const waitMs = Math.min(RETRY.firstMs * 2 ** this.#failures, RETRY.maxMs);
     const isOver = await pause(waitMs, true, { signal: this.#wake.signal }).catch(() => false);

@@ -1,15 +1,19 @@
 // Targets at work: real files, real programs, and what is done again after a crash.
 
 import { watch } from 'node:fs';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createLog, type Log } from '@latchkey/runtime/daemon';
+import { ensurePrivateFolder } from '@latchkey/runtime/files';
+import { LabelledCounter } from '@latchkey/runtime/telemetry';
 import * as z from 'zod/mini';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Deliverer } from '../../src/targets/deliverer.js';
+import { Journal } from '../../src/targets/journal.js';
 import { KeySnapshot, type DeliveredNode } from '../../src/targets/key-snapshot.js';
+import { RevocationHooks } from '../../src/targets/revocation-hooks.js';
 import { targetsSchema } from '../../src/targets/target-config.js';
 import { LABEL, node } from './generations.js';
 
@@ -320,6 +324,40 @@ describe('a revocation', () => {
     expect(notifying.fault).toBeUndefined();
     expect(count(notifying, 'latchkey_delivery_revocations_total', 'failed')).toBe(0);
     expect(await text('hook.log')).toBe('00000001\n');
+  });
+
+  it('is notified, though it comes while the journal cannot be written', async () => {
+    await ensurePrivateFolder(path('state'));
+    const journal = await Journal.open(path('state'), path('keys.psk'));
+    await journal.add(new Set(['00000001', '00000002']));
+    const blocker = path(`state/.${await journalName()}.new`);
+    await mkdir(blocker);
+    const outcomes = new LabelledCounter<'notified' | 'failed'>(['notified', 'failed']);
+    let isLate = false;
+    const hooks: RevocationHooks = new RevocationHooks({
+      target: {
+        config: { file: path('keys.psk'), on_revoke: [await program('hook', '$LATCHKEY_ID')] },
+        field: 'targets.0',
+        runAs: undefined,
+      },
+      journal,
+      outcomes,
+      log,
+      signal: new AbortController().signal,
+      // Asked just before the journal is written.
+      isGivenOut() {
+        if (!isLate) hooks.add('00000002', 'disabled', true);
+        isLate = true;
+        return false;
+      },
+      onIdle: () => undefined,
+    });
+    hooks.add('00000001', 'disabled', true);
+    await until(() => hooks.fault?.includes('cannot write') === true);
+    await rm(blocker, { recursive: true });
+    await until(() => hooks.isIdle);
+    expect(await text('hook.log')).toBe('00000001\n00000002\n');
+    expect([...journal.nodes]).toEqual([]);
   });
 
   it('is notified by the next process if this one ends before its program succeeds', async () => {
