@@ -21,6 +21,8 @@ const CHILD_PROGRAM = `(${String(writeAsOwner)})()`;
 export interface Access {
   readonly owner: Account | undefined;
   readonly mode: number;
+  /** Nothing is written: what is given says what would be. */
+  readonly onlyCompare?: boolean;
 }
 
 /** What changed on the disk. */

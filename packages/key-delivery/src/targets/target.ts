@@ -317,43 +317,42 @@ export class Target {
   async #write(contents: Contents): Promise<void> {
     const { metrics } = this.#options;
     try {
-      const changed = 'contexts' in contents ? await this.#writeContexts(contents) : await this.#writeFiles(contents);
-      metrics.writes.increment(changed ? 'changed' : 'same');
+      metrics.writes.increment((await this.#writeChanged(contents)) ? 'changed' : 'same');
     } catch (error) {
       metrics.writes.increment('failed');
       throw error;
     }
   }
 
-  async #writeContexts({ contexts, digest }: ContextContents): Promise<boolean> {
-    const { changed, reused } = await writeContextsAsOwner(this.#options.target.config.file, contexts, this.#access);
-    if (changed) await this.#requireReload(digest);
-    if (reused > 0) this.#warnOfReuse(reused);
-    return changed;
+  /**
+   * The program is reloaded even if it once had these keys, where a file of them was lost, as in
+   * /run after a boot: it found none at its start. That is noted before the file is made again,
+   * for nothing shows it afterwards.
+   */
+  async #writeChanged(contents: Contents): Promise<boolean> {
+    const { journal } = this.#options;
+    if (journal.reloaded === contents.digest) {
+      if (!(await this.#writeContents(contents, true))) return false;
+      await journal.setReloaded(undefined);
+    }
+    return this.#writeContents(contents, false);
   }
 
-  async #writeFiles({ files, digest }: FileContents): Promise<boolean> {
+  /** @param onlyCompare nothing is written; returns whether anything would be */
+  async #writeContents(contents: Contents, onlyCompare: boolean): Promise<boolean> {
+    const { config, owner } = this.#options.target;
+    const access: Access = { owner, mode: config.mode, onlyCompare };
+    if ('contexts' in contents) {
+      const { changed, reused } = await writeContextsAsOwner(config.file, contents.contexts, access);
+      if (reused > 0) this.#warnOfReuse(reused);
+      return changed;
+    }
     let isAnyChanged = false;
-    for (const { file, text } of files) {
-      const { changed } = await writeFileAsOwner(file, text, this.#access);
-      if (changed) await this.#requireReload(digest);
+    for (const { file, text } of contents.files) {
+      const { changed } = await writeFileAsOwner(file, text, access);
       isAnyChanged ||= changed;
     }
     return isAnyChanged;
-  }
-
-  get #access(): Access {
-    const { config, owner } = this.#options.target;
-    return { owner, mode: config.mode };
-  }
-
-  /**
-   * The files were made, so that the program is reloaded even if it once had these keys. It found
-   * none at its start if the files were lost, as in /run after a boot.
-   */
-  async #requireReload(digest: string): Promise<void> {
-    const { journal } = this.#options;
-    if (journal.reloaded === digest) await journal.setReloaded(undefined);
   }
 
   #warnOfReuse(contexts: number): void {

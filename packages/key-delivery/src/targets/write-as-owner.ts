@@ -14,6 +14,8 @@ export interface WriteRequest {
   readonly contexts?: readonly { readonly name: string; readonly files: Readonly<Record<string, string>> }[];
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly mode: number;
+  /** Nothing is written: the result says what would be. */
+  readonly onlyCompare?: boolean;
 }
 
 interface FileToWrite {
@@ -133,6 +135,7 @@ export function writeAsOwner(): void {
 
   function replace(name: string, content: Uint8Array, request: WriteRequest): boolean {
     if (isSame(name, content, request)) return false;
+    if (request.onlyCompare === true) return true;
     const aside = `.${name}.new`;
     // What a crash left. A folder of that name is an error, and stays.
     fs.rmSync(aside, { force: true });
@@ -173,9 +176,13 @@ export function writeAsOwner(): void {
     }
   }
 
+  function hasKeys(name: string): boolean {
+    return fs.existsSync(`${name}/secret.json`);
+  }
+
   /** Takes the keys out of contexts that are over. Returns true if one had some. */
   function retire(names: readonly string[]): boolean {
-    const ended = names.filter((name) => fs.existsSync(`${name}/secret.json`));
+    const ended = names.filter(hasKeys);
     for (const name of ended) {
       // The file that makes a context usable goes last.
       for (const file of ['oscore.conf', 'secret.json']) fs.rmSync(`${name}/${file}`, { force: true });
@@ -201,8 +208,13 @@ export function writeAsOwner(): void {
     const nodes = new Set(contexts.map(({ name }) => idOf(name)));
     const here = fs.readdirSync('.', { withFileTypes: true }).filter((entry) => entry.isDirectory());
     const names = new Set(here.map(({ name }) => name));
-    for (const name of names) if (/^\.[0-9a-f]{8}-[0-9a-f]{8}\.new$/.test(name)) removeContext(name, request);
+    const unfinished = [...names].filter((name) => /^\.[0-9a-f]{8}-[0-9a-f]{8}\.new$/.test(name));
     const over = [...names].filter((name) => /^[0-9a-f]{8}-[0-9a-f]{8}$/.test(name) && !wanted.has(name));
+    if (request.onlyCompare === true) {
+      const isMissing = [...wanted].some((name) => !names.has(name));
+      return { changed: isMissing || unfinished.length > 0 || over.some(hasKeys), reused: 0 };
+    }
+    for (const name of unfinished) removeContext(name, request);
     // First of nodes that have none left: to make those of thousands of others takes long.
     let changed = retire(over.filter((name) => !nodes.has(idOf(name))));
     let reused = 0;
@@ -211,7 +223,7 @@ export function writeAsOwner(): void {
         makeContext(name, files, request);
         changed = true;
         // Its sequence number is gone with its keys: the generation is never used again.
-      } else if (!fs.existsSync(`${name}/secret.json`)) reused += 1;
+      } else if (!hasKeys(name)) reused += 1;
     }
     changed = retire(over) || changed;
     const retired = new Map<string, string[]>();
@@ -230,7 +242,7 @@ export function writeAsOwner(): void {
     enter(request.folder, request.uid);
     if (request.contexts !== undefined) {
       const result = writeContexts(request.contexts, request);
-      syncFolder('.');
+      if (request.onlyCompare !== true) syncFolder('.');
       return result;
     }
     let at = end + 1;
@@ -240,7 +252,7 @@ export function writeAsOwner(): void {
       changed = replace(name, input.subarray(at, at + length), request) || changed;
       at += length;
     }
-    if (changed) syncFolder('.');
+    if (changed && request.onlyCompare !== true) syncFolder('.');
     return { changed, reused: 0 };
   }
 

@@ -14,8 +14,8 @@ import { Deliverer } from '../../src/targets/deliverer.js';
 import { Journal } from '../../src/targets/journal.js';
 import { KeySnapshot, type DeliveredNode } from '../../src/targets/key-snapshot.js';
 import { RevocationHooks } from '../../src/targets/revocation-hooks.js';
-import { targetsSchema } from '../../src/targets/target-config.js';
-import { LABEL, node } from './generations.js';
+import { OSCORE_LABELS, targetsSchema } from '../../src/targets/target-config.js';
+import { keyHex, LABEL, node } from './generations.js';
 
 const DEADLINE_MS = 120_000;
 
@@ -62,6 +62,11 @@ async function program(name: string, line: string, ends = `[ ! -e ${path(`${name
   await writeFile(path(name), script);
   await chmod(path(name), 0o755);
   return path(name);
+}
+
+function oscoreNode(id: string): DeliveredNode {
+  const keys = { [LABEL]: keyHex(), [OSCORE_LABELS.secret]: keyHex(), [OSCORE_LABELS.salt]: keyHex() };
+  return node(id, { keys });
 }
 
 function snapshotOf(...nodes: readonly DeliveredNode[]): KeySnapshot {
@@ -141,6 +146,30 @@ describe('a target', () => {
     expect(count(after, 'latchkey_delivery_writes_total', 'same')).toBe(1);
     expect(count(after, 'latchkey_delivery_reloads_total', 'ok')).toBe(1);
   });
+
+  it.each([{ format: 'psk' }, { format: 'oscore', label: undefined, file: 'contexts' }])(
+    'reloads its program if files of format $format were lost, though the journal cannot be written for a while',
+    async ({ file, ...format }) => {
+      const config = { ...format, ...(file === undefined ? {} : { file: path(file) }) };
+      if (file !== undefined) await mkdir(path(file));
+      const reload = await program('reload', 'reload');
+      const one = oscoreNode('00000001');
+      const before = await open({ ...config, reload: [reload] });
+      before.replaceSnapshot(snapshotOf(one));
+      await settled(before);
+      await before.stop();
+      await rm(path(file ?? 'keys.psk'), { recursive: true });
+      if (file !== undefined) await mkdir(path(file));
+      const blocker = path(`state/.${await journalName()}.new`);
+      await mkdir(blocker);
+      const failing = await open({ ...config, reload: [reload] });
+      failing.replaceSnapshot(snapshotOf(one));
+      await until(() => failing.fault?.includes('cannot write') === true);
+      await rm(blocker, { recursive: true });
+      await settled(failing);
+      expect(await text('reload.log')).toBe('reload\nreload\n');
+    },
+  );
 
   it('is written once for many changes that come together', async () => {
     const deliverer = await open({});
