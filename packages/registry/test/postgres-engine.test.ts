@@ -702,6 +702,45 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     return { registry, other: await Registry.openOn(other, 'registry', copyOf(MASTER), 'test') };
   });
 
+  it('tells a controller the TID of a node that is reset while it is read', async () => {
+    const { storage, proxy } = await proxied();
+    const registry = await Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test');
+    const other = await open();
+    const committed = { idC: 1, tid: 'ab', ts: WALL, nidI: new Uint8Array(18), lifetime: 0, at: WALL };
+    const put = (more: Partial<NodeRow>): Promise<void> =>
+      other.write({ nodes: [1] }, ({ head }) => {
+        const key = registry.keyring.seal({ kind: KEY_KIND.node, id: 1 }, copyOf(MASTER));
+        const row = nodeRow({ key, ...more, controller: 1, entry: head.seq + 1 });
+        const put = { nodes: [[1, row] as const], orders: [[row.order, orderRow()] as const] };
+        return { result: undefined, events: [event('node enabled', { node: 1 })], put };
+      });
+    await put({ initial: false, committed });
+    const feed = registry.keyFeed();
+    let cursor = 0n;
+    for (let tid = 1n; ; tid++) {
+      const answer = await feed.answer({ idC: 1, tid, cursor, wallMs: WALL });
+      if (answer === 'behind') throw new Error('behind');
+      ({ cursor } = answer);
+      if (!answer.more) break;
+    }
+    await put({ initial: false, committed, disabled: true });
+    // The read of the nodes that the entries name is held back, and nothing else.
+    let areNodesNext = false;
+    proxy.decide = ({ direction, type, octets }) => {
+      if (direction === 'to server' && octets.includes('feed entries')) areNodesNext = true;
+      const isHeld = areNodesNext && direction === 'to server' && type === 'B' && octets.includes('\0begin read\0');
+      return isHeld ? { kind: 'hold', after: 0 } : 'forward';
+    };
+    const answering = feed.answer({ idC: 1, tid: 100n, cursor, wallMs: WALL });
+    await expect.poll(() => proxy.heldCount, { interval: 20, timeout: 60_000 }).toBe(1);
+    // What is asked beside it has its answer before this.
+    await storage.nodeCount();
+    await put({});
+    proxy.decide = () => 'forward';
+    proxy.release();
+    expect(await answering).toMatchObject({ entries: [{ idI: 1, state: 'initial', tid: 0xabn }] });
+  });
+
   describe('an auth-server on it', () => {
     const ID_I = 0x0a0b_0c0d;
 

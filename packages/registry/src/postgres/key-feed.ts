@@ -168,11 +168,14 @@ export class PostgresKeyFeed implements KeyFeed {
     return read.map((entry) => this.#tail.keep(entry));
   }
 
+  /**
+   * What is kept of nodes is read after their rows: a reset moves the TID from the row to it, and
+   * the TID must not be missed in both.
+   */
   async #nodes(ids: readonly number[], idC: number): Promise<Nodes> {
-    const [rows, former] = await Promise.all([
-      this.#reader.read({ nodes: ids }),
-      ids.length === 0 ? [] : ask(this.#engine, { name: 'feed former', text: FETCH_FORMER, values: [idC, ids] }),
-    ]);
+    const rows = await this.#reader.read({ nodes: ids });
+    const values = [idC, ids];
+    const former = ids.length === 0 ? [] : await ask(this.#engine, { name: 'feed former', text: FETCH_FORMER, values });
     return { rows, former: new Map(former.map((record) => [record['node'] as number, toFormer(record)])) };
   }
 
