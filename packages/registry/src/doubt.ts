@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { AuditEntry } from './audit-chain.js';
+import { Failure } from '@latchkey/runtime/failure';
 import { InDoubt, Unavailable } from './storage.js';
 
 /** How often a write is made that did not happen. */
@@ -73,14 +74,15 @@ async function look(
     try {
       return await readEntry(number);
     } catch (error) {
-      if (!(error instanceof Unavailable)) throw error;
+      // Of whatever kind: where the password cannot be read, say, the write may have happened too.
+      if (!(error instanceof Failure)) throw error;
       if (now() > until) throw stillInDoubt(number, operation, error);
     }
     await pause(LOOK_AGAIN_MS);
   }
 }
 
-function stillInDoubt(number: number, operation: string, { message }: Unavailable): InDoubt {
+function stillInDoubt(number: number, operation: string, { message }: Failure): InDoubt {
   return new InDoubt(`it is not known whether the registry took the change: ${message}`, {
     advice: `If it did, entry ${number} of the audit log has operation ${operation}. Before you try again, look:`,
     run: [['latchkey-auth-server', 'audit', 'list', '--from', String(number), '--limit', '1', '--json']],
