@@ -24,7 +24,8 @@ import {
   sealM7,
   Secret,
 } from '@latchkey/protocol';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { Failure } from '@latchkey/runtime/failure';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { AuthServer } from '../src/server/auth-server.js';
 import { allOf, backup, restore, Registry, rotateMasterKey } from '@latchkey/registry';
@@ -40,6 +41,7 @@ import {
   newSecret,
   NID,
   openRegistry,
+  secretsMade,
   WALL,
 } from '@latchkey/test-support/registry-fixtures';
 
@@ -169,6 +171,32 @@ describe('a pass-through controller', () => {
     expect(await draft.begin()).toBe('M3');
     await server.close();
     expect((await registry.node(ID_I))?.seenBy).toEqual([OTHER_C]);
+  });
+
+  it('leaves no key open in the server, where its row has changed since that was read', async () => {
+    const relayed = new Relayed();
+    expect([await relayed.begin(), await relayed.finish()]).toEqual(['M10', 'M11']);
+    await setController(registry, ID_C, { nid: { host: '192.0.2.9', port: 5683 } });
+    const { m7 } = relayed;
+    const made = secretsMade();
+    const { payload } = await server.answer(m7);
+    // SK_cs is kept.
+    expect(new Set(made())).toEqual(new Set(['[secret wiped]', String(SK_CS)]));
+    expect(openM11(payload!, m7, SK_CS)).toBeDefined();
+  });
+
+  it('leaves no key open in the server that cannot tell whether its SK_cs still holds', async () => {
+    await moveNodes(registry, [ID_I], OTHER_C);
+    const readNode = registry.readNode.bind(registry);
+    const { m2 } = new Relayed(OTHER_C);
+    const made = secretsMade();
+    vi.spyOn(registry, 'readNode').mockImplementationOnce(async (idI) => {
+      await setController(registry, OTHER_C, { nid: { host: '192.0.2.9', port: 5683 } });
+      vi.spyOn(registry, 'readController').mockImplementationOnce(() => Promise.reject(new Failure('the database is away')));
+      return readNode(idI);
+    });
+    expect((await server.answer(m2)).code).toBe('5.03');
+    expect(new Set(made())).toEqual(new Set(['[secret wiped]', String(SK_CS)]));
   });
 
   it('gets no M3 under an SK_cs that is replaced before the mode is read', async () => {

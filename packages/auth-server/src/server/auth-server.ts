@@ -262,17 +262,18 @@ export class AuthServer {
       const decision = this.#role.decide(opened, node, wall);
       // What a commit compares may be old, and nothing else.
       if (kept !== undefined && decision.kind !== 'commit') {
-        if (decision.kind === 'answer' && decision.with === 'M11') decision.applicationRoot.wipe();
-        kept.key.wipe();
+        wipe(kept, decision);
         continue;
       }
       const isKeySent = decision.kind === 'answer' && decision.with === 'M3';
-      const holds = isAuthentic(node, isKeySent);
-      if (!(holds instanceof Promise ? await holds : holds)) {
-        node?.key.wipe();
-        if (decision.kind === 'commit') decision.to.wipe();
-        return undefined;
+      let holds = false;
+      try {
+        const answer = isAuthentic(node, isKeySent);
+        holds = answer instanceof Promise ? await answer : answer;
+      } finally {
+        if (!holds) wipe(node, decision);
       }
+      if (!holds) return undefined;
       // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
       // only.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
@@ -399,6 +400,13 @@ function logFields({ type, idC, tid }: LinkRequest | KeyFeedRequest): {
   readonly tid: string;
 } {
   return { message: type, controller: formatId(idC), tid: formatTid(tid) };
+}
+
+/** What was decided is not answered, and not committed. */
+function wipe(node: UnsealedNode | undefined, decision: ServerDecision): void {
+  node?.key.wipe();
+  if (decision.kind === 'commit') decision.to.wipe();
+  if (decision.kind === 'answer' && decision.with === 'M11') decision.applicationRoot.wipe();
 }
 
 function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
