@@ -26,10 +26,11 @@ import {
   type Snapshot,
 } from '@latchkey/registry';
 import { NodeBatch } from './node-batch.js';
-import { NODES_PER_TRANSACTION } from './parts.js';
 
 /** Seconds: 7 days. */
 export const DEFAULT_GRACE = 604_800;
+/** Nodes written in one transaction: long enough to be fast, short enough to hold up no join. */
+const NODES_PER_LOAD = 1_024;
 
 export type OrderTerms = Pick<
   OrderRow,
@@ -133,7 +134,7 @@ export class EnrolmentTransaction {
   async add(batch: NodeBatch, { action = () => 'add', judged, progress }: Writing = {}): Promise<void> {
     const registry = this.#registry;
     const added = batch.indicesById().filter((i) => action(i) === 'add');
-    for (const chunk of chunksOf(added, NODES_PER_TRANSACTION)) {
+    for (const chunk of chunksOf(added, NODES_PER_LOAD)) {
       const order = (this.#orderNumber ??= await addOrder(registry, this.#row));
       const rows = (this.#rows ??= new RowFactory(registry, order));
       const recentInitialKeys = chunk.map((i) => batch.idI(i));
@@ -141,10 +142,17 @@ export class EnrolmentTransaction {
         const texts = batch.description(i);
         return texts === undefined ? [] : [[batch.idI(i), { ...texts, entry: 0 }] as const];
       });
+      // Sealed before the transaction: joins wait while it has the store.
+      const made = chunk.map((i) => [i, rows.create(batch, i)] as const);
       await registry.load(
         order,
         { recentInitialKeys, metadata: ['clock history'] },
-        (found) => chunk.map((i) => newNode(registry, found, batch.idI(i), rows.create(batch, i))),
+        (found) =>
+          made.map(([i, row]) => {
+            // Another process may have begun to replace the master key since.
+            const isCurrent = registry.keyring.isUnderCurrentKey(row.key);
+            return newNode(registry, found, batch.idI(i), isCurrent ? row : rows.create(batch, i));
+          }),
         descriptions,
       );
       for (const i of chunk) this.#controllers.added.add(batch.idC(i));

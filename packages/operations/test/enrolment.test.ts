@@ -1,10 +1,10 @@
 // Proves that the nodes of an order or import come to be all at once or not at all, beside commits,
 // and however the process is killed.
 
-import { allOf } from '@latchkey/registry';
+import { allOf, rotateMasterKey } from '@latchkey/registry';
 import { randomInt } from 'node:crypto';
 import { formatId } from '@latchkey/protocol';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { collected, Child } from '@latchkey/test-support/fixtures';
 import { NodeBatch } from '../src/node-batch.js';
 import { moveNodes } from '../src/administration.js';
@@ -92,6 +92,18 @@ describe('an order', () => {
     for (let i = 0; i < MANY; i += 97) expect(numberOf((await registry.node(i))?.key)).toBe(i);
     expect(progress.length).toBeGreaterThan(1);
     expect([progress.at(-1), progress]).toEqual([MANY, progress.toSorted((a, b) => a - b)]);
+  });
+
+  it('opens under the master key that took over while its rows were on their way', async () => {
+    const registry = await newRegistry();
+    const load = registry.load.bind(registry);
+    const late = vi.spyOn(registry, 'load').mockImplementationOnce(async (...rows) => {
+      await rotateMasterKey(registry, { path: '/nowhere', key: newSecret(), install: () => Promise.resolve() });
+      return load(...rows);
+    });
+    await addNodes(registry, [newNode(1, { key: numbered(7) })]);
+    expect(late).toHaveBeenCalledTimes(1);
+    expect(numberOf((await registry.node(1))?.key)).toBe(7);
   });
 
   it('is not seen, nor any node of it, before all of it is there', async () => {
