@@ -46,6 +46,12 @@ export interface GenerationFilter {
   readonly now: number;
 }
 
+/**
+ * Nodes without a key of which it is known why: twice as many as a snapshot has nodes. A process
+ * that follows a fleet for years sees more of them go.
+ */
+const MAX_REASONS = 262_144;
+
 export class KeySnapshot {
   readonly #nodes = new Map<string, DeliveredNode>();
   /** Why nodes have no key, as far as the source says so. */
@@ -56,10 +62,14 @@ export class KeySnapshot {
     this.#reasons.delete(node.id);
   }
 
-  /** Removes a node with all of its generations. */
+  /** Removes a node with all of its generations. At the bound the oldest reason goes. */
   revoke(id: string, reason: string): void {
     this.#nodes.delete(id);
+    this.#reasons.delete(id);
     this.#reasons.set(id, reason);
+    if (this.#reasons.size <= MAX_REASONS) return;
+    const [oldest] = this.#reasons.keys();
+    if (oldest !== undefined) this.#reasons.delete(oldest);
   }
 
   /** Returns why a node has no generation in use. `gone`: the source does not know it. */
