@@ -10,6 +10,7 @@ it.each([
   [[Buffer.from([0, 0xab]), Uint8Array.of(), null], String.raw`{\\x00ab,\\x,NULL}`],
   [['a', '', 'NULL', 'b,c', '{d}', ' '], '{"a","","NULL","b,c","{d}"," "}'],
   [['say "it"', String.raw`a\b`, 'é\n'], String.raw`{"say \"it\"","a\\b","é` + '\n"}'],
+  [['"\n\t\\', '"\u{1f511}', '"\ud800', '"\u007f\u2028'], '{"\\"\n\t\\\\","\\"\u{1f511}","\\"\ud800","\\"\u007f\u2028"}'],
   [[{ a: '"' }], String.raw`{"{\"a\":\"\\\"\"}"}`],
 ])('%j', (values, literal) => {
   expect(toArrayLiteral(values)).toBe(literal);
