@@ -30,7 +30,7 @@ const TABLES = ['one', 'two', 'three'] as const;
 type Table = Database<Buffer, number>;
 
 /**
- * A store with three tables, opened for each thing that is done with it, and what it should hold.
+ * A store with three tables, opened for each use or change of it, and what it should hold.
  */
 class Store {
   readonly path: string;
@@ -59,29 +59,20 @@ class Store {
 
   /** Runs `action` in one transaction, which has no effect if it throws a RangeError. */
   async change(action: (changes: Changes) => void): Promise<void> {
-    await this.#opened(async (env, tables) => {
-      const changes = new Changes(tables, new Map(this.#entries));
-      try {
-        await env.childTransaction(() => action(changes));
-        this.#entries = changes.entries;
-      } catch (error) {
-        if (!(error instanceof RangeError)) throw error;
-      }
-    });
+    await this.#opened((env, tables) => this.#changeIn(env, tables, action));
   }
 
   /** Reads and rewrites all of it. Returns `whole`, or what is said to be wrong. */
   async use({ mayDiffer = false } = {}): Promise<string> {
     try {
-      const found = await this.#opened((_, tables) => {
+      return await this.#opened(async (env, tables) => {
         const rows = tables.flatMap((table, i) =>
           [...table.getRange()].map(({ key, value }): [string, number] => [`${TABLES[i]} ${key}`, value.length]),
         );
-        return Promise.resolve(new Map(rows));
+        if (!mayDiffer && !isDeepStrictEqual(new Map(rows), this.#entries)) return 'another content';
+        await this.#changeIn(env, tables, (changes) => changes.rewrite());
+        return 'whole';
       });
-      if (!mayDiffer && !isDeepStrictEqual(found, this.#entries)) return 'another content';
-      await this.change((changes) => changes.rewrite());
-      return 'whole';
     } catch (error) {
       if (error instanceof DamagedStore) return error.what;
       throw error;
@@ -95,6 +86,16 @@ class Store {
       return isShort(latestSnapshot(file.fd)!, (await file.stat()).size);
     } finally {
       await file.close();
+    }
+  }
+
+  async #changeIn(env: Database<Buffer, number>, tables: readonly Table[], action: (changes: Changes) => void): Promise<void> {
+    const changes = new Changes(tables, new Map(this.#entries));
+    try {
+      await env.childTransaction(() => action(changes));
+      this.#entries = changes.entries;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
     }
   }
 
