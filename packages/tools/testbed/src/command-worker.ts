@@ -46,9 +46,10 @@ process.on('message', (request: CommandRequest) => {
   void run(request).then((response) => process.send?.(response));
 });
 
-async function run({ name, args, input, environment }: CommandRequest): Promise<CommandResponse> {
+async function run({ name, args, input, environment, cwd }: CommandRequest): Promise<CommandResponse> {
   for (const variable of Object.keys(process.env)) if (!(variable in environment)) delete process.env[variable];
   Object.assign(process.env, environment);
+  process.chdir(cwd);
   process.argv = [process.execPath, `latchkey-${name}`, ...args];
   Object.defineProperty(process, 'stdin', {
     configurable: true,

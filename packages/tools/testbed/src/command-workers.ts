@@ -13,6 +13,8 @@ export interface CommandRequest {
   /** What comes on standard input. */
   readonly input: string;
   readonly environment: Readonly<NodeJS.ProcessEnv>;
+  /** The folder that it works in. */
+  readonly cwd: string;
 }
 
 export interface CommandResult {

@@ -106,7 +106,7 @@ export class TestNetwork {
 
   /** Runs a command that may fail. */
   try(name: CommandName, args: readonly string[], input?: string): Promise<CommandResult> {
-    return runCommand(name, args, input, this.packages);
+    return runCommand(name, args, { input, packages: this.packages });
   }
 
   /** `environment`, `within`: as of a DaemonProcess. */

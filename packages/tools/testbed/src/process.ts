@@ -32,25 +32,35 @@ export function commandLine(name: CommandName, args: readonly string[], packages
   return [fileURLToPath(new URL(path, import.meta.url)), ...args];
 }
 
+/** What a command that runs to its end finds around it. */
+export interface CommandOptions {
+  /** What comes on standard input. */
+  readonly input?: string | undefined;
+  /** The folder that it works in. */
+  readonly cwd?: string | undefined;
+  /** As of `commandLine`. */
+  readonly packages?: string | undefined;
+}
+
 /**
  * Runs a command to its end: in a process that runs others before and after it where
  * LATCHKEY_TESTBED_WORKER names the program of such a process (`command-worker`), in one of its own
  * where not, and if it is of another version (`packages`, as of `commandLine`).
  */
-export function runCommand(name: CommandName, args: readonly string[], input = '', packages?: string): Promise<CommandResult> {
+export function runCommand(name: CommandName, args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+  const { input = '', cwd = process.cwd(), packages } = options;
   const worker = process.env['LATCHKEY_TESTBED_WORKER'];
-  if (worker === undefined || name === 'fleet' || packages !== undefined) return runProcess(name, args, input, packages);
-  return runInWorker(worker, { name, args, input, environment: process.env });
+  if (worker === undefined || name === 'fleet' || packages !== undefined) return runProcess(name, args, options);
+  return runInWorker(worker, { name, args, input, environment: process.env, cwd });
 }
 
-/** Runs a command to its end, in a process of its own. `packages`: as of `commandLine`. */
+/** Runs a command to its end, in a process of its own. */
 export async function runProcess(
   name: CommandName,
   args: readonly string[],
-  input = '',
-  packages?: string,
+  { input = '', cwd, packages }: CommandOptions = {},
 ): Promise<CommandResult> {
-  const child = spawn(process.execPath, commandLine(name, args, packages), { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, commandLine(name, args, packages), { stdio: ['pipe', 'pipe', 'pipe'], cwd });
   const stdout: Buffer[] = [];
   const stderr: Buffer[] = [];
   child.stdout.on('data', (part: Buffer) => stdout.push(part));

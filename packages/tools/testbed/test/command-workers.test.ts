@@ -1,9 +1,11 @@
 // Most commands in these tests run one after the other in a process that they share. Here the same
 // commands run in a process each, and the two say the same and end with the same code.
 
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exists } from '@latchkey/runtime/files';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type CommandName, runCommand, runProcess } from '../src/process.js';
+import { type CommandName, type CommandResult, runCommand, runProcess } from '../src/process.js';
 import { TestNetwork } from '../src/network.js';
 import { CONTROLLER } from './fixtures.js';
 
@@ -51,10 +53,23 @@ describe('a command says the same in a worker as in a process of its own', () =>
   it('what comes on standard input is read', async () => {
     const install = (run: typeof runCommand, state: string): ReturnType<typeof runCommand> => {
       const args = ['install', '--state', network.path(state), '--id', '00000077', '--controller', '192.0.2.1:5683'];
-      return run('node-agent', [...args, '--ik-file', '-'], '00112233445566778899aabbccddeeff\n');
+      return run('node-agent', [...args, '--ik-file', '-'], { input: '00112233445566778899aabbccddeeff\n' });
     };
     const [shared, own] = [await install(runCommand, 'shared'), await install(runProcess, 'own')];
     expect([shared.code, own.code, shared.stderr, own.stderr]).toEqual([0, 0, '', '']);
     expect(shared.stdout.replace('shared', 'own')).toBe(own.stdout);
+  });
+
+  it('paths are taken from the folder that it works in', async () => {
+    const list = async (run: typeof runCommand, folder: string): Promise<CommandResult> => {
+      const cwd = network.path(folder);
+      await mkdir(cwd);
+      await run('auth-server', ['init', '--data', './here'], { cwd });
+      expect(await exists(join(cwd, 'here'))).toBe(true);
+      return run('auth-server', ['node', 'list', '--data', './there'], { cwd });
+    };
+    const [shared, own] = [await list(runCommand, 'shared-folder'), await list(runProcess, 'own-folder')];
+    expect(shared).toEqual(own);
+    expect(own).toMatchObject({ code: 2, stderr: expect.stringContaining('./there') as string });
   });
 });

@@ -2,12 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { HAS_SCRIPT } from '@latchkey/test-support/terminal';
-import { commandLine, type CommandResult } from '../src/process.js';
+import { type CommandName, commandLine, type CommandResult, runCommand } from '../src/process.js';
 import type { TestNetwork } from '../src/network.js';
 
 /** What a packaged machine has at a fixed place, and the testbed elsewhere. */
@@ -75,7 +75,7 @@ export class Desk {
   }
 
   /** Pastes each line where it was said to be pasted; every command must succeed. */
-  async follow(steps: readonly Step[], environment: NodeJS.ProcessEnv = {}): Promise<CommandResult[]> {
+  async follow(steps: readonly Step[], environment?: NodeJS.ProcessEnv): Promise<CommandResult[]> {
     const all: CommandResult[] = [];
     for (const { on, says, line } of steps) {
       const [, carried] = /Take (\S+) to the device/.exec(says) ?? [];
@@ -87,22 +87,68 @@ export class Desk {
     return all;
   }
 
-  /** Pastes a line into a shell. What asks is answered with yes. */
-  async paste(line: string, on: Step['on'] = 'desk', environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
+  /**
+   * Pastes a line into a shell. What asks is answered with yes. The shell starts the first of each
+   * command in a network. It splits the line of each later one, which a command worker runs then:
+   * not those that ask, are more than one command, or have an environment of their own.
+   */
+  async paste(line: string, on: Step['on'] = 'desk', environment?: NodeJS.ProcessEnv): Promise<CommandResult> {
     const here = line.replaceAll(DEVICE_STATE, this.#state).replaceAll(REGISTRY, this.#network.registry);
+    const cwd = on === 'desk' ? this.folder : this.device;
+    if (environment === undefined && IS_ONE_COMMAND.test(here) && !asks(here)) {
+      const [name, ...args] = await split(here, cwd, await this.#splitters());
+      if (!this.#isFirst(name, args)) return runCommand(name, args, { cwd });
+    }
     const [program = ''] = commandLine('auth-server', []);
     const path = [join(this.folder, 'bin'), dirname(program), dirname(process.execPath), process.env['PATH'] ?? ''].join(':');
-    return runInShell(here, on === 'desk' ? this.folder : this.device, { ...process.env, ...environment, PATH: path });
+    return runInShell(here, cwd, { ...process.env, ...environment, PATH: path });
   }
+
+  /** Whether this network has not seen the command yet. */
+  #isFirst(name: CommandName, args: readonly string[]): boolean {
+    const [words = ''] = /^(?:[a-z-]+ )(?:[a-z]+ )*/.exec(`${[name, ...args].join(' ')} `) ?? [];
+    const pasted = pastedIn.get(this.#network) ?? new Set();
+    const isFirst = !pasted.has(words);
+    pastedIn.set(this.#network, pasted.add(words));
+    return isFirst;
+  }
+
+  /** A folder of what stands for each program, and prints how it was called. */
+  async #splitters(): Promise<string> {
+    const folder = `${this.folder}-splitters`;
+    await mkdir(folder, { recursive: true });
+    for (const name of PROGRAMS)
+      await writeFile(join(folder, `latchkey-${name}`), `#!/bin/sh\nprintf '%s\\0' ${name} "$@"\n`, { mode: 0o755 });
+    return folder;
+  }
+}
+
+const PROGRAMS = ['auth-server', 'controller', 'node-agent'] as const;
+/** No word of it means more than itself to a shell, but for quotes. */
+const IS_ONE_COMMAND = /^latchkey-[^|&;<>()$`\n]*$/;
+/** The commands that were pasted already. */
+const pastedIn = new WeakMap<TestNetwork, Set<string>>();
+
+function asks(line: string): boolean {
+  return / node (?:reset|remove) | clock release/.test(line);
+}
+
+/** The program and its arguments as a shell has them. */
+async function split(line: string, cwd: string, splitters: string): Promise<[CommandName, ...string[]]> {
+  const env = { ...process.env, PATH: [splitters, process.env['PATH'] ?? ''].join(':') };
+  const { code, stdout, stderr } = await runInShell(line, cwd, env);
+  const [name, ...args] = stdout.split('\0').slice(0, -1);
+  const program = PROGRAMS.find((one) => one === name);
+  if (code !== 0 || program === undefined) throw new Error(`${line} is not one command: ${stderr}`);
+  return [program, ...args];
 }
 
 /** Without `script`, of util-linux, nothing can be asked: then --yes stands for the answer. */
 async function runInShell(line: string, cwd: string, env: NodeJS.ProcessEnv): Promise<CommandResult> {
-  const asks = / node (?:reset|remove) | clock release/.test(line);
-  const onTerminal = asks && HAS_SCRIPT;
+  const onTerminal = asks(line) && HAS_SCRIPT;
   const child = onTerminal
     ? spawn('script', ['--quiet', '--return', '--command', line, '/dev/null'], { cwd, env: { ...env, SHELL: '/bin/sh' } })
-    : spawn('/bin/sh', ['-c', asks ? `${line} --yes` : line], { cwd, env });
+    : spawn('/bin/sh', ['-c', asks(line) ? `${line} --yes` : line], { cwd, env });
   let [stdout, stderr, answered] = ['', '', false];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;

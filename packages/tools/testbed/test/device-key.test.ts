@@ -34,7 +34,7 @@ async function file(name: string, content: string, mode = 0o600): Promise<string
   return path;
 }
 
-const agent = (args: readonly string[], input?: string): Promise<CommandResult> => runCommand('node-agent', args, input);
+const agent = (args: readonly string[], input?: string): Promise<CommandResult> => runCommand('node-agent', args, { input });
 const provision = (path: string, ...more: readonly string[]): Promise<CommandResult> =>
   agent(['provision', '--state', state, '--device-key-file', path, ...more]);
 

@@ -128,7 +128,7 @@ class UpgradeCampaign {
   }
 
   #runUpgrade(packages: string): ReturnType<typeof runProcess> {
-    return runProcess('auth-server', ['upgrade', ...this.#environment.network.location()], '', packages);
+    return runProcess('auth-server', ['upgrade', ...this.#environment.network.location()], { packages });
   }
 
   async #expectRefusal(packages: string, because: string): Promise<void> {
