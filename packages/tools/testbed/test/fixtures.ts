@@ -13,19 +13,29 @@ import type { Endpoint } from './reference-peer.js';
 export const ID_C = 1;
 export const CONTROLLER = formatId(ID_C);
 
-export interface RunningNetwork {
+/** A network, and where its daemons are to listen. */
+export interface PlannedNetwork {
   readonly network: TestNetwork;
-  readonly authServer: DaemonProcess;
-  readonly controller: DaemonProcess;
   readonly serverAddress: string;
   readonly controllerAddress: string;
 }
 
-/** Both daemons, real ones, on free ports. */
-export async function startNetwork(): Promise<RunningNetwork> {
+export interface RunningNetwork extends PlannedNetwork {
+  readonly authServer: DaemonProcess;
+  readonly controller: DaemonProcess;
+}
+
+/** Neither daemon runs yet. */
+export async function planNetwork(): Promise<PlannedNetwork> {
   const network = await TestNetwork.create();
   const [serverAddress, controllerAddress] = [await freePort(), await freePort()];
   await network.addController(CONTROLLER, controllerAddress, [serverAddress]);
+  return { network, serverAddress, controllerAddress };
+}
+
+/** Both daemons, real ones, on free ports. */
+export async function startNetwork(): Promise<RunningNetwork> {
+  const { network, serverAddress, controllerAddress } = await planNetwork();
   const authServer = await network.startAuthServer(serverAddress);
   const controller = await network.startController(CONTROLLER, controllerAddress);
   return { network, authServer, controller, serverAddress, controllerAddress };

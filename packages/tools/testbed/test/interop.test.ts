@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { readCredential } from '@latchkey/provisioning';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { DaemonProcess } from '../src/process.js';
 import { freePort, type TestNetwork } from '../src/network.js';
 import {
@@ -12,6 +12,8 @@ import {
   endpointOf,
   ID_C,
   orderAndInstall,
+  type PlannedNetwork,
+  planNetwork,
   type RunningNetwork,
   showNode,
   showStatus,
@@ -22,16 +24,17 @@ import * as peer from './reference-peer.js';
 const IK = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex');
 const octetsOf = (secret: Secret): Buffer => Buffer.from(secret.expose());
 
+/** For the tests that play nodes only: both daemons, which serve node after node. */
 let running: RunningNetwork;
 let socket: peer.RawSocket;
-beforeEach(async () => {
+beforeAll(async () => {
   running = await startNetwork();
+});
+afterAll(() => running.network.remove());
+beforeEach(async () => {
   socket = await peer.RawSocket.open();
 });
-afterEach(async () => {
-  await socket.close();
-  await running.network.remove();
-});
+afterEach(() => socket.close());
 
 async function orderedNode(lifetime = '30d'): Promise<peer.PeerNode> {
   const { lines } = await running.network.order({ controller: CONTROLLER, count: 1, lifetime });
@@ -69,7 +72,9 @@ describe('a foreign node', () => {
     const second = await Promise.all(Array.from({ length: 20 }, () => node.sendM5(controller)));
     expect(new Set(second.map((answer) => answer?.payload.toString('hex'))).size).toBe(1);
     expect(second[0]?.code).toBe('2.04');
-    expect(running.authServer.lines.filter(({ msg }) => msg === 'node has a new key')).toHaveLength(1);
+    const id = formatId(node.id);
+    const keys = running.authServer.lines.filter((line) => line.msg === 'node has a new key' && line['node'] === id);
+    expect(keys).toHaveLength(1);
   });
 
   it('is answered 4.01 to a wrong M5, and joins with the right one after it', async () => {
@@ -122,8 +127,16 @@ describe('a foreign node', () => {
 });
 
 describe('a foreign controller', () => {
+  let planned: PlannedNetwork;
+  let authServer: DaemonProcess;
+  beforeEach(async () => {
+    planned = await planNetwork();
+    authServer = await planned.network.startAuthServer(planned.serverAddress);
+  });
+  afterEach(() => planned.network.remove());
+
   it('commits; a repeated M7 gets the stored lifetime sealed anew, also after a restart of the server', async () => {
-    const { network, serverAddress } = running;
+    const { network, serverAddress } = planned;
     const { lines } = await network.order({ controller: CONTROLLER, count: 1, lifetime: '12h' });
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
     const m1 = peer.m1(lines[0]!.idI, randomBytes(16));
@@ -138,14 +151,14 @@ describe('a foreign controller', () => {
     expect(repeated?.payload).not.toEqual(committed.m8);
     expect(peer.openM8(controller.skCs, proved.m7, repeated!.payload)).toEqual({ idI: lines[0]!.idI, lifetime: 43_200 });
 
-    await running.authServer.stop('SIGKILL');
-    running = { ...running, authServer: await network.startAuthServer(serverAddress) };
+    await authServer.stop('SIGKILL');
+    authServer = await network.startAuthServer(serverAddress);
     expect((await controller.commit(proved)).lifetime).toBe(43_200);
-    expect(running.authServer.lines.filter(({ msg }) => msg === 'node has a new key')).toHaveLength(0);
+    expect(authServer.lines.filter(({ msg }) => msg === 'node has a new key')).toHaveLength(0);
   });
 
   it('commits nothing with a wrong proof, a wrong tag or a stale time stamp', async () => {
-    const { network, serverAddress } = running;
+    const { network, serverAddress } = planned;
     const { lines } = await network.order({ controller: CONTROLLER, count: 1 });
     const id = formatId(lines[0]!.idI);
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
@@ -161,7 +174,7 @@ describe('a foreign controller', () => {
     const early = (): bigint => BigInt(Date.now() + 600_000);
     await expect(controller.commit(controller.m7For(answered, m5, peer.nid(socket), { ts: late }))).rejects.toEqual(refused(6));
     await expect(controller.transact(m1, { ts: early() })).rejects.toEqual(refused(6));
-    await running.authServer.waitFor(
+    await authServer.waitFor(
       ({ msg, level }) => level === 'warn' && msg.includes("the controller's clock and the auth-server's differ"),
     );
     await expect(controller.transact(peer.m1(0x0bad_cafe, randomBytes(16)))).rejects.toEqual(refused(1));
@@ -178,16 +191,15 @@ describe('a foreign controller', () => {
   });
 
   it('serves our node; wrong M4 and M6 are ignored when the right ones come after', async () => {
-    const { network, serverAddress } = running;
+    const { network, serverAddress } = planned;
     const { id, state } = await orderAndInstall(network);
-    await running.controller.stop();
     const flipped = (octets: Buffer): Buffer => {
       const wrong = Buffer.from(octets);
       wrong[wrong.length - 1]! ^= 0x01;
       return wrong;
     };
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
-    const served = await controller.serve(endpointOf(running.controllerAddress).port, {
+    const served = await controller.serve(endpointOf(planned.controllerAddress).port, {
       mutateM4: (m4) => [flipped(m4), flipped(m4), m4],
       mutateM6: (m6) => [flipped(m6), { type: 'NON', payload: Buffer.of(0x16) }, m6],
     });
@@ -200,12 +212,11 @@ describe('a foreign controller', () => {
   });
 
   it('serves our node as a pass-through one, and gets its application root', async () => {
-    const { network, serverAddress } = running;
+    const { network, serverAddress } = planned;
     await network.run('auth-server', ['controller', 'set', CONTROLLER, '--pass-through', 'on', '--data', network.registry]);
     const { id, state } = await orderAndInstall(network);
-    await running.controller.stop();
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
-    const served = await controller.serve(endpointOf(running.controllerAddress).port);
+    const served = await controller.serve(endpointOf(planned.controllerAddress).port);
     try {
       for (const _ of ['joins', 'renews']) await network.run('node-agent', ['join', '--state', state]);
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', key: (await showNode(network, id))['key'] });
@@ -220,11 +231,10 @@ describe('a foreign controller', () => {
   });
 
   it('cannot make our node drop its key with a bare 2.04, and the node finds its way back', async () => {
-    const { network, serverAddress } = running;
+    const { network, serverAddress } = planned;
     const { id, state } = await orderAndInstall(network);
-    await running.controller.stop();
     const controller = new peer.PeerController(socket, { ...(await credentialOf(network)), server: endpointOf(serverAddress) });
-    const served = await controller.serve(endpointOf(running.controllerAddress).port, {
+    const served = await controller.serve(endpointOf(planned.controllerAddress).port, {
       mutateM6: () => [{ payload: Buffer.alloc(0) }],
     });
     const failed = await network.try('node-agent', ['join', '--state', state]);
@@ -232,7 +242,7 @@ describe('a foreign controller', () => {
     expect(await showStatus(network, state)).toMatchObject({ status: 'unconfirmed', open_candidates: 1, key_is_initial: true });
     await served.close();
     // The server has committed: the initial key is gone there, the candidate is what opens M4.
-    running = { ...running, controller: await network.startController(CONTROLLER, running.controllerAddress) };
+    await network.startController(CONTROLLER, planned.controllerAddress);
     await network.run('node-agent', ['join', '--state', state]);
     expect(await showStatus(network, state)).toMatchObject({
       status: 'joined',
@@ -243,10 +253,16 @@ describe('a foreign controller', () => {
 });
 
 describe('a foreign auth-server', () => {
+  let planned: PlannedNetwork;
+  beforeEach(async () => {
+    planned = await planNetwork();
+    await planned.network.startController(CONTROLLER, planned.controllerAddress);
+  });
+  afterEach(() => planned.network.remove());
+
   it('serves our controller and node; answers that do not open are no answers', async () => {
-    const { network } = running;
+    const { network } = planned;
     const { state, order } = await orderAndInstall(network);
-    await running.authServer.stop();
     const { idI, ik } = order.lines[0]!;
     const credential = await credentialOf(network);
     const server = new peer.PeerServer(
@@ -260,7 +276,7 @@ describe('a foreign auth-server', () => {
       wrong[20]! ^= 0x01;
       return [{ code: '4.03', payload: wrong }, { code: '4.03', payload: Buffer.alloc(0) }, { payload: octets }];
     };
-    const served = await server.serve(endpointOf(running.serverAddress).port, { mutateM3: wrongFirst, mutateM8: wrongFirst });
+    const served = await server.serve(endpointOf(planned.serverAddress).port, { mutateM3: wrongFirst, mutateM8: wrongFirst });
     try {
       await network.run('node-agent', ['join', '--state', state]);
       // A busy machine retransmits: an M2 or M7 may come twice.
@@ -286,16 +302,15 @@ describe('a foreign auth-server', () => {
   });
 
   it('makes M4 and M6 itself for our controller, which passes them through', async () => {
-    const { network } = running;
+    const { network } = planned;
     const { state, order } = await orderAndInstall(network);
-    await running.authServer.stop();
     const { idI, ik } = order.lines[0]!;
     const server = new peer.PeerServer(
       new Map([[idI, { key: octetsOf(ik), controllerId: ID_C, lifetime: 60 }]]),
       new Map([[ID_C, (await credentialOf(network)).skCs]]),
     );
     server.transactionKey = randomBytes(16);
-    const served = await server.serve(endpointOf(running.serverAddress).port);
+    const served = await server.serve(endpointOf(planned.serverAddress).port);
     try {
       for (const _ of ['joins', 'renews']) await network.run('node-agent', ['join', '--state', state]);
       expect(await showStatus(network, state)).toMatchObject({ status: 'joined', lifetime_seconds: 60 });
@@ -306,9 +321,8 @@ describe('a foreign auth-server', () => {
   });
 
   it('that loses the first M2 and M7 gets the same octets again', async () => {
-    const { network } = running;
+    const { network } = planned;
     const { state, order } = await orderAndInstall(network);
-    await running.authServer.stop();
     const { idI, ik } = order.lines[0]!;
     const credential = await credentialOf(network);
     const server = new peer.PeerServer(
@@ -316,7 +330,7 @@ describe('a foreign auth-server', () => {
       new Map([[ID_C, credential.skCs]]),
     );
     const lost = new Set<number>();
-    const served = await server.serve(endpointOf(running.serverAddress).port, {
+    const served = await server.serve(endpointOf(planned.serverAddress).port, {
       drop: (octets) => lost.size < lost.add(octets[0]!).size,
     });
     try {
@@ -335,7 +349,7 @@ describe('a foreign auth-server', () => {
 it('a node whose key another network holds is told so within seconds', async () => {
   const { network, controllerAddress } = running;
   const { id } = await orderAndInstall(network);
-  const state = network.node('stranger');
+  const state = network.node(`stranger-${id}`);
   await network.run(
     'node-agent',
     ['install', '--state', state, '--id', id, '--controller', controllerAddress, '--ik-file', '-'],
