@@ -132,11 +132,17 @@ export async function pressOn(page: Page, control: RegExp, key: string): Promise
   await page.keyboard.press(key);
 }
 
-/** What axe finds wrong with the page. */
-export async function faultsOf(page: Page, rules: object): Promise<unknown> {
-  await page.evaluate(axe.source);
+/**
+ * What axe finds wrong with the page.
+ *
+ * @param rules their names, or those of standards
+ */
+export async function faultsOf(page: Page, rules: readonly string[]): Promise<unknown> {
+  if (await page.evaluate<boolean>('globalThis.axe === undefined')) await page.evaluate(axe.source);
+  // No selectors, and no list of all that is right: only faults are shown.
+  const options = { runOnly: rules, resultTypes: ['violations'], selectors: false };
   return page.evaluate(
-    `axe.run(${JSON.stringify(rules)})
+    `axe.run(${JSON.stringify(options)})
       .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
   );
 }

@@ -404,7 +404,7 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
 
     const codes = page.locator('.labels svg');
     await expect.poll(() => codes.count()).toBe(3);
-    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
     await page.emulateMedia({ media: 'print' });
     expect(
       await page.locator('h1, .top, .note, .actions').evaluateAll((all) => all.filter((one) => one.checkVisibility()).length),
@@ -501,9 +501,9 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     // The page looks again by itself.
     await setDisabled(registry, [UNPROVEN], true);
     await page.locator('[data-cause="disabled"]').waitFor();
-    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
     await page.emulateMedia({ colorScheme: 'dark' });
-    expect(await faultsOf(page, { runOnly: ['color-contrast'] })).toEqual([]);
+    expect(await faultsOf(page, ['color-contrast'])).toEqual([]);
     expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0);
 
     // A scanner that types, and a node of somebody else's order.
@@ -780,7 +780,7 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     await site.ageSignIn(cookies.find(({ name: cookie }) => cookie === '__Host-latchkey')?.value ?? '');
     await add('kim');
     await dialog.getByText('What you typed here stays').waitFor();
-    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
     const tab = await signInInTab();
     await tab.getByText('You are signed in. Go back').waitFor();
     // The page has gone on by itself with what it was asked for.

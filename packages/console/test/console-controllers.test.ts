@@ -42,7 +42,7 @@ describe.skipIf(CHROMIUM === undefined)('a controller in the console (needs chro
     expect(await use.innerText()).toMatch(new RegExp(`still the old one \\(${key}, .*(?:ago|now)\\)`));
     await drawer.getByText(`Put the credential with SK_cs ${fingerprint} in the place of the old one`).waitFor();
     await drawer.getByText(`latchkey-auth-server controller rotate ${ID} --out ./controller-${ID}.json`).waitFor();
-    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
 
     await fixture.testServer((server) => server.request(server.exchange(JOINED, newSecret(), { skCs: staged }), 'm2'));
     await page.getByRole('button', { name: 'Reload' }).press('r');
@@ -90,7 +90,7 @@ describe.skipIf(CHROMIUM === undefined)('a controller in the console (needs chro
     const conflict = drawer.locator('form').getByRole('alert');
     await conflict.getByText('Name: “” → “Hall 2”').waitFor();
     expect(await conflict.innerText()).toMatch(/by user bo: controller changed/);
-    expect(await faultsOf(page, { runOnly: STANDARDS })).toEqual([]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
     site.endSessions();
     await page.getByRole('button', { name: 'Save what I typed' }).click();
     await signInAgain(page);
