@@ -181,7 +181,17 @@ export default defineConfig({
       },
       { extends: true, test: { name: 'clusters', setupFiles, globalSetup, include: named(CLUSTERS), exclude: [NODE_MODULES] } },
       { extends: true, test: { name: 'peers', setupFiles, globalSetup, include: named(PEERS), exclude: [NODE_MODULES] } },
-      { extends: true, test: { name: 'browsers', setupFiles, include: named(BROWSERS), exclude: [NODE_MODULES] } },
+      {
+        extends: true,
+        test: {
+          name: 'browsers',
+          setupFiles,
+          include: named(BROWSERS),
+          exclude: [NODE_MODULES],
+          // The console is bundled once.
+          globalSetup: 'packages/console/test/bundled.ts',
+        },
+      },
       { extends: true, test: { name: 'soak', setupFiles, globalSetup, include: named(SOAK), exclude: [NODE_MODULES] } },
     ],
   },

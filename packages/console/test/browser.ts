@@ -17,6 +17,8 @@ export const CHROMIUM = BROWSERS.find((path) => existsSync(path));
 export const PASSWORD = 'correct horse battery';
 /** A busy machine is not a failure. */
 export const TIMEOUT_MS = 90_000;
+/** Where a page keeps the secret of its session (`console/src/session.ts`). */
+const SECRET_KEY = 'latchkey.session';
 /** More than any page of these tests has controls. */
 const MAX_TABS = 150;
 /** Rules of axe. */
@@ -50,32 +52,61 @@ export interface Visit {
 }
 
 /**
- * Opens a page for a person who has just set a password by a one-time link: an administrator, or an
- * installer with limits.
+ * Opens a page for an administrator who is signed in. The one-time link is redeemed without a page.
  */
-export async function visit(path: string, options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
+export async function visit(path: string, options: BrowserContextOptions = {}): Promise<Visit> {
+  const { site, fixture, link } = await openSite();
+  const messages: string[] = [];
+  const { cookie, secret } = await site.redeemLink(link, PASSWORD);
+  const page = await openPage(site.origin, messages, { ...options, storageState: { cookies: [cookie], origins: [] } });
+  // Only once in a tab: the page takes the secret away when the session ends.
+  await page.addInitScript(`
+    if (sessionStorage.getItem('test.visited') === null) {
+      sessionStorage.setItem('test.visited', 'yes');
+      sessionStorage.setItem('${SECRET_KEY}', '${secret}');
+    }`);
+  await page.goto(site.origin + path);
+  await page.getByRole('button', { name: 'Preferences' }).waitFor();
+  return { page, site, fixture, messages };
+}
+
+/**
+ * Opens the first page for a person who has just set a password on the page of the one-time link:
+ * an administrator, or an installer with limits.
+ */
+export async function visitByLink(options: BrowserContextOptions = {}, limits?: OrderLimits): Promise<Visit> {
+  const { site, fixture, link } = await openSite(limits);
+  const messages: string[] = [];
+  const page = await enter(link, messages, options);
+  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
+  return { page, site, fixture, messages };
+}
+
+async function openSite(limits?: OrderLimits): Promise<{ site: ConsoleSite; fixture: AdminFixture; link: string }> {
   const fixture = await openPlant();
   const site = await ConsoleSite.start(fixture);
-  const messages: string[] = [];
-  const page = await enter(await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits), messages, options);
-  await expect.poll(() => page.url()).toBe(`${site.origin}${limits === undefined ? '/' : '/install'}`);
-  if (path !== '/') await page.goto(site.origin + path);
-  return { page, site, fixture, messages };
+  return { site, fixture, link: await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits) };
 }
 
 /** Opens a one-time link in a browser of its own, and sets a password. */
 export async function enter(link: string, messages: string[], options: BrowserContextOptions = {}): Promise<Page> {
-  const browser = await launch();
-  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(TIMEOUT_MS);
-  collectMessages(page, messages, new URL(link).origin);
+  const page = await openPage(new URL(link).origin, messages, options);
   await page.goto(link);
   await page.getByLabel('New password').fill(PASSWORD);
   await page.getByLabel('The same again').fill(PASSWORD);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Preferences' }).waitFor();
+  return page;
+}
+
+/** An empty page of a browser of its own. */
+async function openPage(origin: string, messages: string[], options: BrowserContextOptions): Promise<Page> {
+  const browser = await launch();
+  const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
+  onTestFinished(() => context.close());
+  const page = await context.newPage();
+  page.setDefaultTimeout(TIMEOUT_MS);
+  collectMessages(page, messages, origin);
   return page;
 }
 

@@ -29,6 +29,7 @@ import {
   TIMEOUT_MS,
   typeInto,
   visit,
+  visitByLink,
 } from './browser.js';
 import { ConsoleSite } from './console-site.js';
 import { describeNode, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
@@ -106,7 +107,7 @@ async function scan(element: Locator): Promise<string | undefined> {
 
 describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeout: 6 * TIMEOUT_MS }, () => {
   it('says by keyboard alone why a node has not joined, and gives the focus back', async () => {
-    const { page, fixture, messages } = await visit('/');
+    const { page, fixture, messages } = await visitByLink();
     await page
       .getByRole('link', { name: /joined/ })
       .first()
@@ -462,7 +463,7 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
 
   it('lets an installer on a phone scan a label, see why the node does not join, and name it', async () => {
     const phone = { viewport: { width: 320, height: 640 } };
-    const { page, site, fixture, messages } = await visit('/install', phone, { installer: 'Kim & Sons' });
+    const { page, site, fixture, messages } = await visitByLink(phone, { installer: 'Kim & Sons' });
     const { registry } = fixture;
     const pages = page.getByRole('navigation', { name: 'Pages' });
     await expect.poll(() => pages.innerText()).toMatch(/^Nodes\s+Orders\s+Install$/);

@@ -1,17 +1,16 @@
 // The console as a browser gets it: the bundle of the sources, served by the real API on loopback.
 
-import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
-import { bundleConsole } from '@latchkey/release/console';
 import { systemCode } from '@latchkey/runtime/failure';
 import { type AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
-import { onTestFinished } from 'vitest';
+import type { Cookie } from 'playwright-core';
+import { inject, onTestFinished } from 'vitest';
 import type { Role } from '../../api/src/access.js';
 import { startApi } from '../../api/src/index.js';
 import type { OidcConfig } from '../../api/src/oidc/config.js';
@@ -39,15 +38,10 @@ export class ConsoleSite {
 
   /** @param oidcFor the sign-in provider of a console of that origin */
   static async start(fixture: AdminFixture, oidcFor?: (origin: string) => Promise<OidcConfig>): Promise<ConsoleSite> {
-    const consoleFolder = await tempFolder();
-    for (const [path, text] of (await bundleConsole()).files) {
-      await mkdir(dirname(join(consoleFolder, path)), { recursive: true });
-      await writeFile(join(consoleFolder, path), text);
-    }
     for (;;) {
       try {
         const site = new ConsoleSite(fixture, await freePort());
-        await site.#serve(consoleFolder, await oidcFor?.(site.origin));
+        await site.#serve(await oidcFor?.(site.origin));
         return site;
       } catch (error) {
         // Another process took the port in the meantime.
@@ -56,7 +50,7 @@ export class ConsoleSite {
     }
   }
 
-  async #serve(consoleFolder: string, oidc: OidcConfig | undefined): Promise<void> {
+  async #serve(oidc: OidcConfig | undefined): Promise<void> {
     const { folder } = this.#fixture.registry;
     const { port } = new URL(this.origin);
     const daemon = await startApi({
@@ -67,7 +61,7 @@ export class ConsoleSite {
         oidc,
       },
       folder,
-      consoleFolder,
+      consoleFolder: inject('consoleFolder'),
       registry: { open: () => Registry.open(folder, Secret.from(MASTER), 'api') },
       log: new CapturedLog().log,
       passwords: new Passwords(CHEAP),
@@ -94,6 +88,22 @@ export class ConsoleSite {
     );
     await users.close();
     return url;
+  }
+
+  /** Sets a password by a one-time link, as its page does. Returns what the session consists of. */
+  async redeemLink(link: string, password: string): Promise<{ cookie: Cookie; secret: string }> {
+    const token = new URLSearchParams(new URL(link).hash.slice(1)).get('link');
+    const answer = await fetch(`${this.origin}/v1/login/link`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', origin: this.origin },
+      body: JSON.stringify({ token, password }),
+    });
+    const [cookie = ''] = answer.headers.getSetCookie();
+    const [, name = '', value = ''] = /^([^=]+)=([^;]+);/.exec(cookie) ?? [];
+    if (!answer.ok || name === '') throw new Error(`the link was answered ${answer.status}: ${await answer.text()}`);
+    const { secret } = (await answer.json()) as { secret: string };
+    const attributes = { domain: 'localhost', path: '/', expires: -1, httpOnly: true, secure: true, sameSite: 'Strict' } as const;
+    return { cookie: { name, value, ...attributes }, secret };
   }
 
   /** The password of a session was given more than five minutes ago, and the clock is right. */
