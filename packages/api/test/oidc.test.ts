@@ -12,7 +12,7 @@ import { hashOfSecret } from '../src/users/random-secret.js';
 import { SESSION_COOKIE, Sessions } from '../src/users/sessions.js';
 import { openUserStore, type UserStore } from '../src/users/user-store.js';
 import { type Answer } from './local-api.js';
-import { CLIENT_SECRET, startProvider } from './oidc-provider.js';
+import { CLIENT_SECRET, startProvider } from '@latchkey/test-support/oidc-provider';
 import { BrowserApi, BrowserSession, FROM_PAGE, ORIGIN, PASSWORD } from './browser-api.js';
 
 /** A browser at the provider: follows redirects, keeps cookies, and fills in the two forms. */

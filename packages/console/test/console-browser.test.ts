@@ -7,12 +7,12 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
 import type { Locator, Page, Request, Route } from 'playwright-core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { openTokenStore } from '@latchkey/api/tokens';
 import { setDisabled } from '@latchkey/operations';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import { newSecret } from '@latchkey/test-support/admin-fixture';
-import { startProvider } from '../../api/test/oidc-provider.js';
-import { openTokenStore } from '../../api/src/tokens/token-store.js';
+import { startProvider } from '@latchkey/test-support/oidc-provider';
 import {
   CHROMIUM,
   collectMessages,

@@ -3,6 +3,8 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { type ApiOptions, startApi } from '@latchkey/api';
+import { addUser, hashOfSecret, openUserStore, Passwords, type Role } from '@latchkey/api/users';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
@@ -11,13 +13,8 @@ import { type AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture'
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import type { Cookie } from 'playwright-core';
 import { inject, onTestFinished } from 'vitest';
-import type { Role } from '../../api/src/access.js';
-import { startApi } from '../../api/src/index.js';
-import type { OidcConfig } from '../../api/src/oidc/config.js';
-import { addUser } from '../../api/src/users/administration.js';
-import { Passwords } from '../../api/src/users/password.js';
-import { hashOfSecret } from '../../api/src/users/random-secret.js';
-import { openUserStore } from '../../api/src/users/user-store.js';
+
+type OidcConfig = NonNullable<ApiOptions['config']['oidc']>;
 
 /** A thousandth of the cost of real passwords. */
 const CHEAP = { N: 32, r: 8, p: 1 };

@@ -1,4 +1,4 @@
-/** Users of the console, for the commands that add and remove them. */
+/** Users of the console, for commands that add and remove them, and for tests of the console. */
 
 export { type Role, ROLES } from '../access.js';
 export { limitsFrom } from '../order-limits.js';
@@ -13,4 +13,6 @@ export {
   USER_NAME_RULE,
   type UserAdministration,
 } from './administration.js';
+export { Passwords } from './password.js';
+export { hashOfSecret } from './random-secret.js';
 export { openUserStore, type UserStore } from './user-store.js';

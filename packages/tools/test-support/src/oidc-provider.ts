@@ -6,9 +6,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { tempFolder } from '@latchkey/test-support/fixtures';
+import type { ApiConfig } from '@latchkey/api/config';
 import { onTestFinished } from 'vitest';
-import type { OidcConfig } from '../src/oidc/config.js';
+import { tempFolder } from './fixtures.js';
 
 export const CLIENT_SECRET = 'a client secret of 32 characters';
 
@@ -51,7 +51,7 @@ export interface RunningProvider {
   readonly issuer: string;
   readonly child: ChildProcess;
   /** `oidc:` of an API that knows it. */
-  readonly config: OidcConfig;
+  readonly config: NonNullable<ApiConfig['oidc']>;
 }
 
 /** @param origin of the console */
