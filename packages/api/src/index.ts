@@ -1,23 +1,14 @@
 /** The management API: operations on the registry over HTTP. */
 
-import { chown } from 'node:fs/promises';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { ExposureView } from '@latchkey/operations/contract';
 import { Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
-import { type Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { UsageFailure } from '@latchkey/runtime/failure';
 import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
 import { type FileLock, lockFolder, nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
-import {
-  allowGroup,
-  findGroupId,
-  findUserId,
-  hasIdentityIdMaps,
-  openPeerCredentials,
-  removeStaleSocket,
-} from '@latchkey/runtime/net';
-import type { Principal } from './access.js';
-import type { ApiConfig, SocketConfig } from './config.js';
+import { findUserId, hasIdentityIdMaps, openPeerCredentials } from '@latchkey/runtime/net';
+import type { ApiConfig } from './config.js';
 import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
 import { readConsoleFiles } from './browser/console-files.js';
 import { EventStreams } from './events/event-streams.js';
@@ -27,6 +18,7 @@ import { KeyFiles } from './jobs/key-files.js';
 import { ensureRequestFolder, RequestStore } from './jobs/request-store.js';
 import { LargeBodies } from './large-bodies.js';
 import { KeptResults } from './kept-results.js';
+import { Listeners, listenOnSocket } from './listeners.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
 import { LocalUsers } from './local-users.js';
 import { ROUTES } from './routes.js';
@@ -38,7 +30,6 @@ import { RegistryWalks } from './registry-walks.js';
 import { refuseBrowsers, RemoteCallers } from './remote-callers.js';
 import { openTokenStore } from './tokens/token-store.js';
 import { buildServer } from './server.js';
-import { groupFailure, socketFailure } from './socket-failures.js';
 import { Passwords } from './users/password.js';
 import { openUserStore } from './users/user-store.js';
 
@@ -91,7 +82,8 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
   });
   const local = new LocalCallers(users, openPeerCredentials());
   const registry = accessTo(options);
-  const servers: FastifyInstance[] = [];
+  const listeners = new Listeners();
+  const { servers } = listeners;
   /** What is open, latest first. */
   const closers = [() => registry.close()];
   let stopServing = async (): Promise<void> => undefined;
@@ -145,51 +137,61 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         exposures,
         readServerState: () => readFolderLock(folder),
       },
+      opened: listeners.opened,
       log,
       monotonicMs,
     };
-    const authenticate = (request: FastifyRequest): Principal | undefined => local.authenticate(request);
-    servers.push(await serve(buildServer({ ...shared, checkRequest: refuseForwarded, authenticate }), config));
-    log.info({ api: `unix:${config.socket}` }, 'serving the API');
-    const { remote: remoteConfig, browser } = config;
-    if (remoteConfig === undefined && browser === undefined) return daemonOf(servers, registry, stop);
-    const tokens = await openTokenStore(folder);
-    closers.push(() => tokens.close());
-    const users = await openUserStore(folder);
-    closers.push(() => users.close());
-    if (remoteConfig !== undefined) {
-      const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
-      const remote = new RemoteCallers({ tokens, users, registryRestoredAt, log, monotonicMs });
-      closers.unshift(() => remote.close());
-      const server = buildServer({
-        ...shared,
-        checkRequest: refuseBrowsers,
-        authenticate: (request) => remote.authenticate(request),
-        challenge: 'Bearer',
-      });
-      servers.push(await serve(server, remoteConfig));
-      log.info({ api: `unix:${remoteConfig.socket}` }, 'serving the API to callers with tokens');
-    }
-    if (browser !== undefined) {
-      const { origin, console: folderOfConsole = consoleFolder } = browser;
-      const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
-      closers.unshift(() => sessions.close());
-      const oidc = config.oidc && (await openOidc(config.oidc, { origin, log, now }));
-      const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
-      const listener = { ...shared, origin, users, tokens, takesTokens: remoteConfig !== undefined, sessions, oidc, files };
-      for (const endpoint of browser.listen) {
-        const server = buildBrowserListener(listener);
-        const address = await listenOnLoopback(server, endpoint);
-        servers.push(server);
-        log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers');
+    const localServer = buildServer({
+      ...shared,
+      checkRequest: refuseForwarded,
+      authenticate: (request) => local.authenticate(request),
+    });
+    listeners.add(localServer, {
+      listen: () => listenOnSocket(localServer, config, 'api.group'),
+      onOpen: (address) => log.info({ api: address }, 'serving the API'),
+    });
+    if (config.remote !== undefined || config.browser !== undefined) {
+      const tokens = await openTokenStore(folder);
+      closers.push(() => tokens.close());
+      const users = await openUserStore(folder);
+      closers.push(() => users.close());
+      const { remote: remoteConfig, browser } = config;
+      if (remoteConfig !== undefined) {
+        const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
+        const remote = new RemoteCallers({ tokens, users, registryRestoredAt, log, monotonicMs });
+        closers.unshift(() => remote.close());
+        const server = buildServer({
+          ...shared,
+          checkRequest: refuseBrowsers,
+          authenticate: (request) => remote.authenticate(request),
+          challenge: 'Bearer',
+        });
+        listeners.add(server, {
+          listen: () => listenOnSocket(server, remoteConfig, 'api.remote.group'),
+          onOpen: (address) => log.info({ api: address }, 'serving the API to callers with tokens'),
+        });
       }
-      if (browser.socket !== undefined) {
-        const { socket, group } = browser;
-        servers.push(await serve(buildBrowserListener(listener), { socket, group }));
-        log.info({ address: `unix:${socket}`, origin, console: folderOfConsole }, 'serving the API to browsers');
+      if (browser !== undefined) {
+        const { origin, console: folderOfConsole = consoleFolder, socket, group } = browser;
+        const sessions = openSessions({ registry, users, passwords, log, monotonicMs, now });
+        closers.unshift(() => sessions.close());
+        const oidc = config.oidc && (await openOidc(config.oidc, { origin, log, now }));
+        const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
+        const takesTokens = remoteConfig !== undefined;
+        const addBrowserListener = (listen: (server: FastifyInstance) => Promise<string>): void => {
+          const server = buildBrowserListener({ ...shared, origin, users, tokens, takesTokens, sessions, oidc, files });
+          listeners.add(server, {
+            listen: () => listen(server),
+            onOpen: (address) => log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers'),
+          });
+        };
+        for (const endpoint of browser.listen) addBrowserListener((server) => listenOnLoopback(server, endpoint));
+        if (socket !== undefined) addBrowserListener((server) => listenOnSocket(server, { socket, group }, 'api.browser.group'));
       }
     }
+    await listeners.open();
   } catch (error) {
+    listeners.refuse();
     await stop();
     throw error;
   }
@@ -255,38 +257,6 @@ async function openOidc(config: OidcConfig, options: Pick<OidcOptions, 'origin' 
   const clientSecret = (await readPrivateFile(path, MAX_CLIENT_SECRET)).trim();
   if (clientSecret === '') throw new UsageFailure(`${path} is empty`, { advice: 'Put the client secret of the provider there.' });
   return new OidcSignIn({ ...options, config, clientSecret });
-}
-
-async function serve(server: FastifyInstance, { socket: path, group }: SocketConfig): Promise<FastifyInstance> {
-  const groupId = group === undefined ? undefined : groupIdOf(group);
-  const toFailure = (error: unknown): Failure => socketFailure(path, error);
-  try {
-    await removeStaleSocket(path, toFailure);
-    await server.listen({ path });
-    // The socket is for the owner only until here, by the umask of every command.
-    if (group !== undefined && groupId !== undefined) await giveToGroup(path, group, groupId);
-    await allowGroup(path);
-  } catch (error) {
-    await server.close();
-    throw toFailure(error);
-  }
-  return server;
-}
-
-async function giveToGroup(path: string, group: string, groupId: number): Promise<void> {
-  try {
-    await chown(path, process.getuid?.() ?? 0, groupId);
-  } catch (error) {
-    throw groupFailure(path, group, error);
-  }
-}
-
-function groupIdOf(group: string): number {
-  const groupId = /^\d+$/.test(group) ? Number(group) : findGroupId(group);
-  if (groupId !== undefined) return groupId;
-  throw new UsageFailure(`api.group: this machine has no group ${group}`, {
-    advice: 'Make it with groupadd(8), or name another one.',
-  });
 }
 
 /** Throws if the registry cannot be read. */

@@ -1,7 +1,7 @@
 /**
- * The API over HTTP. Each request passes, in this order: the rule of its socket, authentication,
- * rate limit, scope, schema. A route without a scope is refused to everybody, unless it says that
- * it is public or about the caller's own things.
+ * The API over HTTP. Each request passes, in this order: the start of the API, the rule of its
+ * socket, authentication, rate limit, scope, schema. A route without a scope is refused to
+ * everybody, unless it says that it is public or about the caller's own things.
  */
 
 import type { Socket } from 'node:net';
@@ -51,6 +51,8 @@ export interface ServerOptions {
   readonly routes: readonly Route[];
   readonly registry: RegistryAccess;
   readonly services: RouteServices;
+  /** Requests wait for it. It rejects with a Problem if the API cannot start. */
+  readonly opened: Promise<void>;
   /** Throws a Problem for a request that this socket does not take. */
   readonly checkRequest: (request: FastifyRequest) => void;
   /** Returns `undefined` for a caller that is not known. */
@@ -65,7 +67,7 @@ export interface ServerOptions {
 
 /** A server that listens nowhere yet. */
 export function buildServer(options: ServerOptions): FastifyInstance {
-  const { routes, log, checkRequest, authenticate, challenge } = options;
+  const { routes, log, opened, checkRequest, authenticate, challenge } = options;
   const rateLimiter = new RateLimiter(options.monotonicMs);
   const limitedLog = new RateLimitedLog(log);
   const { version } = readVersion();
@@ -90,6 +92,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
 
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
+    await opened;
     checkRequest(request);
     const { scope, isLimitable, takesKeys } = request.routeOptions.config;
     if (scope === 'public') return;

@@ -17,6 +17,7 @@ async function answerTo(failure: Error, principal: Principal): Promise<{ readonl
     routes: [],
     registry: new ReopenedRegistry(undefined, () => Promise.reject(failure)),
     services: {} as RouteServices,
+    opened: Promise.resolve(),
     checkRequest: () => undefined,
     authenticate: () => principal,
     extend: (own) =>

@@ -1,16 +1,25 @@
-// The API starts once on a registry, and what fails to start leaves nothing behind.
+// The API starts once on a registry, whole, and what fails to start leaves nothing behind.
 
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, readdir, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
 import type { Daemon } from '@latchkey/runtime/daemon';
+import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { fastify } from 'fastify';
 import { expect, it, onTestFinished } from 'vitest';
+import type { ApiConfig } from '../src/config.js';
 import { startApi } from '../src/index.js';
 import { type JobRecord, RequestStore } from '../src/jobs/request-store.js';
+import { Listeners, listenOnSocket } from '../src/listeners.js';
+import { ReopenedRegistry } from '../src/registry-access.js';
+import type { RouteServices } from '../src/route.js';
+import { buildServer } from '../src/server.js';
+import { type Answer, ask } from './local-api.js';
 
 const JOB: JobRecord = {
   id: 'job',
@@ -28,9 +37,9 @@ const JOB: JobRecord = {
   problem: null,
 };
 
-async function start(folder: string): Promise<Daemon> {
+async function start(folder: string, config: Partial<ApiConfig> = {}): Promise<Daemon> {
   return startApi({
-    config: { socket: join(await tempFolder(), 'api.sock'), local: {} },
+    config: { socket: join(await tempFolder(), 'api.sock'), local: {}, ...config },
     folder,
     registry: { open: () => Registry.open(folder, Secret.from(MASTER), 'api') },
     log: new CapturedLog().log,
@@ -78,6 +87,64 @@ it.skipIf(process.getuid?.() !== 0)(
     expect(await openBelow(mount)).toEqual([]);
   },
 );
+
+it('answers nobody before it listens everywhere, and then everybody', async () => {
+  const socket = join(await tempFolder(), 'api.sock');
+  /** What a request is answered that came before all listeners were there. */
+  async function answerTo(listenElsewhere: () => Promise<string>): Promise<{ opening: Promise<void>; answer: Promise<Answer> }> {
+    const listeners = new Listeners();
+    const server = buildServer({
+      routes: [],
+      registry: new ReopenedRegistry(undefined, () => Promise.reject(new Error('none'))),
+      services: {} as RouteServices,
+      opened: listeners.opened,
+      checkRequest: () => undefined,
+      authenticate: () => ({ id: 'uid 0', scopes: new Set(['nodes'] as const) }),
+      extend: (own) => void own.post('/change', { config: { scope: 'nodes' } }, () => ({ done: true })),
+      log: new CapturedLog().log,
+    });
+    const other = fastify();
+    onTestFinished(async () => {
+      listeners.refuse();
+      await Promise.all([server.close(), other.close()]);
+    });
+    let answer: Promise<Answer> = Promise.reject(new Error('nobody asked'));
+    answer.catch(() => undefined);
+    listeners.add(server, { listen: () => listenOnSocket(server, { socket }, 'api.group'), onOpen: () => undefined });
+    listeners.add(other, {
+      async listen() {
+        answer = ask({ socketPath: socket }, '/change', { method: 'POST' });
+        await once(server.server, 'request');
+        return listenElsewhere();
+      },
+      onOpen: () => undefined,
+    });
+    const opening = listeners.open().catch((error: unknown) => {
+      listeners.refuse();
+      throw error;
+    });
+    await opening.catch(() => undefined);
+    return { opening, answer };
+  }
+  const taken = await answerTo(() => Promise.reject(new Failure('taken')));
+  await expect(taken.opening).rejects.toThrow('taken');
+  expect(await taken.answer).toMatchObject({ status: 503, body: { detail: 'The API cannot start. Nothing was done.' } });
+  await rm(socket);
+  const free = await answerTo(() => Promise.resolve('elsewhere'));
+  expect(await free.answer).toMatchObject({ status: 200, body: { done: true } });
+});
+
+it.each([
+  ['api.group', { group: 'no-such-group' }],
+  ['api.remote.group', { remote: { socket: '/nowhere/remote.sock', group: 'no-such-group' } }],
+  [
+    'api.browser.group',
+    { browser: { listen: [], origin: 'https://a.example', socket: '/nowhere/browser.sock', group: 'no-such-group' } },
+  ],
+])('names %s where the machine has no such group', async (field, config) => {
+  const { folder } = (await AdminFixture.open()).registry;
+  await expect(start(folder, config)).rejects.toThrow(`${field}: this machine has no group no-such-group`);
+});
 
 /** Files below a folder that this process has open. */
 async function openBelow(folder: string): Promise<string[]> {

@@ -103,12 +103,11 @@ function restoredAtOf(registry: RegistryAccess): Promise<number | null> {
   return registry.use(({ restored }) => restored?.at ?? null);
 }
 
-/** Returns the address. Closes the server if it cannot listen. */
+/** Returns the address. */
 export async function listenOnLoopback(server: FastifyInstance, endpoint: Endpoint): Promise<string> {
   try {
     await server.listen(endpoint);
   } catch (error) {
-    await server.close();
     const { message, advice, cause } = listenFailure(
       `cannot serve the console on ${formatEndpoint(endpoint)}`,
       'listen',
