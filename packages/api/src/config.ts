@@ -1,7 +1,7 @@
 /** `api:` in the configuration of the auth-server. */
 
 import { isAbsolute } from 'node:path';
-import { type Endpoint, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
+import { type Endpoint, isSocketPath, listenSchema, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { LOCAL_ROLES, type Role } from './access.js';
 import { type OidcConfig, oidcConfigSchema } from './oidc/config.js';
@@ -57,7 +57,7 @@ export interface ApiConfig extends SocketConfig {
 }
 
 const socketFields = {
-  socket: z.string().refine((path) => isAbsolute(path) && Buffer.byteLength(path) <= MAX_SOCKET_PATH, {
+  socket: z.string().refine(isSocketPath, {
     error: `expected an absolute path of ${MAX_SOCKET_PATH} octets at most, e.g. /run/latchkey/api.sock`,
   }),
   group: z.string().regex(ACCOUNT, { error: 'expected the name of a group, or its number' }).optional(),

@@ -1,8 +1,7 @@
 /** The configuration's `keys:`. */
 
-import { isAbsolute } from 'node:path';
 import { parseDuration, textError } from '@latchkey/runtime/config';
-import { MAX_SOCKET_PATH } from '@latchkey/runtime/net';
+import { isSocketPath, MAX_SOCKET_PATH } from '@latchkey/runtime/net';
 import { z } from 'zod';
 import { MAX_LABELS, wrongLabel } from './labels.js';
 
@@ -30,7 +29,7 @@ const SOCKET_EXPECTED = `expected the path of a socket, beginning with / and of 
 
 const socketSchema = z.string(textError(SOCKET_EXPECTED)).transform((text, { issues }) => {
   const path = text.startsWith(SCHEME) ? text.slice(SCHEME.length) : text;
-  if (isAbsolute(path) && Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
+  if (isSocketPath(path)) return path;
   issues.push({ code: 'custom', message: SOCKET_EXPECTED, input: text });
   return z.NEVER;
 });

@@ -1,7 +1,9 @@
 // Proves what comes over a key socket: to whom, in which order, and what happens at each limit.
 // Sockets and processes are real ones.
 
-import { chmodSync, statSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { formatId } from '@latchkey/protocol';
@@ -12,6 +14,7 @@ import { ChangeLog } from '../src/change-log.js';
 import type { KeyServer } from '../src/key-server.js';
 import { Client, HOUR, ID, idOf, type Line, startServer } from './fixtures.js';
 
+const HAS_PYTHON = spawnSync('python3', ['--version']).status === 0;
 const SUBSCRIBE = { subscribe: ['mqtt-psk'] };
 const GET = { get: idOf(ID), label: 'mqtt-psk' };
 
@@ -469,6 +472,37 @@ describe('a socket', () => {
     await expect(server.listen({ ...settings, socket: join(folder, 'x.sock'), group: 'no-such-group' })).rejects.toThrow(
       'this machine has no group no-such-group',
     );
+  });
+
+  it('is in no folder where anybody could put another one in its place', async () => {
+    const { server, folder } = await startServer();
+    const open = join(folder, 'open');
+    mkdirSync(open);
+    const settings = { socket: join(open, 'keys.sock'), mode: 0o600, labels: ['mqtt-psk'] };
+    chmodSync(open, 0o777);
+    await expect(server.listen(settings)).rejects.toMatchObject({
+      message: `cannot listen on ${settings.socket}: every user of this machine may write to the folder ${open}`,
+      advice: expect.stringContaining(`chmod o-w ${open}`),
+      exitCode: 2,
+    });
+    chmodSync(open, 0o1777);
+    await server.listen(settings);
+  });
+
+  it.skipIf(!HAS_PYTHON)('is left to a process that takes datagrams there, or no connection now (needs python3)', async () => {
+    const { server, folder } = await startServer();
+    const [datagrams, full] = [join(folder, 'datagrams'), join(folder, 'full')];
+    const script = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1])
+t = socket.socket(socket.AF_UNIX); t.bind(sys.argv[2]); t.listen(0)
+c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[2])
+print('there', flush=True); sys.stdin.read()`;
+    const holder = spawn('python3', ['-c', script, datagrams, full]);
+    onTestFinished(() => void holder.kill());
+    await once(holder.stdout, 'data');
+    for (const socket of [datagrams, full])
+      await expect(server.listen({ socket, mode: 0o600, labels: ['mqtt-psk'] })).rejects.toThrow('another process listens there');
   });
 
   it('is gone once the server is closed, with its connections', async () => {

@@ -31,7 +31,10 @@ describe('where health and metrics are served', () => {
     expect(() => parse()).toThrow(message);
   });
 
-  it.each(['', 'unix:x', '0.0.0.0:1', `unix:/${'x'.repeat(107)}`])('is refused by the name of the option: %j', (text) => {
-    expect(() => parse('--http', text)).toThrow(/--http/);
-  });
+  it.each(['', 'unix:x', '0.0.0.0:1', `unix:/${'x'.repeat(107)}`, 'unix:/x\0y'])(
+    'is refused by the name of the option: %j',
+    (text) => {
+      expect(() => parse('--http', text)).toThrow(/--http/);
+    },
+  );
 });

@@ -15,7 +15,7 @@ export {
   peerSchema,
   unmapIPv4,
 } from './endpoint.js';
-export { httpOption, httpSchema, type ListenAddress, MAX_SOCKET_PATH } from './listen-address.js';
+export { httpOption, httpSchema, isSocketPath, type ListenAddress, MAX_SOCKET_PATH } from './listen-address.js';
 export { encodeNid, formatNid, sourcePrefix } from './nid.js';
 export { findGroupId, hasIdentityIdMaps, openPeerCredentials, type PeerCredentials } from './peer-credentials.js';
 export { allowGroup, removeStaleSocket } from './unix-socket.js';

@@ -15,6 +15,12 @@ export type ListenAddress =
 const UNIX_SCHEME = 'unix:';
 /** sun_path of unix(7), less the octet that ends it. */
 export const MAX_SOCKET_PATH = 107;
+
+/** Whether a unix socket may have that path: it is absolute, and the kernel takes it whole. */
+export function isSocketPath(path: string): boolean {
+  return isAbsolute(path) && Buffer.byteLength(path) <= MAX_SOCKET_PATH && !path.includes('\0');
+}
+
 const EXPECTED = 'expected HOST:PORT of this machine, e.g. 127.0.0.1:9464, or unix:/path';
 
 /**
@@ -26,8 +32,8 @@ function parseListenAddress(text: string): ListenAddress {
   if (text.startsWith(UNIX_SCHEME)) {
     const path = text.slice(UNIX_SCHEME.length);
     if (!isAbsolute(path)) throw new UsageFailure(`${EXPECTED}: the path of a socket starts with /`);
-    if (Buffer.byteLength(path) > MAX_SOCKET_PATH)
-      throw new UsageFailure(`the path of a unix socket has ${MAX_SOCKET_PATH} octets at most`);
+    if (!isSocketPath(path))
+      throw new UsageFailure(`the path of a unix socket has ${MAX_SOCKET_PATH} octets at most, and none of them is NUL`);
     return { kind: 'unix', path };
   }
   const endpoint = parseEndpoint(text);

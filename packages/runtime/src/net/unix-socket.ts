@@ -6,20 +6,26 @@
 import { chmod, lstat, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
+import { formatCommandLine } from '../cli/advice.js';
 import { type Failure, systemCode, UsageFailure } from '../failure.js';
 
 /** Owner and group may connect. */
 const SOCKET_MODE = 0o660;
+const WORLD_WRITABLE = 0o002;
+/** In such a folder only owners may remove what is theirs. */
+const STICKY = 0o1000;
+/** What connect(2) says of a socket whose queue is full, and of one that takes datagrams. */
+const IN_USE: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EPROTOTYPE']);
 
 /** Makes a Failure of a system error, with advice that names the setting. */
 type ToFailure = (error: unknown) => Failure;
 
 /**
  * Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no
- * socket, or where no folder is there for it.
+ * socket, where no folder is there for it, or where anybody could put another one in its place.
  */
 export async function removeStaleSocket(path: string, toFailure: ToFailure): Promise<void> {
-  await assertFolderExists(path, toFailure);
+  await assertFolderFits(path, toFailure);
   try {
     if (!(await lstat(path)).isSocket())
       throw new UsageFailure(`${path} is there already, and is no socket`, {
@@ -33,12 +39,17 @@ export async function removeStaleSocket(path: string, toFailure: ToFailure): Pro
 }
 
 /** Node.js says of a folder that is missing that permission is denied. */
-async function assertFolderExists(path: string, toFailure: ToFailure): Promise<void> {
-  await stat(dirname(path)).catch((error: unknown) => {
+async function assertFolderFits(path: string, toFailure: ToFailure): Promise<void> {
+  const folder = dirname(path);
+  const { mode } = await stat(folder).catch((error: unknown) => {
     if (systemCode(error) !== 'ENOENT') throw toFailure(error);
-    throw new UsageFailure(`cannot listen on ${path}: the folder ${dirname(path)} is not there`, {
+    throw new UsageFailure(`cannot listen on ${path}: the folder ${folder} is not there`, {
       advice: 'Make it, for the user that the daemon runs as, or choose another path.',
     });
+  });
+  if ((mode & WORLD_WRITABLE) === 0 || (mode & STICKY) !== 0) return;
+  throw new UsageFailure(`cannot listen on ${path}: every user of this machine may write to the folder ${folder}`, {
+    advice: `Whoever does could answer in its place. Run: ${formatCommandLine(['chmod', 'o-w', folder])}`,
   });
 }
 
@@ -58,7 +69,9 @@ function isInUse(path: string): Promise<boolean> {
       resolve(true);
     });
     socket.once('error', (error) => {
-      if (systemCode(error) === 'ECONNREFUSED') resolve(false);
+      const code = systemCode(error);
+      if (code === 'ECONNREFUSED') resolve(false);
+      else if (IN_USE.has(code)) resolve(true);
       else reject(error);
     });
   });
