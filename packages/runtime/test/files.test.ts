@@ -324,6 +324,16 @@ describe('readPrivateFile', () => {
     });
   });
 
+  it('has nobody change the mode of a folder or a device', async () => {
+    const folder = await tempFolder();
+    await chmod(folder, 0o755);
+    for (const path of [folder, '/dev/null'])
+      await expect(checkPrivateFile(path)).rejects.toMatchObject({
+        message: `cannot read ${path}: it is not a file`,
+        advice: 'Check the path.',
+      });
+  });
+
   it('names a file that belongs to somebody else', async () => {
     const path = join(await tempFolder(), 'key');
     await writeFile(path, 'secret', { mode: 0o000 });

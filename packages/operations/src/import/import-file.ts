@@ -1,7 +1,6 @@
 /** Opens a file of nodes and reads it, in memory that does not grow with it. */
 
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { type Advice, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { checkPrivateFile, exists } from '@latchkey/runtime/files';
@@ -94,9 +93,6 @@ export async function readInto(
 
 async function openPrivate(path: string): Promise<Readable> {
   if (!(await exists(path))) throw new UsageFailure(`cannot read ${path}: no such file or folder`, { advice: 'Check the path.' });
-  const info = await stat(path);
-  // Before its mode is looked at: to change that of a folder or a device is no advice.
-  if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
   await checkPrivateFile(path);
   return createReadStream(path, { highWaterMark: 1024 * 1024 });
 }

@@ -268,9 +268,11 @@ async function readWhole(path: string, maxOctets: number): Promise<{ readonly oc
     const file = await openToRead(path);
     try {
       const info = await file.stat();
-      if (!info.isFile() && !info.isFIFO()) throw new UsageFailure(`cannot read ${path}: it is not a file`);
+      assertFile(path, info);
       if (info.size > maxOctets)
-        throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`);
+        throw new UsageFailure(`cannot read ${path}: it has ${info.size} octets, more than ${maxOctets}`, {
+          advice: 'Check whether it is the right file.',
+        });
       // A pipe, or a file that grows, does not tell its size beforehand.
       const octets = await collect(
         chunks(file, info.isFile() ? Math.min(info.size + 1, CHUNK_SIZE) : CHUNK_SIZE),
@@ -320,6 +322,12 @@ function isSystemdCredential(path: string): boolean {
   return folder !== undefined && dirname(resolve(path)) === resolve(folder);
 }
 
+/** Throws unless it is a file or a pipe. */
+function assertFile(path: string, info: Stats): void {
+  if (info.isFile() || info.isFIFO()) return;
+  throw new UsageFailure(`cannot read ${path}: it is not a file`, { advice: 'Check the path.' });
+}
+
 function assertPrivateMode(path: string, info: Stats): void {
   if ((info.mode & GROUP_AND_OTHERS) === 0) return;
   const mode = (info.mode & 0o777).toString(8).padStart(4, '0');
@@ -331,7 +339,10 @@ function assertPrivateMode(path: string, info: Stats): void {
 /** Refuses `path` if it exists with a mode that lets others in. */
 export async function checkPrivateFile(path: string): Promise<void> {
   const info = await stat(path).catch(() => undefined);
-  if (info !== undefined) assertPrivateMode(path, info);
+  if (info === undefined) return;
+  // The mode of a folder or a device is not for this user to change.
+  assertFile(path, info);
+  assertPrivateMode(path, info);
 }
 
 /**
