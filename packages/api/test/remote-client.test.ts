@@ -3,8 +3,9 @@
 
 import { createHash, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import { chmod } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   controllersRemove,
   type KeyOutput,
@@ -18,7 +19,7 @@ import {
 import { Failure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
-import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { CapturedLog, tempFolder, unprivileged } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { requestOf } from '../src/client/route-request.js';
 import { nodeChangeRoutes } from '../src/resources/node-changes.js';
@@ -406,6 +407,22 @@ describe('an operation that another run could do twice', () => {
     expect(await order(broken.remote)).toMatchObject(LOOK);
     expect(await order(broken.remote)).toMatchObject({ run: [] });
     expect(broken.seen.length).toBe(1);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('says who may connect to a unix socket (needs root)', async () => {
+    const path = join(await tempFolder(), 'api.sock');
+    await chmod(dirname(path), 0o711);
+    const server = createServer().listen(path);
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    await chmod(path, 0o660);
+    const remote = connect(`unix:${path}`);
+    await unprivileged(async () =>
+      expect(await failureOf(remote.call(nodesDiagnoseGroups, {}, { filter: {} }))).toMatchObject({
+        message: `unix:${path}: permission denied`,
+        advice: expect.stringContaining('api.group'),
+      }),
+    );
   });
 
   it('says that another run is harmless where it is', async () => {

@@ -39,7 +39,7 @@ import {
 import { viewNode } from './node-view.js';
 import { type Approval, type Context, implement, inTurn, type Operation } from './operation.js';
 import { changeInParts } from './parts.js';
-import { requireVisibleNodes } from './visibility.js';
+import { requireNodes } from './visibility.js';
 
 /** Entries of a node's life that `nodes.show` has. */
 const TIMELINE = 50;
@@ -243,7 +243,8 @@ async function selectNodes(context: Context, { ids, ...filter }: NodeSelection):
     return { ids: found, precondition: preconditionOf(registry, query, passedOver), passedOver };
   }
   const named = [...new Set(ids.map(numberFromId))];
-  await requireVisibleNodes(context, named);
+  // Before anybody is asked.
+  await requireNodes(context, named);
   return { ids: named, precondition: { visibleOrders }, passedOver };
 }
 
@@ -295,11 +296,10 @@ export const nodesRemove: Operation<NodeChangeInput, NodeChange, NodeChangeConte
 
 export const nodesMove: Operation<NodeMoveInput, NodeChange, NodeChangeContext> = implement(
   contract.nodesMove,
-  (context: NodeChangeContext, input) =>
-    changeNodes(context, input, async (registry, part, precondition) => {
-      const { idC } = await requireController(registry, numberFromId(input.to));
-      return moveNodes(registry, part, idC, precondition);
-    }),
+  async (context: NodeChangeContext, input) => {
+    const { idC } = await requireController(context.registry, numberFromId(input.to));
+    return changeNodes(context, input, (registry, part, precondition) => moveNodes(registry, part, idC, precondition));
+  },
 );
 
 export const nodesSet: Operation<NodeSetInput, NodeChange, NodeChangeContext> = implement(

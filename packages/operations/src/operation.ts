@@ -87,5 +87,7 @@ export function withProgress<T>(
 
 /** Names the fields that are wrong. Never their values: one may be a key. */
 function describe({ issues }: z.ZodError): string {
-  return issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`)).join('; ');
+  const faults = issues.map(({ path, message }) => (path.length === 0 ? message : `${path.join('.')}: ${message}`));
+  // A text that is too long in octets is too long in characters, too.
+  return [...new Set(faults)].join('; ');
 }

@@ -64,12 +64,16 @@ interface Viewer {
 }
 
 /** @throws Failure as for a node that is not there */
-export async function requireVisibleNodes({ registry, visibleOrders }: Viewer, ids: readonly number[]): Promise<void> {
-  if (visibleOrders === undefined) return;
+export async function requireVisibleNodes(viewer: Viewer, ids: readonly number[]): Promise<void> {
+  if (viewer.visibleOrders !== undefined) await requireNodes(viewer, ids);
+}
+
+/** @throws NotFound for the first that is not there, or that the caller does not see */
+export async function requireNodes({ registry, visibleOrders }: Viewer, ids: readonly number[]): Promise<void> {
   await registry.readNodes(ids, (found, part) => {
     for (const idI of part) {
       const row = found.node(idI)?.row;
-      if (row === undefined || !visibleOrders.has(row.order)) throw notFound('node', idI);
+      if (row === undefined || !isVisible(visibleOrders, row.order)) throw notFound('node', idI);
     }
   });
 }

@@ -29,6 +29,7 @@ import {
   nodesList,
   nodesMove,
   nodesReset,
+  nodesSet,
   resetNode,
   ordersClose,
   ordersCreate,
@@ -79,6 +80,13 @@ describe('a change of nodes', () => {
     };
     await expect(call(nodesDisable, { ...context, approve }, { select: { order: 1 } })).rejects.toBe(REFUSED);
     expect([asked, await states(), fixture.headSeq]).toEqual([[3], ...before]);
+  });
+
+  it('says once what is wrong with a text that is too long in characters and in octets', async () => {
+    const description = { name: 'x'.repeat(2_000) };
+    await expect(call(nodesSet, context, { select: { ids: ['00000001'] }, description })).rejects.toMatchObject({
+      message: 'nodes.set: description.name: expected 64 characters at most',
+    });
   });
 
   it('is of the nodes that were approved, though more match by then', async () => {

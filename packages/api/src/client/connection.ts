@@ -255,6 +255,11 @@ function connectFailure(target: ApiTarget, error: Error): NotSent {
         ? 'Start `latchkey-auth-server api`, or name the socket of `api.socket:` in its configuration.'
         : 'Compare the port with `api.gateway.listen:` of the server, and see that `latchkey-auth-server api-gateway` runs.',
     );
+  if (code === 'EACCES' && target.kind === 'unix')
+    return fail(
+      'permission denied',
+      'Run as the user of the API or as root, or be in the group that its configuration names with `api.group:`.',
+    );
   const { message, advice, cause } = systemFailure(`cannot connect to ${name}`, error);
   return new NotSent(message, { ...(advice === undefined ? {} : { advice }), cause });
 }

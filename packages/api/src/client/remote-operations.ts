@@ -91,6 +91,8 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(controllersAdd, addController),
     translate(controllersRotate, rotateController),
     translate(controllersRemove, async (api, input, { approve }) => {
+      // Nobody is asked about one that is not there.
+      await api.fetch('controllers.show', { ...input });
       await approve?.(input);
       return api.fetch('controllers.remove', { ...input });
     }),
