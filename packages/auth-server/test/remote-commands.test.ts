@@ -13,6 +13,7 @@ import { decryptManifest, encryptManifest, generateRecipient, parseManifest, rea
 import { Registry } from '@latchkey/registry';
 import { commandToRun } from '@latchkey/runtime/cli';
 import { Failure } from '@latchkey/runtime/failure';
+import { lockFolder } from '@latchkey/runtime/files';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { CommanderError, type Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -527,6 +528,34 @@ describe('something that is named and does not exist', () => {
       ]);
   });
 
+  it.each([
+    'node disable 0badf00d --dry-run',
+    'node enable 0badf00d --dry-run',
+    'node set 0badf00d --name x --dry-run',
+    'node move 0badf00d --controller 00000002 --dry-run',
+    'node move ID0 --controller 00000009 --dry-run',
+    'node remove 0badf00d --dry-run',
+    'node remove 0badf00d',
+    'controller remove 00000009',
+  ])('%s: is said before anybody is asked, here and over the API', async (line) => {
+    for (const outcome of await bothPlaces(line))
+      expect(outcome).toMatchObject({
+        exitCode: 1,
+        message: expect.stringMatching(/^(?:node 0badf00d|controller 00000009) is not in the registry$/) as string,
+      });
+  });
+
+  it.each([
+    'controller add 00000088 --nid 192.0.2.8:5683 --out DIR/no-folder/c.json',
+    'controller rotate 00000001 --out DIR/no-folder/c.json',
+  ])('%s: a folder that is not there is found before anything is changed, here and over the API', async (line) => {
+    const [local, remote] = await bothPlaces(line);
+    expect(remote).toEqual(local);
+    expect(local).toMatchObject({ exitCode: 1, message: `cannot write ${folder}/no-folder/c.json: no such file or folder` });
+    const { stdout } = await there('controller', 'list', '--json');
+    expect(stdout).not.toContain('00000088');
+  });
+
   it('is so for --context too', async () => {
     expect(await run(home(), ['order', 'list', '--context', 'nowhere'])).toMatchObject({ exitCode: 1 });
   });
@@ -569,6 +598,24 @@ describe('the audit log', () => {
 describe('a context', () => {
   const anywhere = (line: string, environment: Readonly<Record<string, string>> = {}): Promise<Outcome> =>
     run({ ...home(), ...environment }, words(line));
+
+  it('is added, used and removed by one command at a time, so that none undoes another', async () => {
+    const at = { XDG_CONFIG_HOME: join(folder, 'one-at-a-time') };
+    const list = async (): Promise<string> => (await anywhere('context list --csv --columns name,in-use', at)).stdout;
+    await anywhere('context add one --server unix:/one.sock', at);
+    await anywhere('context add two --server unix:/two.sock', at);
+    const before = await list();
+    const lock = await lockFolder(join(at.XDG_CONFIG_HOME, 'latchkey'), 'another command');
+    for (const line of ['add three --server unix:/three.sock', 'use two', 'use', 'remove one'])
+      expect(await anywhere(`context ${line}`, at)).toMatchObject({
+        exitCode: 1,
+        message: expect.stringContaining('is in use by another command') as string,
+      });
+    expect(await list()).toBe(before);
+    await lock.release();
+    await anywhere('context remove one', at);
+    expect(await list()).toBe('name,in-use\r\ntwo,false\r\n');
+  });
 
   it('names a registry, for the user alone, and commands work on the one in use', async () => {
     const path = join(folder, 'config', 'latchkey', 'contexts.json');

@@ -3,7 +3,7 @@ import { withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { readSecretFile } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
-import { contextNamed, type Contexts, contextsPath, readContexts, writeContexts } from './contexts-file.js';
+import { changeContexts, contextNamed, type Contexts, contextsPath, readContexts } from './contexts-file.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { caFileOption, identityFileOption, pinOption, readAuthorities, serverOption, tokenFileOption } from './place-options.js';
 
@@ -42,12 +42,7 @@ function addCommand(): Command {
 }
 
 async function add(name: string, { server, tokenFile, caFile, pin, identityFile }: AddOptions): Promise<void> {
-  const { current, contexts } = await readContexts();
-  if (Object.hasOwn(contexts, name))
-    throw new UsageFailure(`there is a context ${name} already`, {
-      advice: 'Nothing was changed. Choose another name, or remove it first:',
-      run: [['latchkey-auth-server', 'context', 'remove', name]],
-    });
+  refuseTaken(await readContexts(), name);
   // A context that cannot work is of no use, and what is wrong with it shows here best.
   if (tokenFile !== undefined) await readSecretFile(tokenFile, '--token-file');
   if (caFile !== undefined) await readAuthorities(caFile);
@@ -59,8 +54,19 @@ async function add(name: string, { server, tokenFile, caFile, pin, identityFile 
     pin,
     identity_file: identityFile === undefined ? undefined : resolve(identityFile),
   };
-  await writeContexts({ current: current ?? name, contexts: { ...contexts, [name]: context } });
+  const { current } = await changeContexts((saved) => {
+    refuseTaken(saved, name);
+    return { current: saved.current ?? name, contexts: { ...saved.contexts, [name]: context } };
+  });
   process.stdout.write(`Context ${name} is in ${contextsPath()}${current === null ? ', and in use' : ''}\n`);
+}
+
+function refuseTaken({ contexts }: Contexts, name: string): void {
+  if (!Object.hasOwn(contexts, name)) return;
+  throw new UsageFailure(`there is a context ${name} already`, {
+    advice: 'Nothing was changed. Choose another name, or remove it first:',
+    run: [['latchkey-auth-server', 'context', 'remove', name]],
+  });
 }
 
 interface ContextView {
@@ -113,9 +119,11 @@ function useCommand(): Command {
 }
 
 async function use(name: string | undefined): Promise<void> {
-  const saved = await readContexts();
-  const server = name === undefined ? undefined : contextNamed(saved, name).server;
-  await writeContexts({ ...saved, current: name ?? null });
+  const server = name === undefined ? undefined : contextNamed(await readContexts(), name).server;
+  await changeContexts((saved) => {
+    if (name !== undefined) contextNamed(saved, name);
+    return { ...saved, current: name ?? null };
+  });
   process.stdout.write(name === undefined ? 'No context is in use\n' : `Context ${name} is in use: ${server}\n`);
 }
 
@@ -128,12 +136,13 @@ function removeCommand(): Command {
 }
 
 async function remove(name: string): Promise<void> {
-  const saved = await readContexts();
-  contextNamed(saved, name);
-  const contexts: Contexts['contexts'] = Object.fromEntries(Object.entries(saved.contexts).filter(([one]) => one !== name));
-  const isInUse = saved.current === name;
-  await writeContexts({ current: isInUse ? null : saved.current, contexts });
-  process.stdout.write(`Context ${name} is removed${isInUse ? ', and none is in use' : ''}\n`);
+  contextNamed(await readContexts(), name);
+  const { current } = await changeContexts((saved) => {
+    contextNamed(saved, name);
+    const contexts: Contexts['contexts'] = Object.fromEntries(Object.entries(saved.contexts).filter(([one]) => one !== name));
+    return { current: saved.current === name ? null : saved.current, contexts };
+  });
+  process.stdout.write(`Context ${name} is removed${current === name ? ', and none is in use' : ''}\n`);
 }
 
 function nameArgument(text: string): string {

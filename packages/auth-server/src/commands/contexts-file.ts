@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { environment, loadPrivateJson } from '@latchkey/runtime/config';
 import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
-import { ensurePrivateFolder, exists, replaceFile } from '@latchkey/runtime/files';
+import { ensurePrivateFolder, exists, lockFolder, replaceFile } from '@latchkey/runtime/files';
 import { z } from 'zod';
 
 /** Contexts of one user: more would be a mistake. */
@@ -49,12 +49,25 @@ export async function readContexts(): Promise<Contexts> {
   return loadPrivateJson(fileSchema, path, 'Remove it, and add the contexts again: latchkey-auth-server context add --help');
 }
 
-export async function writeContexts(contexts: Contexts): Promise<void> {
-  if (Object.keys(contexts.contexts).length > MAX_CONTEXTS)
-    throw new UsageFailure(`there are ${MAX_CONTEXTS} contexts already`, { advice: 'Remove those that are not needed.' });
+/**
+ * Changes what is saved, and returns what was before. Nobody else does in between: two commands at
+ * once would each undo the other. What `change` throws leaves all as it was.
+ */
+export async function changeContexts(change: (saved: Contexts) => Contexts): Promise<Contexts> {
   const path = contextsPath();
-  await ensurePrivateFolder(dirname(path));
-  await replaceFile(path, `${JSON.stringify(contexts, null, 2)}\n`);
+  const folder = dirname(path);
+  await ensurePrivateFolder(folder);
+  const lock = await lockFolder(folder, 'latchkey-auth-server context', 'Nothing was changed. Run this once that has ended.');
+  try {
+    const before = await readContexts();
+    const contexts = change(before);
+    if (Object.keys(contexts.contexts).length > MAX_CONTEXTS)
+      throw new UsageFailure(`there are ${MAX_CONTEXTS} contexts already`, { advice: 'Remove those that are not needed.' });
+    await replaceFile(path, `${JSON.stringify(contexts, null, 2)}\n`);
+    return before;
+  } finally {
+    await lock.release();
+  }
 }
 
 /** @throws NotFound if there is none of that name */
