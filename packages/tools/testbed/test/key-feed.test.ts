@@ -3,7 +3,7 @@
 // the registry is restored.
 
 import { rm } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../src/process.js';
 import { freePort } from '../src/network.js';
 import { applicationKeys, CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
@@ -18,13 +18,17 @@ let authServer: DaemonProcess;
 let id: string;
 let state: string;
 
-beforeEach(async () => {
+async function start(): Promise<void> {
   running = await startNetwork();
   ({ controller, authServer } = running);
+}
+
+/** Each test has a node of its own, which has joined. */
+async function newNode(): Promise<void> {
+  if (controller.hasEnded) await startController();
   ({ id, state } = await orderAndInstall(running.network));
   await joinNode();
-});
-afterEach(() => running.network.remove());
+}
 
 async function joinNode(): Promise<void> {
   await running.network.run('node-agent', ['join', '--state', state]);
@@ -72,6 +76,13 @@ async function refusedKey(): Promise<string> {
 }
 
 describe('a controller', () => {
+  beforeAll(async () => {
+    await start();
+    await running.network.addController(OTHER, await freePort(), [running.serverAddress]);
+  });
+  afterAll(() => running.network.remove());
+  beforeEach(newNode);
+
   it('gives out the key of a join that it was killed at, once it runs again', async () => {
     await expect.poll(agrees, SOON).toBe(true);
     const before = controller.lines.length;
@@ -111,7 +122,6 @@ describe('a controller', () => {
   });
 
   it('gives out no key of a node that is moved, reset or removed', async () => {
-    await running.network.addController(OTHER, await freePort(), [running.serverAddress]);
     await admin('node', 'move', id, '--controller', OTHER);
     await sync();
     expect(await refusedKey()).toMatch(/^1 .*assigned to another controller/);
@@ -126,6 +136,19 @@ describe('a controller', () => {
     expect(await refusedKey()).toMatch(/^1 .*not in the registry any more/);
   });
 
+  it('answers commands that ask at the same time', async () => {
+    const said = await Promise.all([sync(), sync(), sync()]);
+    for (const one of said) expect(one).toContain('the registry has confirmed');
+  });
+});
+
+describe('a controller whose auth-server stops', () => {
+  beforeEach(async () => {
+    await start();
+    await newNode();
+  });
+  afterEach(() => running.network.remove());
+
   it('gives out what a restored registry has', async () => {
     const file = running.network.path('backup.lkb');
     await admin('backup', file);
@@ -137,11 +160,6 @@ describe('a controller', () => {
     authServer = await running.network.startAuthServer(running.serverAddress);
     await sync();
     expect(await agrees()).toBe(true);
-  });
-
-  it('answers commands that ask at the same time', async () => {
-    const said = await Promise.all([sync(), sync(), sync()]);
-    for (const one of said) expect(one).toContain('the registry has confirmed');
   });
 
   it('says in words that no answer came', async () => {
