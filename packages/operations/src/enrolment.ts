@@ -30,7 +30,7 @@ import { NodeBatch } from './node-batch.js';
 /** Seconds: 7 days. */
 export const DEFAULT_GRACE = 604_800;
 /** Nodes written in one transaction: long enough to be fast, short enough to hold up no join. */
-const NODES_PER_LOAD = 1_024;
+const NODES_PER_LOAD = 512;
 
 export type OrderTerms = Pick<
   OrderRow,
