@@ -12,14 +12,13 @@ import {
   openM13,
   openM9,
   sealM12,
-  Secret,
+  type Secret,
 } from '@latchkey/protocol';
 import { Failure } from '@latchkey/runtime/failure';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import {
   addNodes,
   batchOf,
-  closedAfter,
   commitTo,
   controller,
   copyOf,
@@ -44,7 +43,7 @@ import {
   setKeyLifetime,
   stageControllerKey,
 } from '@latchkey/operations';
-import { backup, Registry, restore } from '@latchkey/registry';
+import { backup, type Registry, restore } from '@latchkey/registry';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { AuthServer } from '../src/server/auth-server.js';
 
@@ -365,18 +364,4 @@ describe('a question about keys', () => {
     expect(await ask(FIRST_CURSOR, { skCs: staged })).toMatchObject({ entries: [] });
     expect(await ask(FIRST_CURSOR)).toBe('4.01');
   });
-});
-
-it('a registry from before there was an index gets one as it is opened', async () => {
-  await addNodes(registry, [newNode(1), newNode(2), newNode(3, { controller: OTHER_C })]);
-  const { tables, folder } = registry;
-  await tables.write(() => {
-    for (const idI of [1, 2, 3]) tables.assignments.takeBack(idI, tables.nodes.get(idI)!);
-    for (const name of ['key feed incarnation', 'node assignments']) tables.metadata.removeSync(name);
-  });
-  await server.close();
-  await registry.close();
-  registry = closedAfter(await Registry.open(folder, Secret.from(MASTER.expose()), 'test', clock));
-  server = newServer(registry);
-  expect(states(await follow(FIRST_CURSOR))).toEqual({ 1: 'initial 0', 2: 'initial 0' });
 });

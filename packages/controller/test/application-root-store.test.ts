@@ -257,7 +257,7 @@ describe('a key store', () => {
     expect(await applicationRoots.rotate(folder, next)).toBe(3);
   });
 
-  it.each([0, 1])('of schema %i is refused', async (schema) => {
+  it.each([0, 2])('of schema %i is refused', async (schema) => {
     const path = join(await tempFolder(), 'keys');
     await (await openApplicationRootStore(path)).close();
     const env = await openStore(path, { maxDbs: 4 });
@@ -265,7 +265,7 @@ describe('a key store', () => {
     await env.close();
     await expect(openApplicationRootStore(path)).rejects.toMatchObject({
       name: 'Failure',
-      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 2`,
+      message: `the store ${path} has schema ${schema}; this version of Latchkey reads schema 1`,
       advice: expect.stringContaining(`move ${path} away`) as string,
     });
   });
@@ -325,9 +325,9 @@ describe('a store of keys that is damaged', () => {
     const open = (master: Secret): Promise<ApplicationRootStore> => ApplicationRootStore.openOrReplace(path, master, log.log);
     await expect(open(newSecret())).rejects.toMatchObject({ name: 'UsageFailure' });
     const env = await openStore(path, { maxDbs: 4 });
-    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 1);
+    await env.openDB<number, string>({ name: 'metadata' }).put('schema', 2);
     await env.close();
-    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 1');
+    await expect(open(Secret.from(MASTER.expose()))).rejects.toThrow('has schema 2');
     expect([await readdir(folder), log.lines]).toEqual([['keys'], []]);
   });
 });

@@ -88,6 +88,15 @@ function createIn(folder: string): Promise<Registry> {
   return Registry.create(folder, () => Promise.resolve(copyOf(MASTER)), 'test');
 }
 
+it('a registry has an incarnation of its key feed from its start, and an init that finds it keeps that', async () => {
+  const registry = await newRegistry();
+  const { incarnation } = registry.tables.assignments;
+  expect(incarnation).toBeGreaterThan(0);
+  await registry.close();
+  await expect(createIn(registry.folder)).rejects.toThrow('holds a registry already');
+  expect((await openRegistry(registry.folder)).tables.assignments.incarnation).toBe(incarnation);
+});
+
 describe('a registry is refused', () => {
   it('where there is none, and none is made', async () => {
     const folder = await tempFolder();
