@@ -2,7 +2,9 @@
 // was not stored, a store that is lost, a node disabled, removed, moved or reset, a registry that
 // was restored, an auth-server or a disk that fails for a while.
 
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AuthServer } from '@latchkey/auth-server';
 import { addController, enrol, moveNodes, NodeBatch, removeNodes, resetNode, setDisabled } from '@latchkey/operations';
@@ -471,6 +473,49 @@ describe('a controller', () => {
     now += 1;
     await applicationRoots.forgetOld();
     expect(givenOut(applicationRoots)).toBeUndefined();
+  });
+
+  it('forgets former keys once its disk has room again, if it was full when they were over', async ({ skip }) => {
+    const mount = join(await tempFolder(), 'mount');
+    await mkdir(mount, { mode: 0o700 });
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=700', 'tmpfs', mount]).status !== 0)
+      skip('nothing can be mounted');
+    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    let now = 4_000_000_000_000;
+    const applicationRoots = await ApplicationRootStore.open(join(mount, 'keys'), newSecret(), {
+      overlapMs: 5_000,
+      now: () => now,
+    });
+    const ids = Array.from({ length: 4_000 }, (_, i) => i + 1);
+    for (const tid of [1n, 2n])
+      await Promise.all(
+        ids.map((idI) =>
+          applicationRoots.put({
+            idI,
+            nidI: new Uint8Array(18),
+            ts: BigInt(now),
+            lifetime: 60,
+            tid,
+            applicationRoot: newSecret(),
+            keyId: `0000000${tid}`,
+          }),
+        ),
+      );
+    const nodesWithFormer = (): number => {
+      now -= 5_000;
+      const found = ids.filter((idI) => (givenOut(applicationRoots, idI)?.length ?? 0) > 2).length;
+      now += 5_000;
+      return found;
+    };
+    const filler = join(mount, 'filler');
+    spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
+    now += 5_000;
+    await expect(applicationRoots.forgetOld()).rejects.toThrow('cannot write');
+    expect(nodesWithFormer()).toBe(ids.length);
+    await rm(filler);
+    await applicationRoots.forgetOld();
+    expect(nodesWithFormer()).toBe(0);
+    await applicationRoots.close();
   });
 
   it('serves a former key no longer than until its own expiry', async () => {

@@ -67,6 +67,19 @@ interface WriteBatch {
   readonly written: Promise<void>;
 }
 
+/** What a transaction changes beside the tables, once it is committed. */
+class Changes {
+  /** Nodes of which others are given something else. */
+  readonly givenOut = new Set<number>();
+  /** When something of a node is over, in ms since the epoch; Infinity: nothing will be. */
+  readonly due = new Map<number, number>();
+
+  clear(): void {
+    this.givenOut.clear();
+    this.due.clear();
+  }
+}
+
 export class ApplicationRootStore implements KeySource {
   readonly #path: string;
   readonly #tables: StoreTables;
@@ -228,13 +241,13 @@ export class ApplicationRootStore implements KeySource {
       await pause(BATCH_DELAY_MS);
       const [previous] = await Promise.allSettled([before]);
       this.#batch = undefined;
-      const changed = new Set<number>();
+      const changes = new Changes();
       try {
         // A page that follows one that was not written must not be written either.
         if (previous.status === 'rejected' && operations.some(({ kind }) => kind === 'page')) throw previous.reason;
-        const table = this.#table(changed);
+        const table = this.#table(changes);
         await this.#write(() => {
-          changed.clear();
+          changes.clear();
           for (const operation of operations) {
             if (operation.kind === 'join') this.#putSync(operation.joined, table);
             else this.#applySync(operation, table);
@@ -255,7 +268,7 @@ export class ApplicationRootStore implements KeySource {
         }
         if (this.#lastWrite === written) this.#lastWrite = undefined;
       }
-      this.#announce(changed);
+      this.#apply(changes);
       // Only now: what the pages had is announced.
       if (operations.some((one) => one.kind === 'page' && one.progress.cursor !== FIRST_CURSOR)) this.#complete();
     };
@@ -281,11 +294,11 @@ export class ApplicationRootStore implements KeySource {
     if (this.#unwritten.size === 0) return 0;
     const due = [...this.#unwritten.values()];
     this.#unwritten.clear();
-    const changed = new Set<number>();
+    const changes = new Changes();
     try {
-      const table = this.#table(changed);
+      const table = this.#table(changes);
       await this.#write(() => {
-        changed.clear();
+        changes.clear();
         for (const joined of due) this.#putSync(joined, table);
       });
     } catch (error) {
@@ -293,7 +306,7 @@ export class ApplicationRootStore implements KeySource {
       throw error;
     }
     for (const { applicationRoot } of due) applicationRoot.wipe();
-    this.#announce(changed);
+    this.#apply(changes);
     return due.length;
   }
 
@@ -307,20 +320,19 @@ export class ApplicationRootStore implements KeySource {
     this.#putProgress(progress);
   }
 
-  /** `changed`: nodes of which others are given something else now. */
-  #table(changed: Set<number>): NodeKeyTable {
+  #table(changes: Changes): NodeKeyTable {
     return {
       get: (idI) => this.#sealedKeys(idI),
-      put: (idI, before, after) => this.#store(idI, before, after, changed),
+      put: (idI, before, after) => this.#store(idI, before, after, changes),
       ids: () => this.#nodeKeys.getKeys(),
       seal: (idI, applicationRoot) => this.#seal(idI, applicationRoot),
     };
   }
 
-  #store(idI: number, before: SealedNodeKeys | undefined, after: SealedNodeKeys, changed: Set<number>): void {
+  #store(idI: number, before: SealedNodeKeys | undefined, after: SealedNodeKeys, changes: Changes): void {
     this.#nodeKeys.putSync(idI, toRow(after));
-    this.#noteDue(idI, after);
-    if (!isGivenOutAlike(before, after)) changed.add(idI);
+    changes.due.set(idI, dueOf(after));
+    if (!isGivenOutAlike(before, after)) changes.givenOut.add(idI);
   }
 
   #putProgress(progress: FeedProgress): void {
@@ -336,16 +348,20 @@ export class ApplicationRootStore implements KeySource {
     return this.keyring.seal({ kind: KEY_KIND.applicationRoot, id: idI }, applicationRoot);
   }
 
-  #noteDue(idI: number, { state, stateAt, former }: SealedNodeKeys): void {
-    const isTombstone = state === 'removed' || state === 'moved';
-    const due = Math.min(isTombstone ? stateAt + TOMBSTONE_MS : Infinity, ...former.map(({ until }) => until));
-    if (due === Infinity) this.#due.delete(idI);
-    else this.#due.set(idI, due);
+  /** After the commit. */
+  #apply({ due, givenOut }: Changes): void {
+    for (const [idI, at] of due) this.#noteDue(idI, at);
+    this.#announce(givenOut);
+  }
+
+  #noteDue(idI: number, at: number): void {
+    if (at === Infinity) this.#due.delete(idI);
+    else this.#due.set(idI, at);
   }
 
   /** Notes of all nodes what will be over, and when: for the controller, before `forgetOld`. */
   loadDue(): void {
-    for (const { key, value } of scanTable(this.#nodeKeys, 0)) this.#noteDue(key, fromRow(value));
+    for (const { key, value } of scanTable(this.#nodeKeys, 0)) this.#noteDue(key, dueOf(fromRow(value)));
   }
 
   /**
@@ -355,20 +371,22 @@ export class ApplicationRootStore implements KeySource {
     const now = this.#now();
     const due = [...this.#due].filter(([, at]) => at <= now).map(([idI]) => idI);
     if (due.length === 0) return;
-    const changed = new Set<number>();
+    const changes = new Changes();
     await this.#write(() => {
-      changed.clear();
+      changes.clear();
       for (const idI of due) {
         const before = this.#sealedKeys(idI);
-        if (before === undefined) this.#due.delete(idI);
-        else if (isForgettable(before, now)) {
-          this.#nodeKeys.removeSync(idI);
-          this.#due.delete(idI);
-          changed.add(idI);
-        } else this.#store(idI, before, { ...before, former: before.former.filter(({ until }) => until > now) }, changed);
+        if (before !== undefined && !isForgettable(before, now)) {
+          this.#store(idI, before, { ...before, former: before.former.filter(({ until }) => until > now) }, changes);
+          continue;
+        }
+        changes.due.set(idI, Infinity);
+        if (before === undefined) continue;
+        this.#nodeKeys.removeSync(idI);
+        changes.givenOut.add(idI);
       }
     });
-    this.#announce(changed);
+    this.#apply(changes);
   }
 
   onChange(listener: (idI: number) => void): () => void {
@@ -496,4 +514,10 @@ export class ApplicationRootStore implements KeySource {
       throw error instanceof Failure ? error : await writeFailure(this.#path, error);
     }
   }
+}
+
+/** When something of a node is over: it can be forgotten, or a former generation. */
+function dueOf({ state, stateAt, former }: SealedNodeKeys): number {
+  const isTombstone = state === 'removed' || state === 'moved';
+  return Math.min(isTombstone ? stateAt + TOMBSTONE_MS : Infinity, ...former.map(({ until }) => until));
 }
