@@ -303,6 +303,16 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       await expect(connection.run({ text: 'SELECT 1' })).rejects.toThrow('it did not answer for 1 s');
     });
 
+    it('is given nothing of statements one of which cannot be encoded, and takes others', async () => {
+      const of = config();
+      const connection = await Connection.open(of.hosts[0] as PostgresHost, of, await readCredentials(of), {});
+      onTestFinished(() => connection.close());
+      const begin = { text: 'BEGIN' };
+      await expect(connection.run(begin, { text: 'SELECT $1', values: [{ number: 1n }] })).rejects.toThrow('BigInt');
+      const [result] = await connection.run({ text: 'SELECT now() = statement_timestamp() AS "isAlone", 1 AS one' });
+      expect(result?.rows).toEqual([{ isAlone: true, one: 1 }]);
+    });
+
     it('at any message of a read costs that read only', async () => {
       const { storage, proxy } = await proxied();
       await putNode(storage, 1);

@@ -197,19 +197,21 @@ export class Connection {
       const answers: PromiseSettledResult<SqlResult>[] = [];
       let left = statements.length;
       if (left === 0) resolve(answers);
+      // All of them before any is sent: a parameter that cannot be encoded stops all.
+      const queries = statements.map(
+        (statement, i) =>
+          new PreparedQuery(statement, this.#columns, (error, command, rows) => {
+            answers[i] =
+              error === undefined
+                ? { status: 'fulfilled', value: { command, rows, at: performance.now() } }
+                : { status: 'rejected', reason: toFailure(error, this.#brokenBy) };
+            left -= 1;
+            if (left === 0) resolve(answers);
+          }),
+      );
       // They go out in one call of the system: `pg` alone makes one for each.
       stream.cork();
-      for (const [i, statement] of statements.entries()) {
-        const query = new PreparedQuery(statement, this.#columns, (error, command, rows) => {
-          answers[i] =
-            error === undefined
-              ? { status: 'fulfilled', value: { command, rows, at: performance.now() } }
-              : { status: 'rejected', reason: toFailure(error, this.#brokenBy) };
-          left -= 1;
-          if (left === 0) resolve(answers);
-        });
-        this.#client.query(query);
-      }
+      for (const query of queries) this.#client.query(query);
       stream.uncork();
     });
   }
