@@ -43,7 +43,7 @@ export function restoreCommand(): Command {
       .description('make a registry from a backup; nodes that got a key after it was made need `node reset`')
       .argument('<file>', 'what `backup` wrote'),
   )
-    .option('--replace', 'put the registry that is there aside')
+    .option('--replace', 'rename the existing registry, and put the restored one in its place')
     .addOption(yesOption())
     .action(restoreBackup);
   return withExamples(

@@ -190,7 +190,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
 const PUT_STAGED = `Put the credential with it in the place of the old one. ${TAKE_UP_CREDENTIAL}`;
 
 function showCommand(): Command {
-  const command = controllerOf(new Command('show').description('tell all about one controller but its key'))
+  const command = controllerOf(new Command('show').description('show one controller, but not its key'))
     .option('--json', 'as a JSON object')
     .action(show);
   return withExamples(command, 'latchkey-auth-server controller show 00000001 --data ./data');

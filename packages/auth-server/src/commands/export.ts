@@ -20,7 +20,7 @@ export function exportCommand(): Command {
       operationOptions(new Command('export').description('write nodes as JSON Lines, by ID, without their keys')),
     ),
   )
-    .option('--with-keys', 'write their keys too, as secret_key; wants --out')
+    .option('--with-keys', 'write their keys too, as secret_key; needs --out')
     .option('--out <file>', 'mode 0600, must not exist (default: standard output)')
     .action(exportNodes);
   return withExamples(

@@ -42,10 +42,10 @@ export function importCommand(): Command {
   orderTextOptions(deviceKeyOptions(command, "the keys in <file> are the installer's halves"))
     .option('--installer <name>', 'who holds their keys (default: the name of the file)', installerArgument)
     .option('--shared-key', 'nodes may have an initial key that others have, too: whoever holds it can join as any of them')
-    .option('--dry-run', 'tell what would be added, changed and refused, and change nothing')
+    .option('--dry-run', 'print what would be added, changed and refused, and change nothing')
     .option('--skip-bad', 'leave out the lines that are refused instead of refusing all')
     .addOption(yesOption())
-    .option('--json', 'tell of it as JSON')
+    .option('--json', 'print the result as JSON')
     .action(importFile);
   return withExamples(
     yieldsToDaemons(command),

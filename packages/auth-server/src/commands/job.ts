@@ -46,7 +46,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
 }
 
 function showCommand(): Command {
-  const command = new Command('show').description('tell all about one job');
+  const command = new Command('show').description('show one job');
   return withExamples(
     oneJobOptions(command).action(show),
     'latchkey-auth-server job show Zm9vYmFyYmF6cXV4 --server https://plant.example:8443 --token-file plant.token',

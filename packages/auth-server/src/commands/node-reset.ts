@@ -53,13 +53,13 @@ export function resetCommand(): Command {
       ]),
     )
     .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
-    .option('--out <dir>', 'draw a new initial key for each and write their manifest there')
+    .option('--out <dir>', 'generate a new initial key for each node, and write their manifest there')
     .addOption(
       new Option('--unsplit', 'give nodes whose initial key is split a whole one, which the installer knows').conflicts(
         'deviceKeys',
       ),
     );
-  deviceKeyOptions(command, "what is drawn or named is the installer's half").addOption(yesOption()).action(reset);
+  deviceKeyOptions(command, "the key that is generated or given is the installer's half").addOption(yesOption()).action(reset);
   return withExamples(
     command,
     'latchkey-auth-server node reset 0000a1b2 --manifest for-kim/manifest.csv --data ./data',

@@ -35,7 +35,7 @@ interface SelectionOptions extends RegistryOptions, FilterOptions {
 function withNodeSelection(command: Command, filters: (command: Command) => Command = filterOptions): Command {
   return filters(operationOptions(command.argument('[ids...]', 'ID_i, 8 hex digits each', idsArgument)))
     .option('--from <controller>', 'all nodes assigned to this controller', idArgument)
-    .option('--dry-run', 'tell how many nodes are meant, and which, and change nothing');
+    .option('--dry-run', 'print how many nodes match, and which, and change nothing');
 }
 
 /** IDs, or all nodes that match a filter. */

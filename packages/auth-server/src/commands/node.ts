@@ -125,7 +125,7 @@ async function* pagesOf(context: CommandContext, input: Omit<NodeListInput, 'lim
 function showCommand(): Command {
   const command = operationOptions(
     new Command('show')
-      .description('tell all about one node but its key, and what happened to it')
+      .description('show one node and its history, but not its key')
       .argument('<id>', 'ID_i, 8 hex digits', idArgument),
   )
     .option('--json', 'as a JSON object')
@@ -164,7 +164,7 @@ function whyCommand(): Command {
       operationOptions(
         new Command('why')
           .description(
-            'tell why a node has not joined, or does not renew its key, and what to do next; or of many nodes, by cause',
+            'say why a node has not joined, or does not renew its key, and what to do next; or count many nodes by cause',
           )
           .argument('[id]', 'ID_i, 8 hex digits; without it, every node that matches the filters', idArgument),
       ),

@@ -47,7 +47,7 @@ interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWind
 export function createCommand(): Command {
   const command = operationOptions(
     new Command('create').description(
-      "draw IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)",
+      "generate IDs and initial keys, store them, and write the installer's manifest (the draft's steps 1 and 2)",
     ),
   )
     .requiredOption('--installer <name>', 'who will install the nodes', installerArgument)
@@ -65,7 +65,7 @@ export function createCommand(): Command {
     .addOption(graceOption());
   deviceKeyOptions(command, "the IDs are the manufacturer's, and the manifest has the installer's half of each initial key");
   manifestOutputOptions(joinWindowOptions(orderTextOptions(command)))
-    .option('--json', 'tell of the order as JSON')
+    .option('--json', 'print the order as JSON')
     .action(create);
   return withExamples(
     yieldsToDaemons(command),

@@ -13,7 +13,7 @@ export function exposureCommand(): Command {
   const command = operationOptions(
     new Command('exposure')
       .description(
-        'tell who was given which initial key, or which half of it, how many nodes still hold it, which controllers have seen it, and which could have keys that came of it',
+        'show who received which initial key, or which half of it, how many nodes still hold it, which controllers have seen it, and which could have keys derived from it',
       )
       .argument('[number]', 'of an order: its keys one by one; without it, all orders', integerArgument(1, 0xffff_ffff)),
   )

@@ -88,7 +88,7 @@ async function list({ since, ...options }: OrderListOptions): Promise<void> {
 }
 
 function showCommand(): Command {
-  const command = withOrderNumber(new Command('show').description('tell all about one order'))
+  const command = withOrderNumber(new Command('show').description('show one order'))
     .option('--json', 'as a JSON object')
     .action(show);
   return withExamples(command, 'latchkey-auth-server order show 1 --data ./data');

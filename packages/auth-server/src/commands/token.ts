@@ -67,7 +67,7 @@ function createCommand(): Command {
     )
     .option(
       '--recipient <age1...>',
-      'whom keys may be encrypted to, with --scope keys; may be given again',
+      'recipient that keys may be encrypted to, with --scope keys; may be given again',
       (text, before?: readonly string[]) => [...(before ?? []), text],
     )
     .requiredOption('--out <file>', 'the token; must not exist')

@@ -10,10 +10,10 @@ export function masterKeyCommand(): Command {
 function rotateCommand(): Command {
   const command = stateOptions(
     new Command('rotate').description(
-      'seal every key under a new master key, while the controller runs; run again after a crash it goes on',
+      'seal every key under a new master key, while the controller runs; after a crash, run it again to continue',
     ),
   )
-    .option('--to <file>', 'the new one, made if it is not there (default: it replaces the file in use)')
+    .option('--to <file>', 'file of the new master key, created if it is missing (default: the new key replaces the file in use)')
     .action(rotate);
   return withExamples(command, 'latchkey-controller master-key rotate --state ./state');
 }

@@ -5,7 +5,7 @@ import { stateOption } from './state.js';
 
 export function moveCommand(): Command {
   const command = new Command('move')
-    .description('tell this device of another controller, or of another address; its keys stay')
+    .description('assign this device to another controller, or set a new address of its controller; its keys stay')
     .addOption(stateOption())
     .requiredOption('--controller <host:port>', 'where its controller is from now on', peerArgument)
     .option('--controller-id <id>', 'ID_c, if it is another controller', idArgument)

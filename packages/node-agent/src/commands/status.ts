@@ -6,7 +6,7 @@ import { stateOption } from './state.js';
 
 export function statusCommand(): Command {
   const command = new Command('status')
-    .description('tell what this node has: never a key')
+    .description('show the state of this node, never a key')
     .addOption(stateOption())
     .option('--json', 'as a JSON object')
     .action(status);

@@ -13,7 +13,7 @@ export function healthCommand(name: string): Command {
   const command = new Command('health')
     .description('ask the daemon whether it serves; exit code 0 if it does, 1 if not')
     .addOption(httpOption('where it serves health and metrics'))
-    .option('--config <file>', "the daemon's configuration, whose `http` tells where")
+    .option('--config <file>', "the daemon's configuration, whose `http` says where")
     .option('--ready', 'ask whether it can do its work: its store and its server too')
     // Loaded here alone: a node-agent on its way to a key has no need of it.
     .action(async (options: HealthOptions) => (await import('./health-request.js')).askHealth(options));
