@@ -1,80 +1,89 @@
 /**
- * What sources that have not proven their address may have of a server under load. Up to a rate
- * they are served like others. Beyond it they wait for as long as those who were served turn out to
- * be honest; else each is asked for proof (Echo) with nothing remembered, as many as a fair share
- * allows; the rest is dropped at the cost of one look. A source that brings its proof back is
- * served, whoever floods. What an honest peer was served is given back, so that however many of
- * them come, at once or after each other, they are not asked for proof.
+ * Admission control for sources whose address is not validated (docs/decisions/0010). Up to a rate
+ * their requests are served like others. Beyond that rate requests wait, as long as most served
+ * sources turn out to be honest. Otherwise a source is challenged (Echo) without any state, within
+ * its fair share, and the rest is dropped after a first look. A source that returns its Echo is
+ * served during any flood. When a peer turns out to be honest, its requests are refunded, so honest
+ * peers are never challenged, however many there are.
  */
 
 import { FairRateLimiter } from './fair-rate-limiter.js';
 
 /**
- * Requests without proof that are served in a second: each may take a transaction and a question to
- * an auth-server.
+ * Unvalidated requests that are served in a second. Each may cost a transaction and a request to an
+ * auth-server.
  */
 const REFILL_PER_SECOND = 512;
 /**
- * As many of them may come at once, and be under way without having shown by what they ask for that
- * they are honest.
+ * Burst of unvalidated requests, and the most that may be in progress before any of them turns out
+ * to be honest.
  */
 const BUCKET_SIZE = 256;
 /**
- * Requests without proof that are worked on at once, but for expected ones. More of them would all
- * take longer, and none be done sooner.
+ * Unvalidated requests that are processed concurrently, not counting expected ones. With more of
+ * them each would take longer, and none would finish sooner.
  */
 const MAX_WORKED_ON = 256;
 /**
- * Datagrams looked at in a second, well-formed or not: most of a flood is answered by one small
- * datagram with an Echo, or not at all.
+ * Datagrams examined in a second, well-formed or not. Most of a flood costs one small answer with
+ * an Echo, or none.
  */
 const DATAGRAMS_PER_SECOND = 16_384;
-/** Proofs checked in a second for sources that are beyond their share, a block cipher each. */
+/**
+ * Echo values checked in a second for sources beyond their share. A check costs one call of the
+ * block cipher.
+ */
 const PROOF_CHECKS_PER_SECOND = 16_384;
 
 /**
- * For so long requests wait before anything is known of those who were served, in ms. It is less
- * than a client waits before it sends a request again (ACK_TIMEOUT), and long enough for a join.
+ * How long all requests may wait before the first served sources are known to be honest or not, in
+ * ms. It is shorter than a client's retransmission timeout (ACK_TIMEOUT), and long enough for a
+ * join.
  */
 const GRACE_MS = 2_000;
-/** And they wait so again once nobody was turned away for so long, in ms. */
+/** The grace period can begin again after this time without a challenge, in ms. */
 const QUIET_MS = 5_000;
 /**
- * After that as many wait as honest peers are served in so many seconds. A flood makes them few. To
- * send a request again in that time costs a client no more datagrams than an Echo would.
+ * After the grace period as many requests may wait as honest peers are served in this many seconds.
+ * During a flood that number is small. The retransmissions in that time cost a client no more
+ * datagrams than an Echo.
  */
 const HOLD_SECONDS = 12;
-/** What honest peers were served is counted in steps of so many ms. */
+/** Window in which refunded requests are counted, in ms. */
 const WINDOW_MS = 1_000;
 
 export class AdmissionControl {
   readonly #datagrams = new FairRateLimiter(DATAGRAMS_PER_SECOND);
   readonly #proofChecks = new FairRateLimiter(PROOF_CHECKS_PER_SECOND);
-  /** How many more may be served now; grows with time up to what may come at once. */
+  /** Unvalidated requests that may be served now. Grows with time up to `BUCKET_SIZE`. */
   #tokens = BUCKET_SIZE;
   #refilledAt = 0;
   #graceUntil = -Infinity;
   #turnedAwayAt = -Infinity;
-  /** Requests of honest peers that were given back, in this window and in the one before. */
+  /** Refunded requests of honest peers, in this window and in the previous one. */
   #honest = 0;
   #honestBefore = 0;
   #windowEndsAt = 0;
 
-  /** Whether a datagram from `address` is looked at although nothing is known of it yet. */
+  /** Returns whether a datagram from `address` is examined. */
   admitDatagram(address: string, monotonicMs: number): boolean {
     return this.#datagrams.allow(address, monotonicMs);
   }
 
-  /** Whether the proof in a datagram from `address` is checked, which alone can let it in now. */
+  /**
+   * Returns whether the Echo in a datagram from `address` is checked. A source beyond its share is
+   * admitted only by it.
+   */
   admitProofCheck(address: string, monotonicMs: number): boolean {
     return this.#proofChecks.allow(address, monotonicMs);
   }
 
   /**
-   * Whether a request without proof is served: false where it has to wait, or to prove its address.
+   * Returns whether an unvalidated request is served. If false, the request must wait, or its
+   * source is challenged.
    *
-   * @param inFlight requests without proof that are being worked on
-   * @param capacity for all requests: half of it is for those with proof, whatever the others do
+   * @param inFlight unvalidated requests in progress
+   * @param capacity of all requests. Half of it is reserved for validated sources
    */
   admitRequest(monotonicMs: number, inFlight: number, capacity: number): boolean {
     if (inFlight >= MAX_WORKED_ON || !this.hasRoom(inFlight, capacity)) return false;
@@ -85,15 +94,15 @@ export class AdmissionControl {
     return true;
   }
 
-  /** Whether one more request without proof may be worked on, whatever was served before. */
+  /** Returns whether the capacity has room for one more unvalidated request. */
   hasRoom(inFlight: number, capacity: number): boolean {
     return inFlight * 2 < capacity;
   }
 
   /**
-   * How many requests without proof may wait.
+   * Returns how many unvalidated requests may wait.
    *
-   * @param held how many wait now
+   * @param held requests that wait now
    */
   maxHeld(monotonicMs: number, held: number): number {
     if (held === 0 && monotonicMs >= this.#graceUntil && monotonicMs - this.#turnedAwayAt >= QUIET_MS)
@@ -103,14 +112,14 @@ export class AdmissionControl {
     return HOLD_SECONDS * Math.max(this.#honest, this.#honestBefore) * (1_000 / WINDOW_MS);
   }
 
-  /** One that could not wait any longer was asked for proof. */
+  /** Records that a source was challenged because its request could not wait. */
   turnedAway(monotonicMs: number): void {
     this.#turnedAwayAt = monotonicMs;
   }
 
   /**
-   * So many requests that were served without proof turned out to be an honest peer's: as many more
-   * may be served.
+   * Refunds `requests` that were served without validation, after their peer turned out to be
+   * honest.
    */
   refund(requests: number, monotonicMs: number): void {
     this.#tokens = Math.min(BUCKET_SIZE, this.#tokens + requests);

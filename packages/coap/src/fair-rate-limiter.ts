@@ -1,12 +1,12 @@
 /**
- * Who gets served when more is asked than can be: while it lasts, every source waits the same time
- * between two requests that are served, just long enough that all together come to so many a
- * second. A source that asks seldom is served whoever else asks how often, one that asks alone gets
- * all there is. What nobody asked for is saved, a second's worth at most: nodes that all begin at
- * once, some behind one address, are no flood.
+ * Fair rate limiter. Under overload every source must wait the same time between two accepted
+ * requests. That time is adjusted until all sources together reach the configured rate. A source
+ * below its share is always accepted, and a single source may use the whole rate. Unused capacity
+ * of at most one second is saved, so nodes that all begin at once, some of them behind one address,
+ * are no flood.
  *
- * When a source was last served stands in tables of fixed size, in two places that depend on a
- * secret: a source that shares one of them with a busy one has the other.
+ * Tables of fixed size have the time at which a source was last accepted, in two slots that depend
+ * on a secret. A source that shares one slot with a busy source still has the other.
  */
 
 import { randomInt } from 'node:crypto';

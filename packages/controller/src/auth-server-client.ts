@@ -1,4 +1,4 @@
-/** The way from the controller to whoever answers M2 and M7. */
+/** Clients of the auth-server that answers M2 and M7: over CoAP, or in the same process. */
 
 import type { AuthServer } from '@latchkey/auth-server';
 import type { LinkDecision } from '@latchkey/protocol';

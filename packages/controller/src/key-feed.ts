@@ -1,7 +1,7 @@
 /**
- * Keeps the store true to the registry: asks the auth-server what changed, every few seconds and
- * when told to, and has the answers written in their place among the joins. What an answer means is
- * decided by `KeyFeedClient`.
+ * Synchronises the store with the registry. Asks the auth-server what changed, at an interval and
+ * on request, and writes the answers in order with the joins. `KeyFeedClient` decides what an
+ * answer means.
  */
 
 import {
@@ -22,32 +22,34 @@ import type { AuthServerClient } from './auth-server-client.js';
 
 export const DEFAULT_FEED_INTERVAL_MS = 10_000;
 /**
- * An auth-server answers 100 new TIDs a second. So many M12 are sent in that time, in ms, which is
- * longer than a second as some are on their way for longer than others.
+ * Rate limit of M12, in ms: an auth-server answers 100 new TIDs a second. The window is longer than
+ * a second, because network delays differ.
  */
 const M12_WINDOW = { count: 100, ms: 1_050 } as const;
 /**
- * A registry that was restored is noticed with the next poll, and all nodes are walked through
- * after it. Both and the spare, for round trips and the disk, together take so long, in ms.
+ * Limit for the next poll, which detects a restored registry, and the walk through all nodes after
+ * it, in ms. The spare part is for round trips and the disk (docs/decisions/0049).
  */
 const RIGHT_AGAIN = { ms: 15_000, spareMs: 2_000 } as const;
-/** However many nodes there are, the default interval is not shorter, in ms. */
+/** Shortest default interval, for any number of nodes, in ms. */
 const MIN_DEFAULT_INTERVAL_MS = 4_000;
-/** Pages on their way to the disk. At the bound it waits for the disk. */
+/** Pages that may wait for the disk. At the bound the next M12 waits. */
 const MAX_UNWRITTEN_PAGES = 256;
-/** After reason 8, in ms; and how often in a row. */
+/** Pause after reason 8, in ms, and the most such pauses in a row. */
 const OVERLOADED_PAUSE_MS = 1_000;
 const MAX_OVERLOADED = 5;
-/** When the registry confirmed all keys is written again after this, in ms, if nothing changes. */
+/** Interval at which the time of the latest confirmation is written if nothing changes, in ms. */
 const CONFIRMATION_WRITE_MS = 60_000;
 /**
- * Without a complete answer for so long it says so, in ms: a minute, or six intervals if that is
- * longer.
+ * The feed reports a fault after this time without a complete answer, in ms, or after
+ * `ALARM_INTERVALS` intervals if that is longer.
  */
 const MIN_ALARM_MS = 60_000;
 const ALARM_INTERVALS = 6;
 
-/** How long the keys have not been confirmed is written after so long, in ms: a kill costs that. */
+/**
+ * Interval at which the unverified time is written, in ms. A kill loses at most that much of it.
+ */
 const UNVERIFIED_WRITE_MS = 60_000;
 
 /** What the key feed needs of the store of application roots. */
@@ -69,7 +71,7 @@ const EMPTY: Uint8Array = new Uint8Array(0);
 
 export interface KeyFeedOptions {
   readonly idC: number;
-  /** The feed's own. */
+  /** The feed wipes it. */
   readonly skCs: Secret;
   readonly nextTid: () => bigint | undefined;
   readonly randomBytes: (n: number) => Uint8Array;
@@ -77,16 +79,16 @@ export interface KeyFeedOptions {
   readonly store: KeyFeedStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** Left out: 10 s, and less where a walk through all nodes takes long. */
+  /** Default: 10 s, or less if a walk through all nodes takes long. */
   readonly intervalMs?: number | undefined;
   /**
-   * No key is given out once the registry has not confirmed them for so long, in ms; 0: they always
-   * are. Time in which the controller does not run does not count.
+   * No key is given out after this time without confirmation by the registry, in ms. 0 means no
+   * limit. Time in which the controller does not run does not count.
    */
   readonly maxUnverifiedMs: number;
-  /** Left out: that of the profile. */
+  /** Default: the client of the profile. */
   readonly newClient?: (options: KeyFeedClientOptions) => KeyFeedClient;
-  /** Left out: that of this process. */
+  /** Default: the time of this process. */
   readonly time?: ProcessTime;
 }
 
@@ -100,17 +102,17 @@ export class KeyFeed {
   readonly #pause: ProcessTime['pause'];
   readonly #intervalMs: number;
   readonly #isIntervalSet: boolean;
-  /** When the latest M12 were sent, by the monotonic clock: as many as the window has. */
+  /** Times of the latest M12 by the monotonic clock, one window of them at most. */
   readonly #sentAt: number[] = [];
   readonly #polls = new LabelledCounter<'complete' | 'missed'>(['complete', 'missed']);
   readonly #closed = new AbortController();
-  /** Who waits for an answer that is asked for from now on. */
+  /** Callers that wait for the answer to a request that is not sent yet. */
   #waiting: ((isComplete: boolean) => void)[] = [];
   #wake = new AbortController();
   #running: Promise<void> | undefined;
   readonly #maxUnverifiedMs: number;
   readonly #startedAt: number;
-  /** For how long the keys had not been confirmed when it started. */
+  /** Time without confirmation before this start, in ms. */
   readonly #unverifiedBeforeMs: number;
   /** By the monotonic clock. */
   #unverifiedWrittenAt: number;
@@ -120,7 +122,7 @@ export class KeyFeed {
   /** By the monotonic clock. */
   #confirmationWrittenAt = -Infinity;
   #isAlarmed = false;
-  /** Why a page that the disk was given was not written. */
+  /** Why a page could not be written. */
   #writeFailure: Failure | undefined;
 
   constructor(options: KeyFeedOptions) {
@@ -146,12 +148,14 @@ export class KeyFeed {
     store.loadDue();
   }
 
-  /** Asks at once, and from then on at the interval. */
+  /** Sends a request at once, and from then on at the interval. */
   start(): void {
     this.#running ??= this.#run();
   }
 
-  /** Asks as soon as what is under way is over. Resolves with whether a complete answer came. */
+  /**
+   * Sends a request when the current one has ended. Resolves with whether a complete answer came.
+   */
   askNow(): Promise<boolean> {
     if (this.#closed.signal.aborted) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -160,7 +164,10 @@ export class KeyFeed {
     });
   }
 
-  /** An M8 or M11 arrived. Returns false if its key is not to be stored: the feed tells of it. */
+  /**
+   * Records an M8 or M11. Returns false if its key must not be stored, because the feed will
+   * deliver it.
+   */
   joined({ idI, tid }: JoinResult): boolean {
     const counts = this.#client.joined(idI, tid);
     if (!counts) {
@@ -170,12 +177,15 @@ export class KeyFeed {
     return counts;
   }
 
-  /** Another SK_cs, the feed's own. */
+  /** Replaces SK_cs. The feed wipes it. */
   rekey(skCs: Secret): void {
     this.#client.rekey(skCs);
   }
 
-  /** Why the keys are not confirmed; `undefined` if they are, or may still be soon. */
+  /**
+   * Returns why the keys are not confirmed, or `undefined` if they are, or if the alarm time is not
+   * over.
+   */
   fault(): string | undefined {
     if (this.#isWithdrawn) {
       const seconds = Math.round(this.#unverifiedMs() / 1000);
@@ -229,7 +239,7 @@ export class KeyFeed {
     return this.#clock().monotonicMs - (this.#client.completeAsOf ?? this.#startedAt);
   }
 
-  /** Since the registry last confirmed all keys, as far as this controller ran, in ms. */
+  /** Returns the running time since the registry last confirmed all keys, in ms. */
   #unverifiedMs(): number {
     return this.#ageMs() + (this.#client.completeAsOf === undefined ? this.#unverifiedBeforeMs : 0);
   }
@@ -256,7 +266,7 @@ export class KeyFeed {
     }
   }
 
-  /** From one poll to the next: `RIGHT_AGAIN` holds with many nodes, too. */
+  /** Returns the time between two polls, at which `RIGHT_AGAIN` also holds with many nodes. */
   #pollIntervalMs(): number {
     if (this.#isIntervalSet) return this.#intervalMs;
     const pages = Math.ceil(this.#store.nodeCount / MAX_FEED_ENTRIES);
@@ -264,7 +274,7 @@ export class KeyFeed {
     return Math.min(Math.max(left, MIN_DEFAULT_INTERVAL_MS), this.#intervalMs);
   }
 
-  /** Asks until an answer is complete. Returns false if none came. */
+  /** Sends requests until an answer is complete. Returns false if none was. */
   async #follow(): Promise<boolean> {
     const unwritten = new Set<Promise<void>>();
     let overloaded = 0;
@@ -291,7 +301,7 @@ export class KeyFeed {
         break;
       }
       const { page } = decision;
-      // One before it failed while this one was asked for. Its cursor would skip what that one had.
+      // An earlier page failed while this one was requested. The cursor of this page would skip it.
       if (this.#hasWriteFailed()) {
         for (const { applicationRoot } of page.entries) applicationRoot?.wipe();
         break;
@@ -315,7 +325,7 @@ export class KeyFeed {
     return false;
   }
 
-  /** Waits until the auth-server answers another M12. Returns false if none is to be sent. */
+  /** Waits until the rate limit allows another M12. Returns false if none may be sent. */
   async #mayAsk(): Promise<boolean> {
     if (this.#sentAt.length === M12_WINDOW.count) {
       const first = this.#sentAt.shift() ?? 0;
@@ -336,7 +346,9 @@ export class KeyFeed {
     return decision;
   }
 
-  /** Nothing is written while nothing changes, but now and then that it was confirmed. */
+  /**
+   * Writes a page. If nothing changed, writes only the confirmation, and only after its interval.
+   */
   #write(page: KeyFeedPage, wallMs: number): Promise<void> {
     const { entries, retains, resumeCursor, more } = page;
     const now = this.#clock().monotonicMs;
@@ -348,7 +360,7 @@ export class KeyFeed {
     return this.#store.applyPage(page, { cursor: resumeCursor, confirmedAt: this.#confirmedAt, unverifiedMs, isWithdrawn });
   }
 
-  /** The disk did not take a page: what it has counts. */
+  /** After a failed write, continues from the progress that is on the disk. */
   #resume(): void {
     const failure = this.#writeFailure;
     if (failure === undefined) return;
@@ -363,7 +375,7 @@ export class KeyFeed {
   }
 
   /**
-   * Writes for how long the keys have not been confirmed, where that matters; `everyMs` at most.
+   * Writes the unverified time if a limit is set and `everyMs` have passed since the last write.
    */
   async #keepUnverified(everyMs: number): Promise<void> {
     const { monotonicMs } = this.#clock();
@@ -371,12 +383,12 @@ export class KeyFeed {
     if (this.#maxUnverifiedMs === 0 || unverifiedMs < this.#intervalMs || monotonicMs - this.#unverifiedWrittenAt < everyMs)
       return;
     this.#unverifiedWrittenAt = monotonicMs;
-    // The next complete answer is written: it ends what this write says.
+    // Makes the next complete answer write its confirmation, which ends the unverified time.
     this.#confirmationWrittenAt = -Infinity;
     await this.#tellFailure(() => this.#saveProgress({ unverifiedMs }));
   }
 
-  /** Gives out no key any more, or all of them again. */
+  /** Withdraws all keys, or gives them out again. */
   async #withdrawOrRestore(): Promise<void> {
     const isOverdue = this.#isOverdue();
     if (isOverdue === this.#isWithdrawn) return;

@@ -14,13 +14,13 @@ import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure'
 import { repeatInAdvice } from '@latchkey/runtime/cli';
 import { type Command, Option } from 'commander';
 
-/** Where a master key is named that is not where it is looked for. */
+/** The options that name a master key in another place, for messages. */
 export const MASTER_KEY_NAMED =
   '--master-key-file or --master-key-command (for the registry in a controller: `registry_master_key_file:` of its configuration)';
 
 /** A command has this long to print the key, in ms. */
 const COMMAND_TIMEOUT_MS = 30_000;
-/** After this long somebody may wonder, in ms: it is said what is waited for. */
+/** After this time, in ms, a notice says that the command is still running. */
 const WAIT_NOTICE_MS = 2_000;
 
 const IF_SPOILED = 'Put back the copy that you kept of it: without it the keys in the store cannot be read.';
@@ -30,7 +30,7 @@ export type MasterKeySource =
   | { readonly kind: 'credential'; readonly path: string }
   | { readonly kind: 'command'; readonly command: string };
 
-/** What the command line says of it. */
+/** The options of the command line that name the master key. */
 export interface MasterKeyOptions {
   readonly masterKeyFile?: string;
   readonly masterKeyCommand?: string;
@@ -47,16 +47,16 @@ export function masterKeyOptions(command: Command): Command {
   const commandOption = new Option('--master-key-command <command>', 'a command that prints the master key, run by sh').env(
     'LATCHKEY_MASTER_KEY_COMMAND',
   );
-  // A flag is stronger than the environment, which is read after all flags; it names the one or the
-  // other.
+  // A flag overrides the environment, which is read after all flags. So the flag of one option also
+  // discards the variable of the other option.
   command.on(`option:${fileOption.name()}`, () => delete commandOption.envVar);
   command.on(`option:${commandOption.name()}`, () => delete fileOption.envVar);
   return command.addOption(repeatInAdvice(fileOption)).addOption(repeatInAdvice(commandOption));
 }
 
 /**
- * Where to look in order: what the options name, systemd's credential `name`, the file `master.key`
- * in `folder`.
+ * Returns the source of the master key. It tries the options first, then systemd's credential
+ * `name`, then the file `master.key` in `folder`.
  */
 export async function findMasterKey(options: MasterKeyOptions, name: string, folder: string): Promise<MasterKeySource> {
   if (options.masterKeyCommand !== undefined) return { kind: 'command', command: options.masterKeyCommand };
@@ -68,7 +68,7 @@ export async function findMasterKey(options: MasterKeyOptions, name: string, fol
   return { kind: 'file', path: join(folder, 'master.key') };
 }
 
-/** @throws UsageFailure where there is none, or it is not one */
+/** @throws UsageFailure if the key is missing or malformed */
 export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
   switch (source.kind) {
     case 'file':
@@ -79,20 +79,20 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
       }
       return parseKey(await readPrivateFile(source.path), source.path, IF_SPOILED);
     case 'credential':
-      // systemd keeps others out by the folder; the mode it shows for a file is no measure.
+      // systemd protects the folder. The mode of a file in it says nothing.
       return parseKey(await readPlainFile(source.path), source.path);
     case 'command':
       return parseKey(await runKeyCommand(source.command), 'the output of the master key command');
   }
 }
 
-/** The master key of `source`; a file that is not there is made, with a new one. */
+/** Returns the master key of `source`. Generates a new key if the file is missing. */
 export async function readOrCreateMasterKey(source: MasterKeySource): Promise<Secret> {
   if (source.kind === 'file' && !(await exists(source.path))) return createMasterKey(source.path);
   return readMasterKey(source);
 }
 
-/** Draws a new master key into a new file. */
+/** Generates a master key, and creates its file. */
 export async function createMasterKey(path: string): Promise<Secret> {
   const octets = randomBytes(KEY_LENGTH);
   const key = Secret.from(octets);
@@ -102,21 +102,21 @@ export async function createMasterKey(path: string): Promise<Secret> {
 }
 
 /**
- * Where the master key of `inUse` is kept once the one in the file `next` took its place. Its time
- * is when the new one was made, whose file keeps it as it is renamed: after a crash the name is the
- * same.
+ * Returns the archive path of the master key in `inUse`, which the key in `next` replaces. The time
+ * in the name is the modification time of `next`. A rename preserves that time, so the name is the
+ * same after a crash.
  */
 export async function archivedKeyPath(inUse: string, next: string): Promise<string> {
   return `${inUse}.before-${(await stat(next)).mtime.toISOString().replaceAll(':', '')}`;
 }
 
-/** Keeps a master key that is about to be replaced: backups made before open under no other. */
+/** Archives a master key before it is replaced, because earlier backups open only under it. */
 export async function archiveMasterKey(key: Secret, path: string): Promise<void> {
   const archived = (await exists(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
   if (archived?.equals(key) !== true) await createFile(path, `${key.toHex()}\n`);
 }
 
-/** Puts the file of the new master key in the place of the old one's, durably. */
+/** Renames the file of the new master key over that of the old one, durably. */
 export async function replaceMasterKey(from: string, to: string): Promise<void> {
   try {
     await rename(from, to);

@@ -1,6 +1,6 @@
 /**
- * Where the next master key comes from, and how the old one is let go of: the steps every store
- * takes the same way.
+ * Rotation of a master key: reads or generates the next key, and erases the old one. The steps are
+ * the same for every store.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
@@ -18,29 +18,30 @@ import {
 } from './master-key.js';
 
 /**
- * A daemon that serves has this long to take up the new master key, in ms; it looks every second.
+ * Time for the running daemon to adopt the new master key, in ms. The daemon checks for one every
+ * second.
  */
 const ADOPTION_TIMEOUT_MS = 30_000;
 const POLL_INTERVAL_MS = 100;
-/** Under which name a store keeps how many master keys whoever serves from it has seen. */
+/** Metadata entry of a store: the number of the master key that the running daemon uses. */
 const ADOPTED_BY = 'adopted by';
 
 export interface NextMasterKey {
   readonly path: string;
   readonly key: Secret;
-  /** Where the one in use is kept, if this one takes its place. */
+  /** Where the key in use is archived, if this key replaces it. */
   readonly archivedPath?: string;
   /**
-   * Puts it where the store's master key is looked for, if that is a file of ours to replace, and
-   * keeps the one that was there.
+   * Archives the key in use and replaces its file by the next key. Does nothing if the next key
+   * stays in a file of its own (`to`), or is already in place.
    */
   install(): Promise<void>;
 }
 
 /**
- * The next master key: from the file `to`, made there if it is not, or beside the file in use,
- * whose place it takes in the end. After a crash the same one is found again: in that file, or in
- * its place already.
+ * Returns the next master key. With `to` it is in that file, which is created if it is missing.
+ * Otherwise it is next to the file in use, which it replaces at the end. After a crash the next
+ * call finds the same key, in either place.
  */
 export async function nextMasterKey(inUse: MasterKeySource, to: string | undefined, keyring: Keyring): Promise<NextMasterKey> {
   const noop = (): Promise<void> => Promise.resolve();
@@ -65,33 +66,36 @@ export async function nextMasterKey(inUse: MasterKeySource, to: string | undefin
   return { path, key, archivedPath, install };
 }
 
-/** What is said of the one before: of `what` was made before, nothing opens without it. */
+/**
+ * Returns the notice about the former key. `what` names the files, such as backups, that open only
+ * under it.
+ */
 export function formerKeyNotice({ archivedPath }: NextMasterKey, what: string): string {
   const formerKey =
     archivedPath === undefined ? 'the one before: keep it' : `the one before, which is in ${archivedPath}: keep it`;
   return `${what} made before need ${formerKey} as long as them, and destroy it with them.`;
 }
 
-/** What a store says of itself for its master key to be replaced. */
+/** What `rotate` needs of a store. */
 export interface Rotation {
-  /** Whoever serves from the store holds the lock on this folder. */
+  /** A daemon that serves from the store holds the lock on this folder. */
   readonly folder: string;
   readonly metadata: MetadataTable;
   readonly keyring: Keyring;
   readonly next: NextMasterKey;
   write<T>(action: () => T): Promise<T>;
-  /** Reads from here on see the latest. */
+  /** Later reads see the latest commit. */
   refreshSnapshot(): void;
-  /** Seals anew what is not sealed under the next master key. */
+  /** Re-seals each row that is not sealed under the next master key. */
   rewrapAll(): Promise<void>;
-  /** Inside the transactions that begin and end it. */
+  /** Called inside the transactions that begin and end the rotation. */
   onBegun?(): void;
   onFinished?(): void;
 }
 
 /**
- * Seals every key anew under the next master key, then erases the old one. Run again after a crash
- * it goes on.
+ * Re-seals every key under the next master key, then erases the old one. After a crash, call it
+ * again to continue.
  */
 export async function rotate({ folder, metadata, keyring, next, ...store }: Rotation): Promise<void> {
   await store.write(() => {
@@ -116,8 +120,8 @@ export async function rotate({ folder, metadata, keyring, next, ...store }: Rota
 }
 
 /**
- * Tells `rotate` in another process that this one serves, and under which master key: at start, and
- * again every second.
+ * Reports to `rotate` in another process which master key this daemon uses. Call it at start, and
+ * every second.
  */
 export async function announceAdoption(
   metadata: MetadataTable,
@@ -132,8 +136,8 @@ export async function announceAdoption(
 }
 
 /**
- * Waits until nobody needs the old master key any more: the folder is ours, so that nobody serves
- * from it, or who serves says that he took up the new one.
+ * Waits until the old master key is unused: either this process obtains the folder lock, because no
+ * daemon runs, or the running daemon reports that it uses the new key.
  */
 async function waitForAdoption(folder: string, hasAdopted: () => boolean): Promise<FileLock | undefined> {
   const deadline = performance.now() + ADOPTION_TIMEOUT_MS;

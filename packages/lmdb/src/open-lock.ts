@@ -1,13 +1,13 @@
 /**
- * Opening a store, and writing to it, never at once, whatever the process. As LMDB opens a store it
- * sets the number of the latest transaction to what it has read a moment before: what another
- * process committed in between would be undone by the next one, and the store damaged
- * (docs/decisions/0014).
+ * Readers-writer lock that keeps processes from writing to a store while another process opens it
+ * (docs/decisions/0014). When LMDB opens a store, it sets the number of the latest transaction to
+ * the number that it read a moment before. The next transaction would undo a commit of another
+ * process in between, and damage the store.
  *
- * Whoever writes has `WRITERS_BYTE` together with other writers; LMDB itself lets in one at a time.
- * Whoever opens has it alone, and waits for it with `GATE_BYTE` in hand, at which all who are about
- * to write stop. The kernel takes both from a process that ends. Where it cannot be asked for them
- * (musl, rarer processors), one process has the store at a time.
+ * Writers hold `WRITERS_BYTE` shared; LMDB itself admits one of them at a time. An opener first
+ * takes `GATE_BYTE`, which stops new writers, and then waits for `WRITERS_BYTE` exclusively. The
+ * kernel releases both when a process ends. Without such locks (musl, rarer processors) only one
+ * process at a time can have the store open.
  */
 
 import type { FileHandle } from 'node:fs/promises';
@@ -17,30 +17,30 @@ import { Failure, systemCode } from '@latchkey/runtime/failure';
 import { chownToFolderOwner, lockWithSocket, nativeLocks, openLockFile, type SocketLock } from '@latchkey/runtime/files';
 
 const FILE_NAME = 'open.lock';
-/** Octets of it that are locked. */
+/** Octets of the file that are locked. */
 const GATE_BYTE = 0;
 const WRITERS_BYTE = 1;
 
-/** While it goes on writing, a process looks at the gate so often, in ms. */
+/** Interval at which a process that keeps writing checks the gate, in ms. */
 const GATE_CHECK_INTERVAL_MS = 2;
 /** Between two tries, in ms. */
 const MIN_RETRY_DELAY_MS = 1;
 const MAX_RETRY_DELAY_MS = 16;
 /**
- * How long an opener waits for those who write, in ms: none takes longer unless its disk, or
- * itself, stands still.
+ * How long an opener waits for writers, in ms. A writer takes longer only if its process or its
+ * disk hangs.
  */
 const OPEN_TIMEOUT_MS = 30_000;
 
 export class StoreOpenLock {
   readonly #folder: string;
   readonly #file: FileHandle;
-  /** The whole store, where there is no other lock. */
+  /** Locks the whole store if the system has no other lock. */
   readonly #socket: SocketLock | undefined;
-  /** Transactions of this process that are not done. */
+  /** Transactions in progress in this process. */
   #activeTransactions = 0;
   #gateCheckedAt = -Infinity;
-  /** While another process opens the store. */
+  /** Set while another process opens the store. */
   #openerDone: Promise<void> | undefined;
   #insideTransaction = false;
   #closed = false;
@@ -52,8 +52,8 @@ export class StoreOpenLock {
   }
 
   /**
-   * @param folder of the store, which is there
-   * @throws Failure where another process has it and the two could not share it
+   * @param folder of the store; must exist
+   * @throws Failure if another process has the store open and the two cannot share it
    */
   static async open(folder: string): Promise<StoreOpenLock> {
     const path = join(folder, FILE_NAME);
@@ -68,12 +68,15 @@ export class StoreOpenLock {
     });
   }
 
-  /** Whether the action of a transaction runs now: what it starts in turn is part of it. */
+  /** Whether the action of a transaction runs now. A transaction that it starts is part of it. */
   get isInside(): boolean {
     return this.#insideTransaction;
   }
 
-  /** Runs what opens the store. Throws a Failure where somebody goes on writing. */
+  /**
+   * Runs `action`, which opens the store, while no process writes. Throws a Failure if a writer
+   * does not finish.
+   */
   async exclusive<T>(action: () => T): Promise<T> {
     const deadline = performance.now() + OPEN_TIMEOUT_MS;
     const isLocked = (octet: number): boolean => {
@@ -97,19 +100,21 @@ export class StoreOpenLock {
   }
 
   /**
-   * Runs what starts a transaction, now if nobody opens the store.
+   * Runs `start`, which starts a transaction: at once, or after another process has opened the
+   * store.
    *
-   * @param start its promise resolves when the disk has it
+   * @param start its promise resolves when the transaction is durable
    */
   shared<T>(start: () => Promise<T>): Promise<T> {
-    // Within a transaction's own action it is through; a store that is closed says so itself.
+    // Inside the action of a transaction the lock is held already. A closed store reports that
+    // itself.
     if (this.#insideTransaction || this.#closed) return start();
     if (this.#openerDone === undefined && this.#tryEnter()) return this.#runCounted(start);
     this.#openerDone ??= this.#waitForOpener();
     return this.#openerDone.then(() => this.shared(start));
   }
 
-  /** The action of a transaction: what it starts in turn is part of it. */
+  /** Wraps the action of a transaction, so that a transaction that it starts is part of it. */
   reentrant<T>(action: () => T): () => T {
     return () => {
       const outer = this.#insideTransaction;
@@ -153,12 +158,12 @@ export class StoreOpenLock {
       await retryUntil(() => this.#closed || this.#tryLock(GATE_BYTE, false));
       if (!this.#closed) this.#unlock(GATE_BYTE);
     } finally {
-      // Also where the system gives no lock now: whoever comes next asks it again.
+      // Reset after a failure, too: the next caller tries the lock again.
       this.#openerDone = undefined;
     }
   }
 
-  /** Whether it could be had. */
+  /** Returns whether the lock was obtained. */
   #tryLock(octet: number, exclusive: boolean): boolean {
     try {
       nativeLocks()?.tryLock(this.#file.fd, octet, 1, exclusive);
@@ -174,7 +179,7 @@ export class StoreOpenLock {
   }
 }
 
-/** Tries again and again, at longer and longer intervals. */
+/** Retries until `isDone` returns true, with doubled delays. */
 async function retryUntil(isDone: () => boolean): Promise<void> {
   for (let ms = MIN_RETRY_DELAY_MS; !isDone(); ms = Math.min(2 * ms, MAX_RETRY_DELAY_MS)) await pause(ms);
 }

@@ -1,17 +1,17 @@
-/** Reading a table that may be long, for whoever takes his time over it. */
+/** Reads a table page by page, for a consumer that may be slow. */
 
 import type { Database } from 'lmdb';
 
-/** Rows that are read at once. */
+/** Rows of one page. */
 const PAGE_SIZE = 256;
 
 /**
- * The rows of a table in ascending order of key, from `from` on, a slice at a time. No read stays
- * open between two slices, nor while whoever asked waits for something: LMDB keeps each page that
- * an open read may come to, and the file of a store that is written to meanwhile grows and grows.
+ * Iterates over the rows of a table in ascending order of key, starting at `from`, page by page. No
+ * read transaction stays open between two pages. LMDB cannot reuse a page that an open read may
+ * still need, so the file would grow with every write in that time.
  *
- * So each slice is as the store is when it is read: a row that is put in, changed or removed
- * meanwhile is met as it is by then, each key at most once.
+ * Each page shows the store at the moment of its read. A row that is added, changed or removed
+ * during the iteration appears as it is at that moment, and each key at most once.
  */
 export function* scanTable<V>(table: Database<V, number>, from: number): Generator<{ readonly key: number; readonly value: V }> {
   let page = Array.from(table.getRange({ start: from, limit: PAGE_SIZE }));

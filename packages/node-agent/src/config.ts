@@ -5,12 +5,12 @@ import * as z from 'zod/mini';
 /** `latchkey-node-agent run --config FILE`. */
 export interface Config {
   /**
-   * A shell command, run after a new key is durable, with LATCHKEY_ID and LATCHKEY_STATE in its
-   * environment.
+   * A shell command, run after a new key is durable, and when the key expires. LATCHKEY_ID,
+   * LATCHKEY_STATE and LATCHKEY_REASON are in its environment.
    */
   readonly on_key_change?: string | undefined;
   readonly log_level: LogLevel;
-  /** Checked where they are used (`targets`): an agent without any does not load their schema. */
+  /** Validated in targets.ts, so that an agent without targets does not load their schema. */
   readonly targets?: unknown;
   readonly activate_after?: unknown;
   /** Where health and metrics are served; nowhere without it. */

@@ -1,10 +1,9 @@
 /**
- * How many nodes get into the registry at once: all or none of them are seen, in memory that does
- * not grow with the registry.
+ * Adds many nodes to the registry at once: readers see all of them or none. Memory does not grow
+ * with the registry.
  *
- * The nodes of an order are written in chunks while the order is `pending`: nobody sees them. The
- * last write opens the order. What a crash leaves pending is cleared away before the next
- * order or import.
+ * The nodes of an order are written in chunks while the order is `pending` and invisible. The last
+ * write opens the order. The next order or import removes a pending order that a crash left.
  */
 
 import { join } from 'node:path';
@@ -29,7 +28,7 @@ import { NodeBatch } from './node-batch.js';
 
 /** Seconds: 7 days. */
 export const DEFAULT_GRACE = 604_800;
-/** Nodes written in one transaction: long enough to be fast, short enough to hold up no join. */
+/** Nodes written in one transaction: enough to be fast, few enough to delay no join. */
 const NODES_PER_LOAD = 512;
 
 export type OrderTerms = Pick<
@@ -47,37 +46,40 @@ export type OrderTerms = Pick<
   | 'joinUntil'
 >;
 
-/** Told how many nodes are written; waited for before more are. */
+/** Receives the number of nodes written. The next chunk waits for it. */
 type Progressed = (done: number) => void | Promise<void>;
 
-/** What is to happen to each node of a batch. */
+/** What an import does with a node of a batch. */
 export type ImportAction = 'add' | 'change' | 'unchanged' | 'duplicate' | 'reject';
 
 export interface Enrolment {
   readonly terms: OrderTerms;
   readonly batch: NodeBatch;
-  /** What to do with the node at an index of the batch; by itself it is added. */
+  /** Returns the action for the node at an index of the batch. Default: `add`. */
   readonly action?: (i: number) => ImportAction;
-  /** Must still be in the registry as the nodes appear. */
+  /** Must still be in the registry when the nodes become visible. */
   readonly controllers?: Iterable<number>;
-  /** Nodes written so far. */
+  /** Called with the number of nodes written so far. */
   readonly progress?: Progressed;
 }
 
-/** Which state of a node was judged: another one has another entry, or another order. */
+/**
+ * Identifies the state of a node that was judged. Any other state has another entry or another
+ * order.
+ */
 export type JudgedNode = Pick<NodeRow, 'order' | 'entry'>;
 
 /** How a batch is written. */
 interface Writing {
   readonly action?: Enrolment['action'] | undefined;
   readonly progress?: Progressed | undefined;
-  /** Of a node that changes: it must still be so then. */
+  /** For a node that changes: the state that it must still have then. */
   readonly judged?: (i: number) => JudgedNode | undefined;
 }
 
 /**
- * Adds the nodes of `batch` as one order, and gives its number. All or none. Changes alone make no
- * order: then it is `undefined`.
+ * Adds the nodes of `batch` as one order, all or none, and returns the number of the order. Returns
+ * `undefined` if nodes are only changed, because that needs no order.
  */
 export async function enrol(
   registry: Registry,
@@ -93,18 +95,18 @@ export async function enrol(
 }
 
 /**
- * An order or import while it is written, part by part: nobody sees any of it before `commit`.
- * `close` it in any case.
+ * An order or import that is written in parts, and is invisible before `commit`. Always call
+ * `close`.
  */
 export class EnrolmentTransaction {
   readonly #registry: Registry;
   readonly #row: OrderRow;
   readonly #lock: { release(): Promise<void> };
-  /** Nodes that are there and change: with the last write. */
+  /** Existing nodes that change, in the last write. */
   readonly #changes: NodeBatch;
   /** By ID. */
   readonly #judged = new Map<number, JudgedNode>();
-  /** That nodes are assigned to. */
+  /** Controllers that nodes are assigned to. */
   readonly #controllers = { added: new Set<number>(), changed: new Set<number>() };
   #rows: RowFactory | undefined;
   #orderNumber: number | undefined;
@@ -117,7 +119,7 @@ export class EnrolmentTransaction {
     this.#changes = new NodeBatch(row.manufacturer !== undefined);
   }
 
-  /** Fails where another is under way. */
+  /** Throws a Failure if another order or import is in progress. */
   static async begin(registry: Registry, terms: OrderTerms): Promise<EnrolmentTransaction> {
     const lock = await lockForEnrolment(registry);
     try {
@@ -130,7 +132,7 @@ export class EnrolmentTransaction {
     return new EnrolmentTransaction(registry, row, lock);
   }
 
-  /** `progress`: nodes written so far, of all parts. */
+  /** Writes a part. `progress` receives the number of nodes written in all parts so far. */
   async add(batch: NodeBatch, { action = () => 'add', judged, progress }: Writing = {}): Promise<void> {
     const registry = this.#registry;
     const added = batch.indicesById().filter((i) => action(i) === 'add');
@@ -142,7 +144,7 @@ export class EnrolmentTransaction {
         const texts = batch.description(i);
         return texts === undefined ? [] : [[batch.idI(i), { ...texts, entry: 0 }] as const];
       });
-      // Sealed before the transaction: joins wait while it has the store.
+      // Sealed before the transaction, because joins wait while the transaction has the store.
       const made = chunk.map((i) => [i, rows.create(batch, i)] as const);
       await registry.load(
         order,
@@ -168,7 +170,7 @@ export class EnrolmentTransaction {
     }
   }
 
-  /** Shows all of it. `controllers` must still be in the registry. */
+  /** Makes all parts visible. `controllers` must still be in the registry. */
   async commit(controllers: Iterable<number> = []): Promise<number | undefined> {
     const registry = this.#registry;
     const [number, batch, required] = [this.#orderNumber, this.#changes, [...controllers]];
@@ -177,7 +179,8 @@ export class EnrolmentTransaction {
     const { added, changed } = this.#controllers;
     const keys = NodeChanges.keysOf(ids, [...new Set([...required, ...added, ...changed])]);
     await registry.write({ ...keys, orders: number === undefined ? [] : [number] }, (found) => {
-      // The lock is gone with its connection: another order or import may have cleared up.
+      // The lock may have been lost with its connection, and another order or import may have
+      // removed this one.
       if (number !== undefined && !isSamePending(found.order(number)?.row, this.#row)) throw noLongerPending(number);
       for (const idC of required) if (found.controller(idC) === undefined) throw unknownController(idC);
       const at = registry.timeOfServers(found);
@@ -199,14 +202,14 @@ export class EnrolmentTransaction {
     return number;
   }
 
-  /** Takes back what was not finished, and lets others in. */
+  /** Removes an unfinished order, and releases the lock. */
   async close(): Promise<void> {
     this.#changes.wipe();
     await this.#takeBack().catch(() => undefined);
     await this.#lock.release();
   }
 
-  /** Not what another machine has pending under that number by now. */
+  /** Leaves an order alone that another machine now has pending under that number. */
   async #takeBack(): Promise<void> {
     const [registry, number] = [this.#registry, this.#orderNumber];
     if (number === undefined) return;
@@ -218,15 +221,15 @@ async function addOrder(registry: Registry, row: OrderRow): Promise<number> {
   try {
     return await registry.write({}, ({ lastOrder }) => ({ result: lastOrder + 1, put: { orders: [[lastOrder + 1, row]] } }));
   } catch (error) {
-    // Nobody sees it, and the next order or import clears it away.
+    // The order is invisible, and the next order or import removes it.
     if (error instanceof InDoubt) throw new Failure(error.message, { advice: 'Nothing was changed. Try again.' });
     throw error;
   }
 }
 
 /**
- * Whether an order is there that was added as `added`, and that nobody has cleared away since, nor
- * begun to: an engine that serves several processes gives such an order another count.
+ * Returns whether `found` is the pending order that was added as `added`. An engine that serves
+ * several processes changes the count of an order that another process removes or begins to remove.
  */
 function isSamePending(found: OrderRow | undefined, added: OrderRow): boolean {
   const { kind, installer, idC, count, createdAt } = added;
@@ -255,7 +258,7 @@ function publishedOrder(
   };
 }
 
-/** One at a time: what is pending otherwise belongs to nobody. */
+/** Admits one order or import at a time, so that any other pending order has no owner. */
 async function lockForEnrolment({ storage, folder }: Registry): Promise<{ release(): Promise<void> }> {
   if (storage.lockEnrolment !== undefined) return storage.lockEnrolment();
   const path = join(folder, 'enrolment');
@@ -295,7 +298,7 @@ class RowFactory {
   }
 }
 
-/** The row of a node that is added, with the time if its ID had this IK before. */
+/** Returns the row of a new node, with the present time if its ID had this IK before. */
 function newNode(registry: Registry, found: Snapshot, idI: number, row: NodeRow): readonly [idI: number, row: NodeRow] {
   const recent = found.recentInitialKeys(idI);
   if (recent.length === 0) return [idI, row];
@@ -304,14 +307,17 @@ function newNode(registry: Registry, found: Snapshot, idI: number, row: NodeRow)
 }
 
 interface ImportedLine {
-  /** The row that the line would be as a new node. */
+  /** The row of the line as a new node. */
   readonly given: NodeRow;
   readonly manufacturer: string | undefined;
   /** The time by the servers' clock. */
   readonly at: number;
 }
 
-/** Only what was shown may be done: the node as it is, if that is how it was judged. */
+/**
+ * Returns the row of the node. Throws if the node is no longer as it was judged, because only a
+ * previewed change may be made.
+ */
 function requireAsJudged(found: Snapshot, idI: number, judged: JudgedNode | undefined): NodeRow {
   const row = found.node(idI)?.row;
   if (row === undefined) throw changedMeanwhile(idI, 'was removed');
@@ -325,7 +331,7 @@ function changedMeanwhile(idI: number, how: string): UsageFailure {
   return new UsageFailure(`node ${formatId(idI)} ${how} meanwhile`, { advice: 'Nothing was changed. Try again.' });
 }
 
-/** A node that has not joined takes the line's key and controller. */
+/** Gives the key and the controller of the line to a node that has not joined. */
 function change(
   changes: NodeChanges,
   found: Snapshot,
@@ -347,7 +353,7 @@ function change(
   changes.replace(idI, before, after, { ...event, ...splitNote(wasSplit, split === true) });
 }
 
-/** Nodes are assigned only to controllers that are there. */
+/** Nodes can be assigned only to controllers in the registry. */
 export function unknownController(idC: number): NotFound {
   return new NotFound(`controller ${formatId(idC)} is not in the registry`, {
     advice: 'Nothing was changed. Name one of these, or add it first:',
@@ -355,7 +361,7 @@ export function unknownController(idC: number): NotFound {
   });
 }
 
-/** Says in the audit log whether a node that is given another IK has a split one. */
+/** Returns the note for the audit log on whether the new IK of a node is split. */
 export function splitNote(wasSplit: boolean, isSplit: boolean): Pick<AuditEvent, 'note'> {
   if (isSplit) return { note: 'split initial key' };
   return wasSplit ? { note: 'whole initial key, no longer split' } : {};

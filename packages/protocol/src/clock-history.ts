@@ -1,20 +1,21 @@
 /**
- * Which times the clock of the servers of one registry showed, and which of them lie behind a
- * break: a step back, or a start of which nobody knows how much time had passed.
+ * History of the wall clock that all servers of a registry share: the time ranges shown since the
+ * last discontinuity, and those shown before it. A discontinuity is a backward step, or a start
+ * after an unknown downtime.
  *
  * Why. A node may drop a candidate 300 s after it was stored, so no M7 may be committed that long
- * after the M3 of its transaction. M3 is given while TS lies within 30 s of the server's clock;
- * while that clock is not set back, the window of M7 then ends after 125 s. Once it was set back,
- * it comes by the times it has shown again, and an M7 from then, however long kept, passes for a
- * new one. So no M3 is given at a time that is not kept here, durably, and no M7 is committed whose
- * TS fits an M3 from before a break. How far the clock was set back, how often, and what the
- * controllers' clocks did meanwhile makes no difference.
+ * after the M3 of its transaction. M3 is given while TS lies within 30 s of the server's clock. If
+ * that clock is never set back, the window of M7 ends after 125 s. After a backward step the clock
+ * repeats earlier times, so a delayed M7 from the first pass would look fresh. Therefore no M3 is
+ * given at a time that is not stored here durably, and no M7 is committed whose TS fits an M3 from
+ * before a discontinuity. This holds for any number and size of steps, and for any behaviour of the
+ * controllers' clocks.
  */
 
 import type { Clocks } from './decisions.js';
 import { TS_WINDOW } from './constants.js';
 
-/** Both ends belong to it; ms since the epoch. */
+/** A range of times in ms since the epoch, both ends included. */
 export interface TimeRange {
   readonly from: number;
   readonly until: number;
@@ -22,13 +23,13 @@ export interface TimeRange {
 
 export interface ClockHistory {
   /**
-   * Shown since the last break, or about to be: ascending, apart from each other. More than one
-   * where the clock was set forward.
+   * Shown since the last discontinuity, or reserved ahead: ascending and disjoint. More than one
+   * range if the clock was set forward.
    */
   readonly current: readonly TimeRange[];
-  /** Shown before it. */
+  /** Shown before the last discontinuity. */
   readonly previous: readonly TimeRange[];
-  /** The clocks when that was last written. */
+  /** The clocks at the last write. */
   readonly savedAt?: Clocks | undefined;
   /** When a step back was last noticed, by the monotonic clock of `savedAt`. */
   readonly steppedBackAt?: number | undefined;
@@ -37,35 +38,35 @@ export interface ClockHistory {
 export const EMPTY_HISTORY: ClockHistory = { current: [], previous: [] };
 
 /**
- * How far ahead of the clock a time is kept, and what must be left of that where it is not kept
- * anew, in ms.
+ * Times are stored this far ahead of the clock, and again once less than `EXTEND_BELOW_MS` of that
+ * is left, in ms.
  */
 export const RESERVE_AHEAD_MS = 60_000;
 const EXTEND_BELOW_MS = 30_000;
-/** What lies between two spans that are no further apart than this counts as shown, in ms. */
+/** A gap between two ranges that is no longer than this counts as shown, in ms. */
 const MERGE_GAP_MS = 60_000;
 /**
- * Of more than this the two that are next to each other become one, as if all between had been
- * shown.
+ * Beyond this number the two closest ranges are merged, as if the clock had shown the gap between
+ * them.
  */
 const MAX_RANGES = 8;
 
-/** Whether an M3 may be given at this time. */
+/** Returns whether an M3 may be given at this time. */
 export function isCovered({ current }: ClockHistory, wallMs: number): boolean {
   return current.some(({ from, until }) => from <= wallMs && wallMs <= until);
 }
 
-/** The latest time that was shown since the last break, or is about to be. */
+/** Returns the latest time that was shown since the last discontinuity, or is reserved ahead. */
 export function latestCovered({ current }: ClockHistory): number | undefined {
   return current.at(-1)?.until;
 }
 
-/** Whether it is time to keep this time. */
+/** Returns whether the history must be extended and stored. */
 export function needsExtension(history: ClockHistory, wallMs: number): boolean {
   return !isCovered(history, wallMs) || !isCovered(history, wallMs + EXTEND_BELOW_MS);
 }
 
-/** With this time and what follows on it. */
+/** Returns the history with this time and the reserve ahead of it. */
 export function extendTo(history: ClockHistory, now: Clocks): ClockHistory {
   return { ...addRange(history, rangeAhead(now.wallMs)), savedAt: now };
 }
@@ -74,7 +75,7 @@ export function addRange(history: ClockHistory, range: TimeRange): ClockHistory 
   return { ...history, current: mergeRanges([...history.current, range]) };
 }
 
-/** After a break. */
+/** Returns the history after a discontinuity: all ranges shown so far become previous ones. */
 export function afterDiscontinuity(
   { previous, current }: ClockHistory,
   now: Clocks,
@@ -83,14 +84,14 @@ export function afterDiscontinuity(
   return { previous: mergeRanges([...previous, ...current]), current: [rangeAhead(now.wallMs)], savedAt: now, steppedBackAt };
 }
 
-/** The span before a break that an M7 with this TS may be from. */
+/** Returns the range before a discontinuity that an M7 with this TS may come from. */
 export function findPreviousRange({ previous }: Pick<ClockHistory, 'previous'>, ts: number): TimeRange | undefined {
   return previous.find(({ from, until }) => ts >= from - TS_WINDOW.M2.back && ts <= until + TS_WINDOW.M2.ahead);
 }
 
 /**
- * From when on an M7 with a TS of now is committed again, by the clock that shows `wallMs`;
- * `undefined`: it is.
+ * Returns from when on an M7 with a TS of now is committed again, by the clock that shows `wallMs`.
+ * Returns `undefined` if it is committed already.
  */
 export function rejectedUntil(history: Pick<ClockHistory, 'previous'>, wallMs: number): number | undefined {
   const range = findPreviousRange(history, wallMs);
@@ -113,7 +114,7 @@ function mergeRanges(ranges: readonly TimeRange[]): TimeRange[] {
   return all;
 }
 
-/** The place of the span that is nearest to the next. */
+/** Returns the index of the range with the shortest gap to the next range. */
 function closestPair(ranges: readonly TimeRange[]): number {
   const gaps = ranges.slice(1).map(({ from }, i) => from - (ranges[i]?.until ?? from));
   return gaps.indexOf(Math.min(...gaps));

@@ -6,21 +6,21 @@ const M5_OFFSET: number = M4_OFFSET + LENGTH.M4;
 const M6_OFFSET: number = M5_OFFSET + LENGTH.M5;
 
 /**
- * M1, M4, M5 and M6 of transactions that are through, for whoever sends M1 or M5 once more: a row
- * of one piece of memory each, since there may be as many of these as of open ones, and four arrays
- * each would take six times as much.
+ * M1, M4, M5 and M6 of completed transactions, to answer retransmitted M1 and M5. They share one
+ * buffer with slots of fixed size. Four arrays for each transaction would take six times the
+ * memory.
  */
 export class CompletedMessages {
   readonly #octets: Uint8Array;
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
-  /** @param capacity that there may be at once */
+  /** @param capacity most transactions at once */
   constructor(capacity: number) {
     this.#octets = new Uint8Array(capacity * SLOT_LENGTH);
   }
 
-  /** Takes copies; gives the row. There must be one left. */
+  /** Copies the messages, and returns their slot. A slot must be free. */
   insert(m1: Uint8Array, m4: Uint8Array, m5: Uint8Array, m6: Uint8Array): number {
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     const offset = slot * SLOT_LENGTH;

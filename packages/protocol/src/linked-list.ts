@@ -1,7 +1,6 @@
 /**
- * Things in the order in which they came, any of which may leave at any time, at the same cost
- * however many there are. A Map or Set keeps that order too, but whoever asks it for the first
- * looks past all that have left.
+ * Doubly linked list in insertion order, with removal in O(1). A Map or Set has that order too, but
+ * a look-up of its first entry passes all removed entries.
  */
 export class LinkedList<T> {
   #first: ListNode<T> | undefined;

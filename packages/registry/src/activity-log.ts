@@ -1,10 +1,11 @@
 /**
- * What the server has seen of nodes and controllers between their joins: who asked for a node, what
- * was refused and since when. It is for people (`node why`), not for decisions: kept in memory,
- * written at most once a second, lost in part by a crash.
+ * Activity of nodes and controllers between joins: which controller asked for a node, which
+ * requests were refused, and since when. It is for diagnosis (`node why`), not for decisions. It is
+ * collected in memory and written at most once a second, so a crash loses the latest part.
  *
- * Controllers cause these rows, and strangers through them: one row per node of the registry, and
- * in a table of their own 1,024 for IDs it does not have; at that bound they all go.
+ * Controllers cause these rows, and so do unknown devices through them. Each node of the registry
+ * has one row. IDs that are not in the registry have a separate table of 1,024 rows, which is
+ * emptied when it is full.
  */
 
 import type { LinkRefusal } from '@latchkey/protocol';
@@ -14,13 +15,15 @@ import { extendRun, type GatheredController, type GatheredNode, isSameRefusal, i
 import type { RegistryStorage } from './storage.js';
 
 /**
- * From what is seen to its being written, in ms: a node that joins meanwhile was not seen waiting.
+ * Delay before activity is written, in ms. A node that joins in that time is not recorded as
+ * waiting.
  */
 const WRITE_DELAY_MS = 100;
-/** Between two writes, in ms. */
+/** Interval between two writes, in ms. */
 const WRITE_INTERVAL_MS = 1_000;
 /**
- * Nodes and controllers of which something is to be written; at the bound the rest is not noted.
+ * Most nodes, and most controllers, with activity to be written. At the bound activity of others is
+ * not recorded.
  */
 const MAX_PENDING = 4_096;
 
@@ -47,16 +50,16 @@ export class ActivityLog {
   }
 
   /**
-   * Controller `idC` asked for node `idI` and was answered: what it was refused for before is over,
-   * but for a proof that failed.
+   * Records that controller `idC` asked for node `idI` and was answered. That ends an earlier
+   * refusal, except one for a failed proof.
    *
-   * @param isKeyGiven whether the answer has the key of the node
+   * @param isKeyGiven whether the answer contains the key of the node
    */
   recordKeyRequest(idI: number, idC: number, at: number, isKeyGiven: boolean): void {
     const pending = this.#pendingNode(idI);
     if (pending === undefined) return;
     if (isKeyGiven) pending.keyGivenTo = idC;
-    // Not `extendRun`, spread: it is noted for each join.
+    // Not a spread of `extendRun`, because this runs for each join.
     const { since = at, count = 0 } = pending.keyRequested ?? {};
     pending.keyRequested = { since, at, count: count + 1, by: idC };
     if (pending.rejected?.refusal !== 'proofFailed') pending.rejected = undefined;
@@ -70,21 +73,21 @@ export class ActivityLog {
     pending.rejected = { ...extendRun(before !== undefined && isSameRefusal(before, next) ? before : undefined, at), ...next };
   }
 
-  /** The node has proven itself: that it was asked for is no news. */
+  /** Discards pending activity of a node that has joined. */
   recordJoin(idI: number): void {
     this.#pendingNodes.delete(idI);
   }
 
   /**
-   * A request of the controller opened.
+   * Records that a request of the controller was decrypted.
    *
-   * @param key fingerprint of the SK_cs that it opened under
+   * @param key fingerprint of the SK_cs that decrypted it
    */
   recordControllerSeen(idC: number, at: number, key: string): void {
     const pending = this.#pendingController(idC);
     if (pending === undefined) return;
     const before = pending.lastSeen;
-    // Not `extendRun`, spread: it is noted for each request.
+    // Not a spread of `extendRun`, because this runs for each request.
     const { since = at, count = 0 } = before?.key === key ? before : {};
     pending.lastSeen = { since, at, count: count + 1, key };
     pending.authenticationFailed = undefined;
@@ -96,7 +99,7 @@ export class ActivityLog {
     if (pending !== undefined) pending.authenticationFailed = extendRun(pending.authenticationFailed, at);
   }
 
-  /** The TS of a request was in time. */
+  /** Records that the TS of a request was within its window. */
   timely(idC: number): void {
     const pending = this.#pendingController(idC);
     if (pending === undefined) return;
@@ -111,7 +114,7 @@ export class ActivityLog {
     pending.clockSkew = { ...extendRun(before !== undefined && isSameSide(before.skew, skew) ? before : undefined, at), skew };
   }
 
-  /** Writes what is waiting. */
+  /** Writes pending activity, and stops. */
   async close(): Promise<void> {
     this.#closed.abort();
     await this.#writing;
@@ -136,7 +139,7 @@ export class ActivityLog {
     return pending;
   }
 
-  /** Soon, then not again for `#writeIntervalMs`. */
+  /** Writes soon, then not again for `#writeIntervalMs`. */
   async #writeSoon(): Promise<void> {
     const { signal } = this.#closed;
     await this.#pause(WRITE_DELAY_MS, signal);

@@ -1,6 +1,6 @@
 /**
- * Writes whose outcome is not known, made certain by the audit log: each has an operation ID of
- * its own in its first entry.
+ * Resolves writes whose outcome is unknown by a look-up in the audit log. The first entry of each
+ * write has a unique operation ID.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -9,20 +9,20 @@ import type { AuditEntry } from './audit-chain.js';
 import { Failure } from '@latchkey/runtime/failure';
 import { InDoubt, Unavailable } from './storage.js';
 
-/** How often a write is made that did not happen. */
+/** Attempts of a write that did not happen. */
 const MAX_ATTEMPTS = 3;
-/** How long the log is looked for while nobody has it, as in a failover, in ms. */
+/** How long the log is queried while no host serves it, as in a failover, in ms. */
 const LOOK_MS = 60_000;
 const LOOK_AGAIN_MS = 500;
 
-/** What was decided, as it is to be if the write happened. */
+/** The decision of a write, which is its result if the write happened. */
 interface Decided<T> {
   readonly result: T;
-  /** The number of its first entry; `undefined`: it has none. */
+  /** Number of its first entry, or `undefined` if it has none. */
   readonly entry: number | undefined;
 }
 
-/** How time passes while the log is looked for. */
+/** Time and pauses of the look-up. */
 interface LookTime {
   readonly now: () => number;
   readonly pause: (ms: number) => Promise<void>;
@@ -31,19 +31,21 @@ interface LookTime {
 const PROCESS_TIME: LookTime = { now: () => performance.now(), pause: (ms) => setTimeout(ms) };
 
 interface Attempt<T> {
-  /** Resolves when it is durable. `decided` is told of each decision: the last one counts. */
+  /**
+   * Resolves when the write is durable. Calls `decided` with each decision; the last one counts.
+   */
   readonly write: (operation: string, decided: (outcome: Decided<T>) => void) => Promise<T>;
-  /** Reads an entry, once no write of before is on its way any more. */
+  /** Reads an entry after all earlier writes have either happened or failed. */
   readonly readEntry: (number: number) => Promise<AuditEntry | undefined>;
-  /** Left out: that of this process, which it keeps alive. */
+  /** Default: the time of this process. Its timers keep the process alive. */
   readonly time?: LookTime | undefined;
 }
 
 /**
- * Writes. After doubt it looks for the entry: if it is there, the write happened; if not, it never
- * will, and is made again.
+ * Writes. If the outcome is in doubt, looks for the entry in the audit log. If the entry exists,
+ * the write happened. If not, the write never will happen, and is made again.
  *
- * @throws InDoubt if nobody has the log for so long, or the write has no entry
+ * @throws InDoubt if no host serves the log within `LOOK_MS`, or the write has no entry
  */
 export async function withoutDoubt<T>({ write, readEntry, time = PROCESS_TIME }: Attempt<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -74,7 +76,7 @@ async function look(
     try {
       return await readEntry(number);
     } catch (error) {
-      // Of whatever kind: where the password cannot be read, say, the write may have happened too.
+      // Any kind of failure leaves the doubt, for example a password that cannot be read.
       if (!(error instanceof Failure)) throw error;
       if (now() > until) throw stillInDoubt(number, operation, error);
     }

@@ -1,12 +1,15 @@
 /**
- * What whoever serves from a registry logs of its audit log at each start, so that its HEAD stands
- * elsewhere too.
+ * Logs the HEAD of the audit log at each start of a daemon with a registry, so that the HEAD is
+ * also stored elsewhere.
  */
 
 import type { Log } from '@latchkey/runtime/daemon';
 import { formatHead, type Registry } from '@latchkey/registry';
 
-/** Entries, some 400 octets each, from which on the log asks to be pruned: 4 GB. */
+/**
+ * Beyond this number of entries a warning asks for `audit prune`. At some 400 octets each they take
+ * 4 GB.
+ */
 const PRUNE_WARNING_ENTRIES = 10_000_000;
 
 export async function logCheckpoint({ audit }: Registry, log: Log): Promise<void> {

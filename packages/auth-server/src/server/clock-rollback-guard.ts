@@ -1,6 +1,6 @@
 /**
- * What one server does about clocks that are set back: it keeps the times it shows in the registry,
- * and refuses M7s of times that are past (runtime, times.ts).
+ * Handles a clock that was set back. The server stores in the registry which times its clock shows,
+ * and rejects an M7 from a past time (`ClockHistory` in protocol/src/clock-history.ts).
  */
 
 import {
@@ -22,9 +22,9 @@ export class ClockRollbackGuard {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #stepDetector: ClockStepDetector;
-  /** As they were last read or written. */
+  /** The times as last read or written. */
   #history: ClockHistory;
-  /** How many breaks the registry knows of. */
+  /** Discontinuities that are stored in the registry. */
   #persistedSteps = 0;
   #persisting: Promise<void> | undefined;
 
@@ -37,7 +37,7 @@ export class ClockRollbackGuard {
     if (this.#stepDetector.observe(clock())) log.warn('the clock was set back: no key is committed for five minutes');
   }
 
-  /** The time it is, ms since the epoch; `undefined` while it is not kept. */
+  /** Returns the time in ms since the epoch, or `undefined` while that time is not stored. */
   trustedNow(): number | undefined {
     const now = this.#clock();
     this.#stepDetector.observe(now);
@@ -46,7 +46,10 @@ export class ClockRollbackGuard {
       : undefined;
   }
 
-  /** Why an M7 with this TS is not committed; `undefined`: it may be. After `trustedNow`. */
+  /**
+   * Returns why an M7 with this TS is rejected, or `undefined` if it may be committed. Call
+   * `trustedNow` before.
+   */
   rejectionReason(ts: number): string | undefined {
     if (this.#stepDetector.observe(this.#clock())) return 'the clock was set back less than five minutes ago';
     const span = findPreviousRange(this.#history, ts);
@@ -54,7 +57,7 @@ export class ClockRollbackGuard {
     return `its TS is of a time that the clock showed before it was set back, or the machine started anew; such are refused until ${isoTime(rejectedUntil(this.#history, ts) ?? ts)}`;
   }
 
-  /** Why no M7 of now is committed; `undefined` if it is. */
+  /** Returns why no M7 with a TS of now is committed, or `undefined` if it may be. */
   fault(): string | undefined {
     const now = this.#clock();
     if (this.#stepDetector.observe(now)) return 'no key is committed: the clock was set back less than five minutes ago';
@@ -63,12 +66,12 @@ export class ClockRollbackGuard {
     return `no key is committed until ${isoTime(until)}: the clock shows times that it showed before it was set back, or the machine started anew`;
   }
 
-  /** What an administrator has changed, or another server. */
+  /** Reads what an administrator or another server has changed. */
   reload(): void {
     if (this.#persisting === undefined) this.#history = this.#registry.clockHistory;
   }
 
-  /** Keeps the time where that is due. Resolves when the disk has it. */
+  /** Stores the time if that is due. Resolves when the write is durable. */
   async persist(): Promise<void> {
     const now = this.#clock();
     this.#stepDetector.observe(now);

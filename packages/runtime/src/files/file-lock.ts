@@ -1,6 +1,5 @@
 /**
- * A lock on an open file that the kernel holds and lets go of when the process ends, however it
- * ends.
+ * A lock on an open file. The kernel releases it when the process ends in any way.
  */
 
 import { constants } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Files that must survive a crash and stay private: written aside, synced, renamed, the folder
- * synced.
+ * Files that must survive a crash and stay private. Each is written to a temporary file, synced and
+ * renamed, and the folder is synced.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -31,34 +31,34 @@ const PRIVATE_FOLDER = 0o700;
 const GROUP_AND_OTHERS = 0o077;
 const WORLD_WRITABLE = 0o002;
 
-/** A configuration, credential or state file has this many octets at most. */
+/** Most octets of a configuration, credential or state file. */
 const MAX_FILE = 1024 * 1024;
-/** Octets of a file asked for at once. */
+/** Octets of one read. */
 const CHUNK_SIZE = 64 * 1024;
-/** What open(2) says of a path that is wrong. */
+/** Errors of open(2) that mean a wrong path. */
 const PATH_ERRORS: ReadonlySet<string> = new Set(['ENOENT', 'EACCES', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
-/** What link(2) says where the file system has no hard links; FAT says EPERM. */
+/** Errors of link(2) on a file system without hard links. FAT returns EPERM. */
 const NO_HARD_LINKS_ERRORS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
-/** What a file is made of; text as UTF-8, and in pieces where it would make a very long string. */
+/** Content of a file. Text is written as UTF-8, in pieces if one string would be very long. */
 export type Content = string | Uint8Array | Iterable<string> | AsyncIterable<string>;
 
 /**
- * Replaces `path` durably by `content`, mode 0600: after a crash it holds the old content or the
- * new, whole. What a crash left aside, a key perhaps, goes with the next write. One writer at a
- * time.
+ * Replaces `path` durably by `content`, mode 0600. After a crash the file has the whole old content
+ * or the whole new content. The next write removes a temporary file that a crash left, which may
+ * hold a key. Only one writer at a time is allowed.
  */
 export async function replaceFile(path: string, content: string): Promise<void> {
   await writeTemp(path, tempPathFor(path, 'new'), content, (tempPath) => rename(tempPath, path));
 }
 
 /**
- * Creates `path` durably with `content`, mode 0600; fails if it exists, also where many want to
- * create it at once. What was written aside goes where a signal ends the process, and where a crash
- * left it, with the next write of `path`.
+ * Creates `path` durably with `content`, mode 0600. Fails if the file exists, even if several
+ * processes create it concurrently. The temporary file is removed when a signal ends the process.
+ * After a crash the next write of `path` removes it.
  *
- * @param beforeCommit what is to be done before the content, which the disk has by then, gets its
- *   name: it gets none if that fails. What it gives takes the place of the content
+ * @param beforeCommit runs after the content is synced and before it gets its name. If it fails, no
+ *   file is created. The content that it returns replaces `content`
  */
 export async function createFile(
   path: string,
@@ -70,8 +70,8 @@ export async function createFile(
   try {
     await removeStaleTemps(path);
     const file = await open(tempPath, 'wx', PRIVATE_FILE);
-    // Before anything is in it, so that nobody clears it. A file system without locks has none to
-    // clear by either.
+    // Locked before any content is written, so that no other process removes it. On a file system
+    // without locks no process removes such files.
     const lock = await lockFile(file).catch(() => undefined);
     try {
       await writeAndSync(file, dirname(path), content);
@@ -91,7 +91,7 @@ export async function createFile(
   }
 }
 
-/** Gives what was written aside the name `path`, which nothing may have. */
+/** Links the temporary file to `path`, which must not exist. */
 export async function linkIntoPlace(tempPath: string, path: string): Promise<void> {
   try {
     await link(tempPath, path);
@@ -104,9 +104,9 @@ export async function linkIntoPlace(tempPath: string, path: string): Promise<voi
 }
 
 /**
- * The same on a file system without hard links, as on a USB stick: an empty file takes the name,
- * and what was written replaces it. A crash in between leaves the empty one, which nobody takes for
- * whole.
+ * Does the same on a file system without hard links, such as a USB stick: an empty file takes the
+ * name, and the temporary file replaces it. A crash in between leaves the empty file, which every
+ * reader rejects.
  */
 async function renameOntoPlaceholder(tempPath: string, path: string): Promise<void> {
   await (await open(path, 'wx', PRIVATE_FILE)).close();
@@ -119,8 +119,8 @@ async function renameOntoPlaceholder(tempPath: string, path: string): Promise<vo
 }
 
 /**
- * Removes what processes that were killed left beside `path`: whoever still writes holds a lock.
- * What cannot be removed stays.
+ * Removes temporary files of `path` that killed processes left. A process that still writes holds a
+ * lock on its file. A file that cannot be removed stays.
  */
 async function removeStaleTemps(path: string): Promise<void> {
   const folder = dirname(path);
@@ -133,8 +133,8 @@ async function removeStaleTemps(path: string): Promise<void> {
 }
 
 /**
- * Removes what killed processes left beside `path`, also of `replaceFile`. The caller has a lock by
- * which it is the only one who writes `path`. What cannot be removed stays.
+ * Removes temporary files of `path` that killed processes left, those of `replaceFile` included.
+ * The caller must be the only writer of `path`, by a lock. A file that cannot be removed stays.
  */
 export async function removeAside(path: string): Promise<void> {
   await removeStaleTemps(path);
@@ -143,7 +143,7 @@ export async function removeAside(path: string): Promise<void> {
 
 async function removeTempUnlessLocked(tempPath: string, owner: number | undefined): Promise<void> {
   const info = await lstat(tempPath);
-  // One without content has its lock still to come, and holds no key.
+  // An empty temporary file may not be locked yet, and holds no key.
   if (!info.isFile() || info.uid !== owner || info.size === 0) return;
   const file = await open(tempPath, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
@@ -182,7 +182,7 @@ async function writeTemp(
   }
 }
 
-/** All that is to be in a new file of `folder` before it gets its name. */
+/** Sets the owner of a new file of `folder`, writes its content, and syncs it. */
 async function writeAndSync(file: FileHandle, folder: string, content: Content): Promise<void> {
   await chownToOwnerOf(file, folder);
   await writeFile(file, content);
@@ -197,15 +197,15 @@ async function rewriteAndSync(file: FileHandle, content: string | Uint8Array): P
 }
 
 /**
- * What root writes into another user's folder is that user's: a daemon must be able to read what a
- * command of root left there.
+ * Gives a file that root writes into another user's folder to that user, because a daemon must be
+ * able to read it.
  */
 async function chownToOwnerOf(file: FileHandle, folder: string): Promise<void> {
   const owner = await foreignOwner(folder);
   if (owner !== undefined) await file.chown(owner.uid, owner.gid);
 }
 
-/** The same for what was made at `path` by other means. */
+/** Does the same for a file that was created at `path` in another way. */
 export async function chownToFolderOwner(path: string): Promise<void> {
   const owner = await foreignOwner(dirname(path));
   if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
@@ -218,20 +218,19 @@ async function foreignOwner(folder: string): Promise<Stats | undefined> {
 }
 
 /**
- * Resolves when a file in `folder` was written, synced and removed. Throws a Failure where the
- * folder takes no writes.
+ * Writes, syncs and removes a file in `folder`. Throws a Failure if the folder takes no writes.
  */
 export async function probeFolder(folder: string): Promise<void> {
   const path = join(folder, '.probe');
   await writeTemp(path, path, 'x', (tempPath) => unlink(tempPath));
 }
 
-/** Makes what happened to the name `path` durable. */
+/** Makes a change of the name `path` durable. */
 export function syncFolderOf(path: string): Promise<void> {
   return syncFolder(dirname(path));
 }
 
-/** Makes what happened to the names in `folder` durable. */
+/** Makes changes of names in `folder` durable. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {

@@ -1,6 +1,6 @@
 /**
- * One process per state folder: a lock the kernel holds and lets go of when the process ends,
- * however it ends.
+ * Admits one process per state folder, by a lock that the kernel releases when the process ends in
+ * any way.
  */
 
 import { type FileHandle, readlink } from 'node:fs/promises';
@@ -12,8 +12,8 @@ import { chownToFolderOwner } from './files.js';
 
 export const LOCK_FILE = 'lock';
 /**
- * `readFolderLock` has the lock for a moment, and must keep no daemon from starting: how often, and
- * how long apart, a lock is tried.
+ * Tries for a lock, and the delay between two of them. A `readFolderLock` that holds the lock for a
+ * moment must not keep a daemon from starting.
  */
 const TRIES = 10;
 const RETRY_DELAY_MS = 20;
@@ -22,8 +22,8 @@ const STOP_IT = 'Stop that process first: two on one folder would undo each othe
 /**
  * Takes the exclusive lock on a state folder.
  *
- * @param holder names the holder to whoever comes second, e.g. `latchkey-controller run`
- * @param ifHeld advice for whoever comes second
+ * @param holder name of this process, shown to a second one, e.g. `latchkey-controller run`
+ * @param ifHeld advice to a second process
  * @throws Failure that says who holds it
  */
 export async function lockFolder(folder: string, holder: string, ifHeld: string = STOP_IT): Promise<FileLock> {
