@@ -9,12 +9,14 @@ import { main, program, withExamples } from '@latchkey/runtime/cli';
 import { Argument } from 'commander';
 import { airSuite } from './message-size/suite.js';
 import { commandsSuite } from './commands/suite.js';
+import { coresSuite } from './cores/suite.js';
 import { compareRuns, isRegression, formatComparison, readStoredRun } from './compare.js';
 import { deliverySuite } from './delivery/suite.js';
 import { writeDocuments } from './document.js';
 import { enginesSuite } from './engines/suite.js';
 import { enrolmentSuite } from './enrolment/suite.js';
 import { feedSuite } from './feed/suite.js';
+import { growthSuite } from './growth/suite.js';
 import { withinLimits } from './ratio.js';
 import { joinsSuite } from './joins/suite.js';
 import { describeMachine, load, assertOnDisk } from './machine.js';
@@ -35,10 +37,12 @@ const SUITES: Readonly<Record<string, Suite>> = {
   joins: joinsSuite,
   registry: registrySuite,
   commands: commandsSuite,
+  cores: coresSuite,
   delivery: deliverySuite,
   engines: enginesSuite,
   enrolment: enrolmentSuite,
   feed: feedSuite,
+  growth: growthSuite,
   peers: peersSuite,
   readers: readersSuite,
 };
@@ -46,7 +50,17 @@ const SUITES: Readonly<Record<string, Suite>> = {
  * `peers` is measured with --peers, or by name, for it takes what is not in every machine. The
  * others are measured by name only.
  */
-const BY_NAME: ReadonlySet<string> = new Set(['commands', 'delivery', 'engines', 'enrolment', 'feed', 'peers', 'readers']);
+const BY_NAME: ReadonlySet<string> = new Set([
+  'commands',
+  'cores',
+  'delivery',
+  'engines',
+  'enrolment',
+  'feed',
+  'growth',
+  'peers',
+  'readers',
+]);
 const DEFAULT_SUITES: readonly string[] = Object.keys(SUITES).filter((name) => !BY_NAME.has(name));
 
 interface BenchOptions {

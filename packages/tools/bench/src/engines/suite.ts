@@ -3,12 +3,10 @@
  * the one in LMDB; and two auth-servers on one database per one.
  */
 
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readMasterKey } from '@latchkey/keyring';
-import { copyToDatabase, Registry } from '@latchkey/registry';
-import { openPostgresStorage, type PostgresConfig } from '@latchkey/registry/postgres';
-import { createLog } from '@latchkey/runtime/daemon';
+import { copyToDatabase } from '@latchkey/registry';
+import type { PostgresConfig } from '@latchkey/registry/postgres';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { PostgresCluster } from '@latchkey/testbed';
 import { interleave, type Measurement, quantity } from '../interleave.js';
@@ -18,6 +16,7 @@ import { InProcessRegistry } from '../registry/in-process.js';
 import { RegistryFixture } from '../registry/registry-fixture.js';
 import type { SuiteResult, SuiteRun } from '../suite.js';
 import { CommitServers } from './commit-servers.js';
+import { serveFromDatabase } from './database-registry.js';
 
 interface Sizes {
   readonly nodes: number;
@@ -84,7 +83,7 @@ async function compareEngines(
 ): Promise<SuiteResult['figures']> {
   const open: Record<Engine, InProcessRegistry> = {
     lmdb: await InProcessRegistry.open(lmdb),
-    postgres: await serveFromDatabase(run, postgres, config),
+    postgres: await serveFromDatabase(join(run.folder, 'machine'), postgres, config),
   };
   const names = { measured: 'PostgreSQL', baseline: 'LMDB' };
   try {
@@ -121,16 +120,6 @@ async function compareEngines(
   } finally {
     for (const one of Object.values(open)) await one.close();
   }
-}
-
-async function serveFromDatabase(run: SuiteRun, fixture: RegistryFixture, config: PostgresConfig): Promise<InProcessRegistry> {
-  const folder = join(run.folder, 'machine');
-  await mkdir(folder, { mode: 0o700 });
-  const log = await createLog('bench', 'error', 'stderr');
-  const storage = await openPostgresStorage(config, { folder, log, serve: { name: 'bench', version: 'bench' } });
-  const master = await readMasterKey({ kind: 'file', path: fixture.masterKey });
-  const registry = await Registry.openOn(storage, folder, master, 'bench', storage.clock);
-  return InProcessRegistry.serve(registry, fixture, storage.clock);
 }
 
 async function compareServers(

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Daemon } from '../daemon.js';
 import { LoadGenerator } from '../load/generator.js';
 import type { LoadProfile, LoadResult, Workload } from '../load/load-profile.js';
+import { mainThreadCpuMs } from '../machine.js';
 import { Fleet } from '../registry/fleet.js';
 import { RegistryFixture } from '../registry/registry-fixture.js';
 
@@ -31,6 +32,8 @@ export interface PlanResult {
   /** Of the daemons' processes, ms. */
   readonly controllerCpuMs: number;
   readonly serverCpuMs: number;
+  /** Of their threads that run JavaScript, ms: the controller's, the auth-server's. */
+  readonly mainThreadCpuMs: readonly number[];
 }
 
 export class MeasuredNetwork {
@@ -63,12 +66,23 @@ export class MeasuredNetwork {
 
   async play(plan: LoadProfile): Promise<PlanResult> {
     const before = [this.controller.resources().cpuMs, this.server?.resources().cpuMs ?? 0] as const;
+    const mainThreads = this.#mainThreads();
     const result = await this.#generator.play(plan);
     return {
       result,
+      mainThreadCpuMs: this.#mainThreads().map((ms, i) => ms - (mainThreads[i] ?? 0)),
       controllerCpuMs: this.controller.resources().cpuMs - before[0],
       serverCpuMs: (this.server?.resources().cpuMs ?? 0) - before[1],
     };
+  }
+
+  #mainThreads(): number[] {
+    return this.daemons.map(({ pid }) => mainThreadCpuMs(pid));
+  }
+
+  /** Of the daemons and the load generator. */
+  get pids(): readonly number[] {
+    return [...this.daemons.map(({ pid }) => pid), this.#generator.pid];
   }
 
   get daemons(): readonly Daemon[] {

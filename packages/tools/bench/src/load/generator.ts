@@ -21,6 +21,10 @@ export class LoadGenerator {
     return generator;
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   async play(plan: LoadProfile): Promise<LoadResult> {
     const answer = this.#nextMessage();
     this.#child.send(plan);

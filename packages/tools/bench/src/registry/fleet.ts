@@ -18,11 +18,14 @@ const LINES_PER_WRITE = 10_000;
 
 export class Fleet {
   readonly size: number;
+  /** The first of them are picked only. */
+  readonly active: number;
   /** Keys of those that have joined. */
   readonly #keys = new Map<number, Secret>();
 
-  constructor(size: number) {
+  constructor(size: number, active: number = size) {
     this.size = size;
+    this.active = Math.min(active, size);
   }
 
   idI(i: number): number {
@@ -38,20 +41,20 @@ export class Fleet {
     this.#keys.set(i, psk);
   }
 
-  /** `count` different nodes at random. */
+  /** `count` different nodes at random, of the active ones. */
   pick(count: number): number[] {
     const drawn = new Set<number>();
-    while (drawn.size < Math.min(count, this.size)) drawn.add(randomInt(this.size));
+    while (drawn.size < Math.min(count, this.active)) drawn.add(randomInt(this.active));
     return [...drawn];
   }
 
-  /** Writes what `import` reads, mode 0600: of all nodes, or of those from `first` on. */
-  async writeCsv(path: string, first: number = 0): Promise<void> {
+  /** Writes what `import` reads, mode 0600: of all nodes, or of those from `first` up to `end`. */
+  async writeCsv(path: string, first: number = 0, end: number = this.size): Promise<void> {
     const file = createWriteStream(path, { mode: 0o600, flags: 'wx' });
     file.write(`${MANIFEST_COLUMNS.join(',')}\n`);
-    for (let from = first; from < this.size; from += LINES_PER_WRITE) {
+    for (let from = first; from < end; from += LINES_PER_WRITE) {
       let lines = '';
-      for (let i = from; i < Math.min(from + LINES_PER_WRITE, this.size); i++)
+      for (let i = from; i < Math.min(from + LINES_PER_WRITE, end); i++)
         lines += `${formatId(this.idI(i))},${formatId(ID_C)},${NID},${initialKey(i).toString('hex')}\n`;
       if (!file.write(lines)) await once(file, 'drain');
     }

@@ -4,13 +4,13 @@
  */
 
 import { AuthServer } from '@latchkey/auth-server';
-import type { Registry, UnsealedNode } from '@latchkey/registry';
+import { chunksOf, type Registry, type UnsealedNode } from '@latchkey/registry';
 import type { Secret } from '@latchkey/protocol';
 import { type Clock, createLog, randomOctets, readClock } from '@latchkey/runtime/daemon';
 import type { Measurement } from '../interleave.js';
 import { prepareCommits } from './commits.js';
 import { type Fleet, ID_C } from './fleet.js';
-import { runConcurrently, join, prepareJoin } from './joins.js';
+import { JOINS_PER_BATCH, runConcurrently, join, prepareJoin } from './joins.js';
 import type { RegistryFixture } from './registry-fixture.js';
 
 /** Per operation. CPU time is all threads', LMDB's own included. */
@@ -68,9 +68,19 @@ export class InProcessRegistry {
     return costOf(nodes.length, commit);
   }
 
-  /** Whole joins: M2 answered, M7 committed. */
-  async join(count: number, inFlight: number): Promise<Cost> {
-    const joins = this.#fleet.pick(count).map((i) => prepareJoin(this.#fleet, i, this.#skCs));
+  /** Whole joins of nodes at random: M2 answered, M7 committed. */
+  join(count: number, inFlight: number): Promise<Cost> {
+    return this.#join(this.#fleet.pick(count), inFlight);
+  }
+
+  /** Each active node of the fleet joins once. */
+  async joinAll(inFlight: number): Promise<void> {
+    const nodes = Array.from({ length: this.#fleet.active }, (_, i) => i);
+    for (const batch of chunksOf(nodes, JOINS_PER_BATCH)) await this.#join(batch, inFlight);
+  }
+
+  async #join(nodes: readonly number[], inFlight: number): Promise<Cost> {
+    const joins = nodes.map((i) => prepareJoin(this.#fleet, i, this.#skCs));
     const answer = async (octets: Uint8Array): Promise<string> => (await this.#server.answer(octets)).code;
     return costOf(joins.length, () => runConcurrently(joins, inFlight, (one) => join(this.#fleet, one, answer)));
   }

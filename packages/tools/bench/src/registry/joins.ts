@@ -8,6 +8,9 @@ import { decodeM5, derivePsk, encodeM1, sealM2, sealM5, sealM7, type Secret } fr
 import { encodeNid } from '@latchkey/runtime/net';
 import { type Fleet, ID_C } from './fleet.js';
 
+/** Prepared at once: a time stamp is good for 30 s. */
+export const JOINS_PER_BATCH = 500;
+
 /** One transaction that is ready to be sent. */
 export interface Join {
   readonly node: number;

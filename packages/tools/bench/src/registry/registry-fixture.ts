@@ -35,7 +35,11 @@ export class RegistryFixture {
     await measureCommand(['init', '--data', this.folder]);
     const controller = ['--nid', NID, '--server', '192.0.2.7:5693', '--out', this.credential];
     await measureCommand(['controller', 'add', formatId(ID_C), '--data', this.folder, ...controller, ...more]);
-    return measureCommand(['import', '--data', this.folder, '--lifetime', 'none', this.#csv]);
+    return this.import(this.#csv);
+  }
+
+  async import(csv: string): Promise<ResourceUsage> {
+    return measureCommand(['import', '--data', this.folder, '--lifetime', 'none', csv]);
   }
 
   /** The file with the master key. */

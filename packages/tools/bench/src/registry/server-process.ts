@@ -9,7 +9,7 @@ import { parseEndpoint } from '@latchkey/runtime/net';
 import { Daemon } from '../daemon.js';
 import { install } from '../installed.js';
 import type { Measurement } from '../interleave.js';
-import { runConcurrently, join, prepareJoin } from './joins.js';
+import { JOINS_PER_BATCH, runConcurrently, join, prepareJoin } from './joins.js';
 import type { RegistryFixture } from './registry-fixture.js';
 
 export type ServerCost = Measurement<
@@ -17,16 +17,19 @@ export type ServerCost = Measurement<
 >;
 
 const IN_FLIGHT = 64;
-/** Prepared at once: a time stamp is good for 30 s. */
-const JOINS_PER_BATCH = 500;
 /** Message IDs of one socket are used once in 247 s (RFC 7252 section 4.8.2). */
 const SOCKETS = 8;
 const DEADLINE_MS = 20_000;
 
-export async function measureServer(fixture: RegistryFixture, joins: number): Promise<ServerCost> {
+/** @param registryOptions of `run`, where the registry is */
+export async function measureServer(
+  fixture: RegistryFixture,
+  joins: number,
+  registryOptions: readonly string[] = ['--data', fixture.folder],
+): Promise<ServerCost> {
   await install('auth-server');
   const since = performance.now();
-  const daemon = await Daemon.start('auth-server', ['run', '--data', fixture.folder, '--listen', '127.0.0.1:0']);
+  const daemon = await Daemon.start('auth-server', ['run', ...registryOptions, '--listen', '127.0.0.1:0']);
   try {
     const startMs = performance.now() - since;
     const before = daemon.resources();

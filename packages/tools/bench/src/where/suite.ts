@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import type { Daemon } from '../daemon.js';
 import { MeasuredNetwork } from '../joins/network.js';
 import { sizesOf } from '../joins/plans.js';
-import { mainThreadCpuMs } from '../machine.js';
 import { number } from '../report.js';
 import type { BarChart } from '../series.js';
 import type { SuiteResult, SuiteRun, Table } from '../suite.js';
@@ -53,9 +52,7 @@ async function measureRooms(run: SuiteRun, network: MeasuredNetwork, ms: number)
   const plan = { kind: 'closed', inFlight: IN_FLIGHT, ms } as const;
   run.report('CPU time');
   await Promise.all(network.daemons.map((daemon) => daemon.profile('start cpu')));
-  const before = network.daemons.map(({ pid }) => mainThreadCpuMs(pid));
   const timed = await network.play(plan);
-  const mainMs = network.daemons.map(({ pid }, i) => mainThreadCpuMs(pid) - (before[i] ?? 0));
   const cpu = await Promise.all(network.daemons.map(async (daemon) => byRoom(await daemon.profile('stop'))));
   run.report('allocations');
   await Promise.all(network.daemons.map((daemon) => daemon.profile('start memory')));
@@ -63,7 +60,7 @@ async function measureRooms(run: SuiteRun, network: MeasuredNetwork, ms: number)
   const memory = await Promise.all(network.daemons.map(async (daemon) => byRoom(await daemon.profile('stop'))));
   return network.daemons.map((_, i) => {
     const sampled = cpu[i] ?? new Map<string, number>();
-    const mainUs = ((mainMs[i] ?? 0) * 1_000) / timed.result.joins;
+    const mainUs = ((timed.mainThreadCpuMs[i] ?? 0) * 1_000) / timed.result.joins;
     const allUs = ((i === 0 ? timed.controllerCpuMs : timed.serverCpuMs) * 1_000) / timed.result.joins;
     // Samples also count while another process has the core: they are shares of the thread's CPU
     // time.
