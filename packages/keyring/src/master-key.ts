@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import { createFile, exists, parseKey, readPlainFile, readPrivateFile, syncFolderOf } from '@latchkey/runtime/files';
 import { environment } from '@latchkey/runtime/config';
-import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
+import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { repeatInAdvice } from '@latchkey/runtime/cli';
 import { type Command, Option } from 'commander';
 
@@ -88,7 +88,14 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
 
 /** Returns the master key of `source`. Generates a new key if the file is missing. */
 export async function readOrCreateMasterKey(source: MasterKeySource): Promise<Secret> {
-  if (source.kind === 'file' && !(await exists(source.path))) return createMasterKey(source.path);
+  if (source.kind === 'file' && !(await exists(source.path))) {
+    try {
+      return await createMasterKey(source.path);
+    } catch (error) {
+      // Somebody else has made one since: that one counts.
+      if (!(error instanceof Failure) || systemCode(error.cause) !== 'EEXIST') throw error;
+    }
+  }
   return readMasterKey(source);
 }
 

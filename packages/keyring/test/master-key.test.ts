@@ -127,6 +127,9 @@ describe('a file', () => {
       message: `cannot write ${source.path}: it exists already`,
     });
     expect((await createMasterKey(join(await tempFolder(), 'k'))).toHex()).not.toBe(key.toHex());
+    const path = join(await tempFolder(), 'master.key');
+    const drawn = await Promise.all(Array.from({ length: 4 }, () => readOrCreateMasterKey({ kind: 'file', path })));
+    expect(new Set(drawn.map((one) => `${one.toHex()}\n`))).toEqual(new Set([await readFile(path, 'utf8')]));
   });
 });
 

@@ -127,17 +127,15 @@ export class Registry extends RegistryReads {
   ): Promise<Registry> {
     try {
       // What a creation that was killed left has no schema.
-      if ((await schemaOf(storage)) !== undefined) {
-        throw new UsageFailure(`${folder} holds a registry already`, {
-          advice: 'Nothing was changed. Choose another folder for a new one.',
-        });
-      }
+      if ((await schemaOf(storage)) !== undefined) throw registryExists(folder);
       // Only now: no new master key is drawn beside a registry that is there.
       const key = await master();
       const metadata = new StorageMetadata(storage);
       const idKey = drawKey();
-      const keyring = await storage.write({ metadata: ['master key'] }, (found) =>
+      const keyring = await storage.write({ metadata: ['master key', 'schema'] }, (found) =>
         metadata.decide(found, () => {
+          // Two may begin at once: the keys of the other one seal what is there by now.
+          if (found.metadata('schema') !== undefined) throw registryExists(folder);
           const keyring = Keyring.create(metadata, folder, key);
           metadata.putSync('initial key id key', keyring.seal(INITIAL_KEY_ID_KEY, idKey));
           metadata.putSync('transaction key', drawTransactionKey(keyring));
@@ -464,6 +462,12 @@ export class Registry extends RegistryReads {
     this.#nodeCache.close();
     await super.close();
   }
+}
+
+function registryExists(folder: string): UsageFailure {
+  return new UsageFailure(`${folder} holds a registry already`, {
+    advice: 'Nothing was changed. Choose another folder for a new one.',
+  });
 }
 
 async function schemaOf(storage: RegistryStorage): Promise<number | undefined> {

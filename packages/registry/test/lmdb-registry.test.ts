@@ -75,6 +75,27 @@ describe('a new registry', () => {
     expect(await registry.node(7)).toBeDefined();
   });
 
+  it('is made once by two who begin at once: the later one leaves all as it is', async () => {
+    const folder = await tempFolder();
+    let first: Registry | undefined;
+    const late = Registry.create(
+      folder,
+      async () => {
+        first = await createIn(folder);
+        await addNodes(first, [newNode(7)]);
+        return copyOf(MASTER);
+      },
+      'test',
+    );
+    await expect(late).rejects.toMatchObject({ name: 'UsageFailure', message: `${folder} holds a registry already` });
+    const created: number[] = [];
+    for await (const page of first!.audit.entryPages())
+      for (const { what, seq } of page) if (what === 'registry created') created.push(seq);
+    expect(created).toEqual([1]);
+    await first!.close();
+    expect(await (await openRegistry(folder)).node(7)).toBeDefined();
+  });
+
   it('is made where a creation was killed halfway', async () => {
     const folder = await tempFolder();
     await (await Tables.open(folder, 'test')).close();
