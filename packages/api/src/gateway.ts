@@ -34,6 +34,9 @@ const MAX_LARGE_BODIES = 4;
 const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
+/** For answers under way once the gateway is to stop, in ms. A daemon has 10 s. */
+const STOP_GRACE_MS = 4_000;
+const EVENT_STREAM = 'text/event-stream';
 
 const REQUEST_HEADERS = [
   'accept',
@@ -99,13 +102,19 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
   const limitedLog = new RateLimitedLog(log);
   const secureContext = await readSecureContext(config, log);
   const servers: Server[] = [];
+  const streams = new Set<() => void>();
   const stop = async (): Promise<void> => {
-    await Promise.all(
-      servers.map((server) => {
-        server.closeIdleConnections();
-        return new Promise<void>((resolve) => void server.close(() => resolve()));
-      }),
-    );
+    const closed = servers.map((server) => {
+      server.closeIdleConnections();
+      return new Promise<void>((resolve) => void server.close(() => resolve()));
+    });
+    // Streams of events have no end of their own.
+    for (const end of streams) end();
+    const cut = setTimeout(() => {
+      for (const server of servers) server.closeAllConnections();
+    }, STOP_GRACE_MS);
+    await Promise.all(closed);
+    clearTimeout(cut);
     agent.destroy();
     largeAgent.destroy();
   };
@@ -128,6 +137,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
             largeAgent,
             apiSocket,
             browserSocket: browser?.socket,
+            streams,
             log: limitedLog,
           }),
       );
@@ -206,13 +216,15 @@ interface ForwardOptions {
   readonly largeAgent: Agent;
   readonly apiSocket: string;
   readonly browserSocket: string | undefined;
+  /** Each ends a stream of events that is under way. */
+  readonly streams: Set<() => void>;
   readonly log: RateLimitedLog;
 }
 
 async function forward(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { hosts, agent, largeAgent, apiSocket, browserSocket, log }: ForwardOptions,
+  { hosts, agent, largeAgent, apiSocket, browserSocket, streams, log }: ForwardOptions,
 ): Promise<void> {
   // A request with a token is no browser's, and a browser's has a session instead.
   const isBrowsers = browserSocket !== undefined && incoming.headers.authorization === undefined;
@@ -253,6 +265,13 @@ async function forward(
     outgoing.writeHead(answer.statusCode ?? 502, headers);
     answer.on('error', () => outgoing.destroy());
     answer.pipe(outgoing);
+    if (answer.headers['content-type']?.startsWith(EVENT_STREAM) !== true) return;
+    const end = (): void => {
+      answer.unpipe(outgoing);
+      outgoing.end(() => void socket.end());
+    };
+    streams.add(end);
+    outgoing.once('close', () => void streams.delete(end));
   });
   upstream.on('timeout', () => upstream.destroy(new Error('no answer in time')));
   upstream.on('error', (error) => {

@@ -211,6 +211,21 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
     expect(await nameOf()).toBe('second');
   });
 
+  it('stops at once while somebody follows what happens, and ends that stream', async () => {
+    const { folder, tls, daemon } = await start();
+    const { text } = await createToken(folder);
+    const socket = await open(tls);
+    socket.write(`GET /v1/events HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer ${text}\r\n\r\n`);
+    let received = '';
+    socket.setEncoding('utf8').on('data', (part: string) => void (received += part));
+    await expect.poll(() => received).toContain(': the audit log, from here on');
+    const ended = once(socket, 'end');
+    await daemon.stop();
+    await ended;
+    // The last chunk of a whole answer: the connection was not cut.
+    expect(received).toMatch(/\r\n0\r\n\r\n$/);
+  });
+
   it('serves others after callers that leave in the middle of an answer', async () => {
     const { folder, tls, send } = await start();
     const { text } = await createToken(folder);
