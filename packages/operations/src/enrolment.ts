@@ -211,9 +211,8 @@ export class EnrolmentTransaction {
 
   /** Leaves an order alone that another machine now has pending under that number. */
   async #takeBack(): Promise<void> {
-    const [registry, number] = [this.#registry, this.#orderNumber];
-    if (number === undefined) return;
-    if (isSamePending(await registry.order(number), this.#row)) await registry.storage.unload(number);
+    const number = this.#orderNumber;
+    if (number !== undefined) await this.#registry.storage.unload(number, (row) => isSamePending(row, this.#row));
   }
 }
 

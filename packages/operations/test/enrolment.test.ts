@@ -195,6 +195,22 @@ describe('an order', () => {
     expect(await registry.order(1)).toMatchObject({ installer: 'Ada', state: 'pending' });
   });
 
+  it('takes nothing back of an order that another machine gives its number to at that moment', async () => {
+    const registry = await newRegistry();
+    const own = await EnrolmentTransaction.begin(registry, TERMS);
+    await own.add(batchOf([newNode(1)]));
+    const { storage } = registry;
+    const unload = storage.unload.bind(storage);
+    vi.spyOn(storage, 'unload').mockImplementationOnce(async (...given) => {
+      await unload(1);
+      const theirs = { ...TERMS, installer: 'Ada', state: 'pending', count: 0, createdAt: 1, createdEntry: 0, entry: 0 } as const;
+      await registry.write({}, () => ({ result: undefined, put: { orders: [[1, theirs]] } }));
+      await unload(...given);
+    });
+    await own.close();
+    expect(await registry.order(1)).toMatchObject({ installer: 'Ada', state: 'pending' });
+  });
+
   it('goes on beside commits, which lose none', async () => {
     const registry = await newRegistry();
     await addNodes(registry, [newNode(0xff_0000, { key: numbered(0) })]);

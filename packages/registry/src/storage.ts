@@ -172,8 +172,11 @@ export interface RegistryStorage {
    * Removes a pending order with its nodes and their descriptions. To be called again after a
    * crash. An engine that removes them in parts while another process may write to the order first
    * changes the `count` of the order: that process finds it changed, and does not open the order.
+   *
+   * @param isMeant asked of the row in the transaction that begins: the number may have been given
+   *   to another order, of which nothing is removed then. Left out: whichever is pending
    */
-  unload(order: number): Promise<void>;
+  unload(order: number, isMeant?: (row: OrderRow) => boolean): Promise<void>;
 
   /**
    * Writes what was seen, added to what is there. Not durable, and in no order with writes.

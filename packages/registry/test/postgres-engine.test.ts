@@ -590,6 +590,31 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     });
   });
 
+  it('goes on to unload its own order only, not one that has the number meanwhile', async () => {
+    const { storage, proxy } = await proxied();
+    const other = await open();
+    const order = { result: undefined, put: { orders: [[1, orderRow('pending')]] } } as const;
+    await storage.write({}, () => order);
+    // More nodes than are removed in one transaction.
+    const rows = Array.from({ length: 4_100 }, (_, i) => [i, nodeRow()] as const);
+    await storage.load(1, {}, () => rows);
+    let parts = 0;
+    proxy.decide = ({ direction, type, octets }) => {
+      if (direction === 'to client' || type !== 'P') return 'forward';
+      if (octets.includes('DELETE FROM latchkey.nodes')) parts += 1;
+      return parts === 1 && octets.includes('FOR UPDATE') ? { kind: 'hold', after: 0 } : 'forward';
+    };
+    const unloading = storage.unload(1);
+    await expect.poll(() => proxy.heldCount, { interval: 5, timeout: 60_000 }).toBe(1);
+    await other.unload(1);
+    await other.write({}, () => order);
+    await other.load(1, {}, () => [[7, nodeRow()]]);
+    proxy.decide = () => 'forward';
+    proxy.release();
+    await unloading;
+    expect([await nodesOf(other), (await other.orderPage(0, 9)).map(([number]) => number)]).toEqual([[7], [1]]);
+  });
+
   describe('the lock of orders', () => {
     it('is not left to a machine that is gone, whose connections the database drops after 30 s', async () => {
       const of = config();

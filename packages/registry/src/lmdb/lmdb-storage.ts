@@ -134,11 +134,15 @@ export class LmdbStorage implements RegistryStorage {
     });
   }
 
-  async unload(order: number): Promise<void> {
+  async unload(order: number, isMeant: (row: OrderRow) => boolean = () => true): Promise<void> {
     const { nodes, orders, assignments, nodeDescriptions } = this.tables;
+    const isThere = (): boolean => {
+      const row = orders.get(order);
+      return row?.state === 'pending' && isMeant(row);
+    };
     for (let areMore = true; areMore;) {
       areMore = await this.#transaction(() => {
-        if (orders.get(order)?.state !== 'pending') return false;
+        if (!isThere()) return false;
         const chunk = [...take(assignments.nodesOfOrder(order), NODES_PER_TRANSACTION)];
         for (const idI of chunk) {
           const row = nodes.get(idI);
@@ -150,7 +154,7 @@ export class LmdbStorage implements RegistryStorage {
       });
     }
     await this.#transaction(() => {
-      if (orders.get(order)?.state === 'pending') orders.removeSync(order);
+      if (isThere()) orders.removeSync(order);
     });
   }
 

@@ -217,10 +217,13 @@ export class MemoryStorage implements RegistryStorage {
     });
   }
 
-  async unload(order: number): Promise<void> {
-    const decide: Decide<boolean> = (found) => ({ result: found.order(order)?.row.state === 'pending' });
-    await this.#write({ orders: [order] }, decide, ({ result: isPending }) =>
-      isPending ? unloadSteps(this.#database.state, order) : [],
+  async unload(order: number, isMeant: (row: OrderRow) => boolean = () => true): Promise<void> {
+    const decide: Decide<boolean> = (found) => {
+      const row = found.order(order)?.row;
+      return { result: row?.state === 'pending' && isMeant(row) };
+    };
+    await this.#write({ orders: [order] }, decide, ({ result: isThere }) =>
+      isThere ? unloadSteps(this.#database.state, order) : [],
     );
   }
 

@@ -65,10 +65,12 @@ const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
 const ROLLBACK = { text: 'ROLLBACK' };
 // An order that is shared-locked becomes neither open nor another one.
 const SHARE_ORDER = 'SELECT state, version FROM latchkey.orders WHERE number = $1 FOR SHARE';
-const LOCK_PENDING = "SELECT number FROM latchkey.orders WHERE number = $1 AND state = 'pending' FOR UPDATE";
+const PENDING = `SELECT ${ORDERS.columnNames} FROM latchkey.orders WHERE number = $1 AND state = 'pending'`;
+const LOCK_PENDING = `${PENDING} FOR UPDATE`;
 /** From here on nobody loads into it, for its version is another; and nobody publishes it. */
-const MARK_UNLOADED =
-  "UPDATE latchkey.orders SET count = -1, version = $2 WHERE number = $1 AND state = 'pending' RETURNING number";
+const MARK_UNLOADED = 'UPDATE latchkey.orders SET count = -1, version = $2 WHERE number = $1';
+/** Another process may have unloaded the rest of it, and the number may be another order's. */
+const LOCK_MARKED = `${PENDING} AND version = $2 FOR UPDATE`;
 const UNLOAD = `WITH removed AS (DELETE FROM latchkey.nodes
     WHERE id IN (SELECT id FROM latchkey.nodes WHERE order_number = $1 LIMIT ${ROWS_PER_TRANSACTION}) RETURNING id),
   undescribed AS (DELETE FROM latchkey.node_descriptions d USING removed r WHERE d.id = r.id)
@@ -202,10 +204,14 @@ export class PostgresStorage implements RegistryStorage {
     });
   }
 
-  async unload(order: number): Promise<void> {
+  async unload(order: number, isMeant: (row: OrderRow) => boolean = () => true): Promise<void> {
+    const mark = drawVersion();
     const isMarked = await this.#transaction('nodes of an order', async (connection) => {
-      const [, marked] = await connection.run(BEGIN, { text: MARK_UNLOADED, values: [order, drawVersion()] });
-      return marked?.rows.length === 1;
+      const [, found] = await connection.run(BEGIN, { text: LOCK_PENDING, values: [order] });
+      const [row] = found?.rows ?? [];
+      if (row === undefined || !isMeant(ORDERS.decode(row))) return false;
+      await connection.run({ text: MARK_UNLOADED, values: [order, mark] });
+      return true;
     });
     if (!isMarked) return;
     // A write that read the order before it was marked may publish it still: then it is open below.
@@ -213,8 +219,8 @@ export class PostgresStorage implements RegistryStorage {
     await this.#writer.holdLock();
     for (let areMore = true; areMore;) {
       areMore = await this.#transaction('nodes of an order', async (connection) => {
-        const [, pending] = await connection.run(BEGIN, { text: LOCK_PENDING, values: [order] });
-        if (pending?.rows.length === 0) return false;
+        const [, marked] = await connection.run(BEGIN, { text: LOCK_MARKED, values: [order, mark] });
+        if (marked?.rows.length === 0) return false;
         const [removed] = await connection.run({ text: UNLOAD, values: [order] });
         if (removed?.rows.length === ROWS_PER_TRANSACTION) return true;
         await connection.run({ text: 'DELETE FROM latchkey.orders WHERE number = $1', values: [order] });

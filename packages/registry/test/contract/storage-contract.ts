@@ -443,6 +443,17 @@ export function storageContract(open: () => Promise<{ storage: RegistryStorage; 
       await storage.unload(1);
     });
 
+    it('is unloaded only if it is the one that is meant', async () => {
+      const { storage, other } = await pending();
+      await load(storage, [1, 2]);
+      const { installer } = orderRow();
+      await storage.unload(1, (row) => row.installer !== installer);
+      await load(other, [3]);
+      expect(await nodesOf(storage)).toEqual([1, 2, 3, 100]);
+      await storage.unload(1, (row) => row.installer === installer);
+      expect([await nodesOf(storage), (await storage.orderPage(0, 9)).map(([number]) => number)]).toEqual([[100], [2]]);
+    });
+
     it('is no longer unloaded, and takes no more, once it is open', async () => {
       const { storage } = await pending();
       await load(storage, [1]);
