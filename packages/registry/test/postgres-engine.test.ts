@@ -205,6 +205,16 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     expect((await one.read({ nodes: [1] })).node(1)?.row).not.toHaveProperty('joinedAt');
   });
 
+  /** What a machine that has slept for so long, its own clock too, sees of the database's clock. */
+  function seenAfterSleep(ms: number): (message: ProxyMessage) => Fate {
+    return ({ direction, type, octets }) => {
+      if (direction !== 'to client' || type !== 'D') return 'forward';
+      for (const { 0: digits, index } of octets.toString('latin1').matchAll(/\d{13}/g))
+        if (Math.abs(Number(digits) - Date.now()) < 3_600_000) octets.write(String(Number(digits) + ms), index, 'latin1');
+      return 'forward';
+    };
+  }
+
   describe('a connection that breaks', () => {
     function metric(storage: PostgresStorage, name: string): unknown {
       const found = storage.metrics.find((one) => one.name === name);
@@ -787,8 +797,10 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     }
 
     /** A server on a registry with one node, which has its M3. */
-    async function joining(storage: PostgresStorage): Promise<Joining> {
-      const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL, monotonicMs: WALL });
+    async function joining(
+      storage: PostgresStorage,
+      clock: PostgresStorage['clock'] = () => ({ wallMs: WALL, monotonicMs: WALL }),
+    ): Promise<Joining> {
       const registry = await Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test', clock);
       const [skCs, key] = [newSecret(), newSecret()];
       const { keyring } = registry;
@@ -816,7 +828,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       const server = new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log });
       onTestFinished(() => server.close());
       await server.persistClock();
-      const exchange = new Exchange({ idI: ID_I, key, skCs });
+      const exchange = new Exchange({ idI: ID_I, key, skCs, ts: clock().wallMs });
       expect(exchange.openM3((await server.answer(exchange.m2)).payload)?.key).toBe(key.toHex());
       return { registry, server, skCs, exchange };
     }
@@ -851,6 +863,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       // A copy of the M7 is answered by what the registry has.
       expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
       expect(read).toHaveBeenCalled();
+    });
+
+    it('refuses an M7 whose time is over, though its machine has slept since it read the clock', async () => {
+      const { storage, proxy } = await proxied();
+      const { registry, server, exchange } = await joining(storage, storage.clock);
+      proxy.decide = seenAfterSleep(100_000);
+      expect(exchange.openM9((await server.answer(exchange.m7)).payload, 'm7')?.reason).toBe(6);
+      expect((await registry.readNode(ID_I))?.initial).toBe(true);
     });
 
     it('refuses an M7 by what it reads then', async () => {

@@ -1,7 +1,8 @@
 /**
- * The one clock of all servers of a registry: that of its database, read with every read, and
- * carried on in between by the monotonic clock of this machine. No server's wall clock plays a
- * part.
+ * The one clock of all servers of a registry: that of its database, read with every read and write,
+ * and carried on in between by the monotonic clock of this machine. No server's wall clock plays a
+ * part. A machine that sleeps stops its monotonic clock: what a write decides by is therefore no
+ * older than its own transaction.
  *
  * Servers also share a monotonic clock, so that one that starts can tell whether the database's
  * clock was set back since a server last looked. Whoever starts takes it over from one that runs; a
@@ -59,6 +60,18 @@ export class DatabaseClock {
     const drift = this.#wallAhead - this.#sharedAhead - this.#offset;
     const most = MAX_SLEW * elapsed;
     this.#sharedAhead += Math.max(-most, Math.min(most, drift));
+  }
+
+  /**
+   * The database's clock showed this before `arrivedAt`, by `Environment.now`. It counts where the
+   * clock lags behind it by more than a reading is off: then the machine has slept since the last
+   * one. So does a first one, however long it took.
+   */
+  catchUp(arrivedAt: number, wallMs: number): void {
+    const { now, monotonicNow } = this.#machine;
+    const wallAhead = wallMs - (arrivedAt + monotonicNow() - now());
+    if (this.#wallAhead >= wallAhead - this.#patience * MAX_ROUND_TRIP_MS) return;
+    this.#wallAhead = wallAhead;
   }
 
   /** Whether what it shows was read lately. */

@@ -105,6 +105,7 @@ export class Engine {
    */
   accept(rows: Rows): void {
     const { registry } = rows;
+    this.clock.catchUp(rows.arrivedAt, rows.wallMs);
     const { seen } = this.lastSeen;
     if (seen !== undefined && registry.id !== seen.registry) this.fail('the database holds another registry than before');
     // `upgrade` does not wait for a server that it has not heard of for 10 s.

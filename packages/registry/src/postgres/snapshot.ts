@@ -52,7 +52,8 @@ export class KeySet {
 }
 
 const FETCH_REGISTRY = `SELECT r.id, r.schema, r.epoch, r.lost, r.metadata_version, r.key_feed_incarnation, r.audit_start_seq, r.audit_start_hash,
-  a.seq, a.hash, a.at, (SELECT max(number) FROM latchkey.orders) AS last_order
+  a.seq, a.hash, a.at, (SELECT max(number) FROM latchkey.orders) AS last_order,
+  (extract(epoch FROM clock_timestamp()) * 1000)::double precision AS now
   FROM latchkey.registry r LEFT JOIN LATERAL (SELECT seq, hash, at FROM latchkey.audit ORDER BY seq DESC LIMIT 1) a ON true`;
 const FETCH_METADATA = `SELECT name, version, value FROM latchkey.metadata
   WHERE (SELECT metadata_version FROM latchkey.registry) <> $1`;
@@ -109,6 +110,7 @@ export function fetching(
     take(results) {
       const rows = new Rows(keys, known);
       for (const [i, { take }] of statements.entries()) take(rows, results[i]?.rows ?? []);
+      rows.arrivedAt = results[0]?.at ?? 0;
       rows.complete();
       return rows;
     },
@@ -146,6 +148,7 @@ function takeRegistry(rows: Rows, [record = {}]: readonly SqlRow[]): void {
   rows.head =
     record['seq'] === null ? start : { seq: record['seq'] as number, hash: record['hash'] as Buffer, at: record['at'] as number };
   rows.lastOrder = (record['last_order'] as number | null) ?? 0;
+  rows.wallMs = record['now'] as number;
   rows.metadataNumber = record['metadata_version'] as number;
 }
 
@@ -190,6 +193,10 @@ export class Rows implements Snapshot {
   registry: RegistryRow = { id: '', schema: 0, epoch: 0, lost: undefined, incarnation: 0, start: EMPTY_CHAIN };
   head: ChainHead = EMPTY_CHAIN;
   lastOrder: number = 0;
+  /** What the database's clock showed then, ms since the epoch: in a write once it had the lock. */
+  wallMs: number = 0;
+  /** When that was here, ms of `Environment.now`. */
+  arrivedAt: number = 0;
   readonly #keys: KeySet;
 
   constructor(keys: KeySet, known: Metadata) {

@@ -42,7 +42,7 @@ const alsoOfNodes = (table: 'controllers' | 'orders', column: string): Execute =
 
 const activityKey = (isUnknown: unknown, id: unknown): string => `${String(isUnknown)} ${String(id)}`;
 
-function fetchRegistry({ tables }: StatementContext): readonly SqlRow[] {
+function fetchRegistry({ tables, now }: StatementContext): readonly SqlRow[] {
   const last = tables.lastEntry;
   const orders = tables.rows('orders').map((row) => row['number'] as number);
   return [
@@ -52,6 +52,7 @@ function fetchRegistry({ tables }: StatementContext): readonly SqlRow[] {
       hash: last?.['hash'] ?? null,
       at: last?.['at'] ?? null,
       last_order: orders.length === 0 ? null : Math.max(...orders),
+      now,
     },
   ];
 }
