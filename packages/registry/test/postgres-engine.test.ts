@@ -215,6 +215,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     };
   }
 
+  it('has no read answered by a machine that has slept since it held the lock of all writes', async () => {
+    const { storage, proxy } = await proxied();
+    await putNode(storage, 1);
+    proxy.decide = seenAfterSleep(600_000);
+    await expect(storage.read({ nodes: [1] })).rejects.toThrow('a write that was sent more than 5 s ago may be on its way');
+    expect((await storage.read({ nodes: [1] })).node(1)).toBeDefined();
+  });
+
   describe('a connection that breaks', () => {
     function metric(storage: PostgresStorage, name: string): unknown {
       const found = storage.metrics.find((one) => one.name === name);

@@ -96,6 +96,7 @@ export class Reader {
     const { statements, take } = fetching(keys, session.caches);
     const sentAt = this.#now();
     const { notices } = session.reader;
+    const { lockHeldWallMs } = session;
     const settled = await session.within(
       READ_TIMEOUT_MS,
       'a read',
@@ -117,7 +118,10 @@ export class Reader {
     const rows = take(results.slice(2, -2));
     this.#engine.accept(rows);
     if (!this.#engine.clock.isValid) throw unavailable('the clock of the database was not read for 5 s');
-    if (this.#now() - session.lockHeldAt > LOCK_VALID_MS * this.#engine.patience)
+    const { patience } = this.#engine;
+    // The clock of this machine stops while it sleeps; that of the database tells.
+    if (rows.wallMs - lockHeldWallMs > (LOCK_VALID_MS + READ_TIMEOUT_MS) * patience) session.lockHeldAt = -Infinity;
+    if (this.#now() - session.lockHeldAt > LOCK_VALID_MS * patience)
       throw unavailable('a write that was sent more than 5 s ago may be on its way');
     this.#engine.keep(session, rows);
     return rows;

@@ -88,6 +88,8 @@ export class Session {
   #generalIsFree: Promise<unknown> = Promise.resolve();
   /** When this process last held the row that all writes lock, ms of `Environment.now`. */
   lockHeldAt: number = -Infinity;
+  /** What the database's clock showed then, ms since the epoch. */
+  lockHeldWallMs: number = -Infinity;
   #brokenBy: string | undefined;
 
   private constructor(

@@ -140,6 +140,7 @@ export class Writer {
       const [, , ...results] = await session.within(WRITE_TIMEOUT_MS, 'a write', work);
       session.lockHeldAt = sentAt;
       const rows = take(results.slice(0, statements.length));
+      session.lockHeldWallMs = rows.wallMs;
       this.#engine.accept(rows);
       return { rows, answers: results.slice(statements.length) };
     } catch (error) {

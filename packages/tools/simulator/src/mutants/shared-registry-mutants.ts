@@ -127,7 +127,7 @@ class KeepsTimeLater extends SimulatedServer {
 /** The lock of all writes counts as held. Each of the two rules by itself keeps M3 back. */
 const ignoresLateWrites: Rules = {
   ...withSession((session) => {
-    Object.defineProperty(session, 'lockHeldAt', { get: () => Infinity, set() {} });
+    for (const name of ['lockHeldAt', 'lockHeldWallMs']) Object.defineProperty(session, name, { get: () => Infinity, set() {} });
   }),
   Server: KeepsTimeLater,
 };
