@@ -75,8 +75,8 @@ const EXPIRED: Outcome<CommitResult> = { result: 'expired' };
 export class Registry extends RegistryReads {
   /** How long commits took. */
   readonly commitDurations: Histogram = new Histogram();
-  /** When each commit under way began, by the time of this process, oldest first. */
-  readonly #pendingCommits = new Set<{ readonly since: number }>();
+  /** When each commit under way began, by both clocks, oldest first. */
+  readonly #pendingCommits = new Set<{ readonly since: number; readonly sinceWallMs: number }>();
   readonly #nodeCache = new NodeCache();
   readonly #time: ProcessTime;
   /** Where `forgetInitialKeys` goes on. */
@@ -316,6 +316,19 @@ export class Registry extends RegistryReads {
   }
 
   /**
+   * Whether a commit is under way that should have ended: this process was stopped, its machine
+   * slept, or the disk stands still. It may take effect yet, when its node has dropped the
+   * candidate; so nobody may be given the key before it meanwhile.
+   *
+   * @param wallMs the time it is, ms since the epoch
+   */
+  hasOverdueCommit(wallMs: number): boolean {
+    const [oldest] = this.#pendingCommits;
+    if (oldest === undefined) return false;
+    return this.#time.now() - oldest.since > COMMIT_TIMEOUT_MS || wallMs - oldest.sinceWallMs > COMMIT_TIMEOUT_MS;
+  }
+
+  /**
    * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by
    * and it is not too late. Resolves when the disk has it.
    *
@@ -332,7 +345,7 @@ export class Registry extends RegistryReads {
     isInTime: (wall: number) => boolean,
   ): Promise<CommitResult> {
     const { now: readTime } = this.#time;
-    const pending = { since: readTime() };
+    const pending = { since: readTime(), sinceWallMs: wall() };
     this.#pendingCommits.add(pending);
     try {
       const result = await this.storage.write({ nodes: [node.idI], metadata: ['master key'] }, (found) => {

@@ -256,6 +256,8 @@ export class AuthServer {
     for (let i = 0; i < MAX_COMMIT_RETRIES; i++) {
       const wall = this.#clockGuard.trustedNow() ?? (await this.#trustedTime());
       if (typeof wall !== 'number') return wall;
+      if (opened.type === 'M2' && this.#registry.hasOverdueCommit(wall))
+        return rejection('storeFailed', { reason: 'a commit that began more than 30 s ago may take effect yet' });
       const kept = i === 0 && opened.type === 'M7' ? this.#registry.takeKeptNode(idI) : undefined;
       const read = kept ?? this.#registry.readNode(idI);
       const node = read instanceof Promise ? await read : read;

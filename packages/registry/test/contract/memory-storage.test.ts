@@ -22,7 +22,8 @@ import {
 import { addController, setController } from '@latchkey/operations';
 import { KEY_KIND } from '@latchkey/keyring';
 import type { M13, Secret } from '@latchkey/protocol';
-import { InDoubt, Unavailable } from '../../src/storage.js';
+import type { Clock } from '@latchkey/runtime/daemon';
+import { type Decide, InDoubt, type Keys, Unavailable } from '../../src/storage.js';
 import { type Fate, MemoryDatabase, MemoryStorage } from '../../src/memory/memory-storage.js';
 import { type KeyFeed, START_OVER } from '../../src/key-feed.js';
 import { initialKeyId } from '../../src/initial-key-id.js';
@@ -188,18 +189,32 @@ it('a key that was not named is not to be had', () => {
   expect(() => found.metadata('schema')).toThrow('schema is not among the keys');
 });
 
+/** Its disk takes no write of a node, once that was decided, until it is released. */
+class StalledStorage extends MemoryStorage {
+  readonly held: (() => void)[] = [];
+  isStalled = false;
+
+  override write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
+    if (!this.isStalled || keys.nodes === undefined) return super.write(keys, decide);
+    const outcome = decide(this.read(keys));
+    return new Promise((resolve, reject) => {
+      this.held.push(() => void super.write(keys, () => outcome).then(resolve, reject));
+    });
+  }
+}
+
 describe('an auth-server on it', () => {
   const ID_I = 0x0a0b_0c0d;
 
-  async function serve(): Promise<{
-    storage: MemoryStorage;
+  async function serve(
+    storage: MemoryStorage,
+    clock: Clock = () => ({ wallMs: WALL, monotonicMs: WALL }),
+  ): Promise<{
     registry: Registry;
     server: AuthServer;
     skCs: Secret;
     key: Secret;
   }> {
-    const storage = new MemoryStorage(new MemoryDatabase(new World()));
-    const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: WALL, monotonicMs: WALL });
     const registry = await Registry.createOn(storage, 'memory', () => Promise.resolve(copyOf(MASTER)), 'test', clock);
     const [skCs, key] = [newSecret(), newSecret()];
     const { keyring } = registry;
@@ -234,7 +249,7 @@ describe('an auth-server on it', () => {
     }));
     const server = new AuthServer({ registry, clock, randomBytes, log: new CapturedLog().log });
     await server.persistClock();
-    return { storage, registry, server, skCs, key };
+    return { registry, server, skCs, key };
   }
 
   it.each<[string, readonly Fate[]]>([
@@ -243,7 +258,8 @@ describe('an auth-server on it', () => {
     ['in doubt, and did not happen', [{ answer: 'in doubt', effect: 'none' }]],
     ['in doubt twice', [{ answer: 'in doubt', effect: 'none' }, { answer: 'in doubt' }]],
   ])('answers M7 with the key that the registry has, where its write is %s', async (_, fates) => {
-    const { storage, registry, server, skCs, key } = await serve();
+    const storage = new MemoryStorage(new MemoryDatabase(new World()));
+    const { registry, server, skCs, key } = await serve(storage);
     const exchange = new Exchange({ idI: ID_I, key, skCs });
     expect(exchange.openM3((await server.answer(exchange.m2)).payload)?.key).toBe(key.toHex());
     storage.order(...fates);
@@ -254,7 +270,8 @@ describe('an auth-server on it', () => {
   });
 
   it('answers with reason 9 where the registry is not reached, and the repeat of M7 joins', async () => {
-    const { storage, registry, server, skCs, key } = await serve();
+    const storage = new MemoryStorage(new MemoryDatabase(new World()));
+    const { registry, server, skCs, key } = await serve(storage);
     const exchange = new Exchange({ idI: ID_I, key, skCs });
     await server.answer(exchange.m2);
     storage.order({ answer: 'unavailable', effect: 'none' });
@@ -262,5 +279,28 @@ describe('an auth-server on it', () => {
     expect((await registry.node(ID_I))?.key.toHex()).toBe(key.toHex());
     expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
     expect((await registry.node(ID_I))?.key.toHex()).toBe(exchange.psk.toHex());
+  });
+
+  it('gives no key while a commit may take effect that is older than 30 s: its machine slept meanwhile', async () => {
+    const storage = new StalledStorage(new MemoryDatabase(new World()));
+    let wallMs = WALL;
+    const { server, skCs, key } = await serve(storage, () => ({ wallMs, monotonicMs: WALL }));
+    const first = new Exchange({ idI: ID_I, key, skCs });
+    await server.answer(first.m2);
+    storage.isStalled = true;
+    const answering = server.answer(first.m7);
+    await expect.poll(() => storage.held.length).toBe(1);
+
+    // Until then the key before is given: the node keeps its candidates for longer.
+    wallMs += 30_000;
+    const soon = new Exchange({ idI: ID_I, key, skCs, ts: wallMs });
+    expect(soon.openM3((await server.answer(soon.m2)).payload)?.key).toBe(key.toHex());
+    wallMs += 570_000;
+    const late = new Exchange({ idI: ID_I, key, skCs, ts: wallMs });
+    expect(late.openM9((await server.answer(late.m2)).payload, 'm2')?.reason).toBe(9);
+
+    for (const release of storage.held) release();
+    expect(first.openM8((await answering).payload)).toBeDefined();
+    expect(late.openM3((await server.answer(late.m2)).payload)?.key).toBe(first.psk.toHex());
   });
 });
