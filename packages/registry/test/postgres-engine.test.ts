@@ -881,6 +881,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       expect((await registry.readNode(ID_I))?.initial).toBe(true);
     });
 
+    it('judges an M2 by the time that it reads with the node, though its machine has slept before', async () => {
+      const { storage, proxy } = await proxied();
+      const { server, skCs } = await joining(storage, storage.clock);
+      const late = new Exchange({ idI: ID_I, key: newSecret(), skCs, ts: storage.clock().wallMs });
+      proxy.decide = seenAfterSleep(60_000);
+      expect(late.openM9((await server.answer(late.m2)).payload, 'm2')?.reason).toBe(6);
+    });
+
     it('refuses an M7 by what it reads then', async () => {
       const storage = await open();
       const { server, skCs } = await joining(storage);

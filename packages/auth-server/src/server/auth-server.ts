@@ -261,7 +261,13 @@ export class AuthServer {
       const kept = i === 0 && opened.type === 'M7' ? this.#registry.takeKeptNode(idI) : undefined;
       const read = kept ?? this.#registry.readNode(idI);
       const node = read instanceof Promise ? await read : read;
-      const decision = this.#role.decide(opened, node, wall);
+      // A read that is waited for reads the clock as well: the machine may have slept before it.
+      const now = read instanceof Promise ? this.#clockGuard.trustedNow() : wall;
+      if (now === undefined) {
+        node?.key.wipe();
+        continue;
+      }
+      const decision = this.#role.decide(opened, node, now);
       // What a commit compares may be old, and nothing else.
       if (kept !== undefined && decision.kind !== 'commit') {
         wipe(kept, decision);
