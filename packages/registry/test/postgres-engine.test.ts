@@ -223,6 +223,19 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     expect((await storage.read({ nodes: [1] })).node(1)).toBeDefined();
   });
 
+  it('fails by itself a write that cannot be encoded, and leaves no transaction open', async () => {
+    const storage = await open();
+    await putNode(storage, 1);
+    const bad = storage.write({}, () => ({ result: undefined, put: { metadata: [['restored', { at: 1n }]] } }));
+    // It comes to a node that it did not name: it is done again.
+    const again = storage.write({}, (found) => ({ result: found.node(1)?.row.controller }));
+    const outcomes = await Promise.allSettled([bad, again, putNode(storage, 2)]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+    expect(await nodesOf(storage)).toEqual([1, 2]);
+    const UNFINISHED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'latchkey' AND state LIKE 'idle in transaction%'";
+    expect(await cluster.sql(UNFINISHED)).toEqual(['0']);
+  });
+
   describe('a connection that breaks', () => {
     function metric(storage: PostgresStorage, name: string): unknown {
       const found = storage.metrics.find((one) => one.name === name);

@@ -178,31 +178,31 @@ export class Writer {
       }
     }
     this.#waiting.unshift(...again);
-    let statements: Statement[];
-    try {
-      statements = [...changes.statements, ...others];
-    } catch (error) {
-      await this.#rollBack(session);
-      throw error;
-    }
+    const requests = decided.map(({ request }) => request);
     const { pendingOrders } = changes;
     const { notices } = session.writer;
-    // Also where nothing changes: what was decided is answered from what the standby has too.
-    const work = session.writer.send([...statements, COMMIT, STANDBY_NAMES]);
-    const settled = await session.within(
-      Math.max(1, WRITE_TIMEOUT_MS - (this.#now() - startedAt) / this.#engine.patience),
-      'a write',
-      work,
-    );
+    let statements: Statement[];
+    let settled: PromiseSettledResult<SqlResult>[];
+    try {
+      statements = [...changes.statements, ...others];
+      // Also where nothing changes: what was decided is answered from what the standby has too.
+      const work = session.writer.send([...statements, COMMIT, STANDBY_NAMES]);
+      settled = await session.within(
+        Math.max(1, WRITE_TIMEOUT_MS - (this.#now() - startedAt) / this.#engine.patience),
+        'a write',
+        work,
+      );
+    } catch (error) {
+      // Something in it cannot be encoded: nothing was sent, and the transaction is open still.
+      await this.#rollBack(session);
+      await this.#rolledBack(session, requests, error);
+      return;
+    }
     const [commit, names] = settled.slice(-2);
 
     if (commit?.status === 'fulfilled' && commit.value.command === 'ROLLBACK') {
       const cause = settled.find((one) => one.status === 'rejected')?.reason as unknown;
-      await this.#rolledBack(
-        session,
-        decided.map(({ request }) => request),
-        cause,
-      );
+      await this.#rolledBack(session, requests, cause);
       return;
     }
     const fault =
@@ -232,14 +232,13 @@ export class Writer {
 
   /** Nothing happened. If it was for one write's sake, the others are done without it. */
   async #rolledBack(session: Session, requests: readonly Request[], cause: unknown): Promise<void> {
-    const [only] = requests;
-    if (requests.length > 1 && cause instanceof DatabaseFailure && session.brokenBy === undefined) {
+    const isOfOne = cause instanceof DatabaseFailure || (cause !== undefined && !(cause instanceof Failure));
+    if (requests.length > 1 && isOfOne && session.brokenBy === undefined) {
       for (const request of requests) await this.#batch(session, [request]);
       return;
     }
-    const failure = cause instanceof Failure ? cause : unavailable('the database rolled the write back');
-    only?.reject(failure);
-    for (const { reject } of requests.slice(1)) reject(failure);
+    const failure = cause ?? unavailable('the database rolled the write back');
+    for (const { reject } of requests) reject(failure);
   }
 
   /** One at a time is being loaded; at the bound the oldest goes. */
