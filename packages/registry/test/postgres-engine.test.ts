@@ -236,6 +236,18 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     expect(await cluster.sql(UNFINISHED)).toEqual(['0']);
   });
 
+  it('refuses statements beside reads and writes once too many wait', async () => {
+    const { storage, proxy } = await proxied();
+    // The third connection is for them.
+    proxy.decide = ({ direction, connection }) =>
+      direction === 'to server' && connection === 3 ? { kind: 'hold', after: 0 } : 'forward';
+    const counts = Array.from({ length: 4_100 }, () => storage.nodeCount().catch((error: unknown) => error));
+    expect(String(await counts.at(-1))).toBe('Unavailable: the registry cannot be asked: 4096 statements wait already');
+    proxy.decide = () => 'forward';
+    proxy.release();
+    expect(await counts[0]).toBe(0);
+  });
+
   describe('a connection that breaks', () => {
     function metric(storage: PostgresStorage, name: string): unknown {
       const found = storage.metrics.find((one) => one.name === name);

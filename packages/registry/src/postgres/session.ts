@@ -4,6 +4,7 @@
  */
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
 import { ConnectionFailure, type Credentials, DatabaseFailure, formatHost, type Statement } from './connection.js';
 import type { DatabaseConnection, Environment } from './environment.js';
@@ -18,6 +19,9 @@ export const READ_TIMEOUT_MS = 3_000;
 export const WRITE_TIMEOUT_MS = 8_000;
 /** Everything else, in ms. */
 export const GENERAL_TIMEOUT_MS = 30_000;
+
+/** Uses of the third connection that wait for theirs; at the bound they are refused. */
+const MAX_WAITING = 4_096;
 
 const OLDEST_SERVER = 140_000;
 
@@ -86,6 +90,7 @@ export class Session {
   readonly caches: RowCaches = new RowCaches();
   readonly #general: DatabaseConnection;
   #generalIsFree: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
   /** When this process last held the row that all writes lock, ms of `Environment.now`. */
   lockHeldAt: number = -Infinity;
   /** What the database's clock showed then, ms since the epoch. */
@@ -182,9 +187,16 @@ export class Session {
 
   /** The third connection, for one at a time. */
   async general<T>(what: string, work: (connection: DatabaseConnection) => Promise<T>): Promise<T> {
+    if (this.#waiting >= MAX_WAITING) {
+      throw new Unavailable(`the registry cannot be asked: ${MAX_WAITING} statements wait already`, {
+        advice: 'Nothing was changed. Try again.',
+      });
+    }
     const before = this.#generalIsFree;
+    this.#waiting += 1;
     const mine = (async () => {
       await before.catch(() => undefined);
+      this.#waiting -= 1;
       if (this.#brokenBy !== undefined) throw new ConnectionFailure(this.#brokenBy);
       return this.within(GENERAL_TIMEOUT_MS, what, work(this.#general));
     })();
