@@ -6,7 +6,7 @@ import { keepFocus } from './focus-keeper.js';
 import { startNavigation } from './navigation.js';
 import { startClock } from './parts/time.js';
 import { applyPreferences } from './preferences.js';
-import { signOut } from './session.js';
+import { followTabs, forgetSession } from './session.js';
 import { linkTokenOf, providerAnswerOf } from './url-state.js';
 
 const linkToken = linkTokenOf(location.pathname, location.hash);
@@ -15,7 +15,8 @@ const providerAnswer = providerAnswerOf(location.pathname, location.search);
 if (providerAnswer !== undefined) history.replaceState(null, '', location.pathname);
 else if (location.hash !== '') history.replaceState(null, '', location.pathname + location.search);
 // A link is for somebody who has no password yet, whoever was signed in here.
-if (linkToken !== undefined) signOut();
+if (linkToken !== undefined) forgetSession();
+else followTabs();
 
 applyPreferences();
 startNavigation();

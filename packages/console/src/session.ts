@@ -1,6 +1,9 @@
 /**
  * Who is signed in. The cookie is the browser's, the secret is in sessionStorage: a request needs
  * both. Nothing else of the session is kept. A sign-in at a provider has such a secret too.
+ *
+ * A browser has one cookie for all of its tabs. So they tell each other the secret that goes with
+ * it, over a channel that no other origin can listen to.
  */
 
 import { Store, useStore } from './store.js';
@@ -23,10 +26,69 @@ export type Session =
   | { readonly state: 'ended'; readonly user: User | undefined };
 
 const KEY = 'latchkey.session';
+const CHANNEL = 'latchkey.session';
 const PROVIDER_KEY = 'latchkey.provider-sign-in';
 const session = new Store<Session>(readSecret() === null ? { state: 'signed-out' } : { state: 'active', user: undefined });
 /** Counts sign-ins and reloads: what it is loaded under is loaded again when it changes. */
 const generation = new Store(0);
+
+interface Begun {
+  readonly secret: string;
+  readonly user: User;
+}
+
+/** Between the tabs of a browser. */
+type Message =
+  | { readonly kind: 'asked' }
+  | ({ readonly kind: 'told' } & Begun)
+  | ({ readonly kind: 'begun' } & Begun)
+  | { readonly kind: 'left'; readonly secret: string };
+
+const tabs = new BroadcastChannel(CHANNEL);
+
+function tell(message: Message): void {
+  // Only windows have a target origin; a channel has one origin.
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin
+  tabs.postMessage(message);
+}
+
+/** Goes on with the session of another tab, if one has a session. */
+export function followTabs(): void {
+  tabs.addEventListener('message', ({ data }: MessageEvent<Message>) => {
+    const secret = readSecret();
+    const { value } = session;
+    switch (data.kind) {
+      case 'asked':
+        if (value.state === 'active' && value.user !== undefined && secret !== null)
+          tell({ kind: 'told', secret, user: value.user });
+        return;
+      case 'told':
+        if (value.state !== 'active') follow(data);
+        return;
+      case 'begun':
+        follow(data);
+        return;
+      case 'left':
+        endSession(data.secret);
+    }
+  });
+  if (session.value.state === 'signed-out') tell({ kind: 'asked' });
+}
+
+/** The browser has the cookie of that session now. */
+function follow({ secret, user }: Begun): void {
+  const { value } = session;
+  const before = value.state === 'signed-out' ? undefined : value.user;
+  // What somebody typed here is not for the other person.
+  if (before !== undefined && before.user !== user.user) return endSession(readSecret());
+  if (readSecret() !== secret) keepSession({ secret, user });
+}
+
+function keepSession({ secret, user }: Begun): void {
+  sessionStorage.setItem(KEY, secret);
+  session.set({ state: 'active', user });
+  reloadAll();
+}
 
 /** Other services of this host may set its cookies, whatever their port, but not this. */
 export function keepProviderSecret(secret: string): void {
@@ -57,9 +119,8 @@ export function reloadAll(): void {
 }
 
 export function beginSession(secret: string, user: User): void {
-  sessionStorage.setItem(KEY, secret);
-  session.set({ state: 'active', user });
-  reloadAll();
+  keepSession({ secret, user });
+  tell({ kind: 'begun', secret, user });
 }
 
 /** Returns `undefined` until the server has said who it is. */
@@ -86,7 +147,15 @@ export function endSession(secret: string | null): void {
   session.set({ state: 'ended', user });
 }
 
+/** In all tabs. */
 export function signOut(): void {
+  const secret = readSecret();
+  if (secret !== null) tell({ kind: 'left', secret });
+  forgetSession();
+}
+
+/** In this tab. */
+export function forgetSession(): void {
   sessionStorage.removeItem(KEY);
   session.set({ state: 'signed-out' });
 }

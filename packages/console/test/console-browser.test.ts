@@ -32,7 +32,7 @@ import {
   visitByLink,
 } from './browser.js';
 import { ConsoleSite } from './console-site.js';
-import { describeNode, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
+import { describeNode, JOINED, openPlant, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
 /** Signs in at the provider, which asks for consent the first time. */
 async function signInAtProvider(page: Page, name: string, origin: string): Promise<void> {
@@ -741,6 +741,43 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       location: 'pillar 8',
       note: 'behind the <b>silo</b>',
     });
+    expect(messages).toEqual([]);
+  });
+
+  it('signs in, again and out in all tabs of a browser at once', async () => {
+    const { page, site, messages } = await visit('/nodes');
+    const open = async (path: string): Promise<Page> => {
+      const tab = await page.context().newPage();
+      tab.setDefaultTimeout(TIMEOUT_MS);
+      collectMessages(tab, messages, site.origin);
+      await tab.goto(site.origin + path);
+      return tab;
+    };
+    const dialogOf = (tab: Page): Locator => tab.getByRole('dialog', { name: 'Sign in' });
+    await page.getByRole('button', { name: /^Preferences ada/ }).waitFor();
+    const other = await open('/orders');
+    await other.getByRole('heading', { name: 'Orders' }).waitFor();
+
+    site.endSessions();
+    for (const tab of [page, other]) {
+      await tab.getByRole('button', { name: 'Reload' }).click();
+      await dialogOf(tab).waitFor();
+    }
+    await signInAgain(other);
+    await dialogOf(page).waitFor({ state: 'detached' });
+    await page
+      .getByRole('link', { name: id(JOINED), exact: true })
+      .first()
+      .click();
+    await page.getByRole('dialog', { name: id(JOINED) }).waitFor();
+
+    await other.getByRole('button', { name: 'Preferences' }).click();
+    await other.getByRole('button', { name: 'Sign out' }).click();
+    await other.getByLabel('Password').waitFor();
+    await dialogOf(page).getByText('Your session has ended').waitFor();
+    // Nobody is left who could hand a session over.
+    const last = await open('/orders');
+    await last.getByLabel('Password').waitFor();
     expect(messages).toEqual([]);
   });
 
