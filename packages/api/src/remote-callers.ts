@@ -9,7 +9,7 @@ import { Failure } from '@latchkey/runtime/failure';
 import { type Principal, withImplied } from './access.js';
 import { Problem } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
-import { scopesOfToken } from './tokens/administration.js';
+import { isFromAhead, scopesOfToken } from './tokens/administration.js';
 import { clientAddress, isInNetworks, sourceOf } from './tokens/networks.js';
 import { isToken, tokenId } from './tokens/token.js';
 import type { TokenRecord, TokenStore } from './tokens/token-store.js';
@@ -108,7 +108,9 @@ export class RemoteCallers {
   }
 
   async #whyVoid(token: TokenRecord, address: string | undefined): Promise<string | undefined> {
-    if (Date.now() >= token.expiresAt) return 'the token has expired';
+    const now = Date.now();
+    if (now >= token.expiresAt) return 'the token has expired';
+    if (isFromAhead(token, now)) return 'the clock was set back by a day and more since the token was made';
     if (!isInNetworks(address, token.networks)) return 'the token may not be used from this address';
     if (token.registryRestoredAt !== (await this.#options.registryRestoredAt())) return 'the registry was restored since';
     return undefined;

@@ -24,6 +24,8 @@ describe('a caller through the proxy', () => {
     const expired = await createToken(folder, { expiresAt: Date.now() - 1 });
     const elsewhere = await createToken(folder, { networks: ['198.51.100.0/24'] });
     const old = await createToken(folder, { registryRestoredAt: 1 });
+    const year2200 = Date.UTC(2200, 0);
+    const ahead = await createToken(folder, { createdAt: year2200, expiresAt: year2200 + 90 * 86_400_000 });
     const unknown = generateToken();
     const wrong: Record<string, Record<string, string>> = {
       'no token': {},
@@ -33,6 +35,7 @@ describe('a caller through the proxy', () => {
       'a mistyped one': { authorization: `Bearer ${right.text.slice(0, -1)}` },
       'one that was never made': { authorization: `Bearer ${unknown.text}` },
       'one that has expired': { authorization: `Bearer ${expired.text}` },
+      'one of a clock that was ahead': { authorization: `Bearer ${ahead.text}` },
       'one for another network': { authorization: `Bearer ${elsewhere.text}`, 'x-forwarded-for': '198.51.100.7, 192.0.2.1' },
       'one for a network, without an address': { authorization: `Bearer ${elsewhere.text}` },
       'one of a registry that was restored': { authorization: `Bearer ${old.text}` },
@@ -54,11 +57,12 @@ describe('a caller through the proxy', () => {
         'the token is mistyped',
         'no such token',
         'the token has expired',
+        'the clock was set back by a day and more since the token was made',
         'the token may not be used from this address',
         'the registry was restored since',
       ]),
     );
-    for (const { text } of [right, expired, elsewhere, old, unknown]) expect(api.log.text).not.toContain(text.slice(11));
+    for (const { text } of [right, expired, ahead, elsewhere, old, unknown]) expect(api.log.text).not.toContain(text.slice(11));
   });
 
   it('is refused from the next request on once its token is revoked', async () => {

@@ -12,6 +12,7 @@ import { sendObject } from '../send.js';
 import {
   addUser,
   createLink,
+  isLinkAlive,
   isUserName,
   removeUser,
   setRole,
@@ -54,10 +55,7 @@ export function addUserRoutes(
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
-      link_expires_at:
-        link !== undefined && link.expiresAt > now && link.registryRestoredAt === registryRestoredAt
-          ? isoTime(link.expiresAt)
-          : null,
+      link_expires_at: link !== undefined && isLinkAlive(link, now, registryRestoredAt) ? isoTime(link.expiresAt) : null,
     }));
     return sendObject(reply, { items });
   });

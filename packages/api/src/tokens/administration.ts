@@ -19,6 +19,8 @@ export const MAX_LIFETIME_S: number = 366 * 86_400;
  * said what the person may do.
  */
 const MAX_PERSON_LIFETIME_S = 12 * 3_600;
+/** So long, in ms, a token counts that was made while the clock was ahead. */
+const MAX_AHEAD_MS = 86_400_000;
 const MAX_NAME = 64;
 /** Characters that would not be seen, or would change what is seen next to them. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/u;
@@ -126,6 +128,14 @@ export function mayMakeTokens({ role }: Pick<UserRecord, 'role'>): boolean {
   return role !== 'installer';
 }
 
+/**
+ * Whether the clock has gone back since the token was made: it would expire that much later than
+ * whoever made it wanted.
+ */
+export function isFromAhead({ createdAt }: Pick<TokenRecord, 'createdAt'>, now: number): boolean {
+  return createdAt > now + MAX_AHEAD_MS;
+}
+
 /** Of the tokens of a user, in seconds. */
 export function maxLifetimeOf({ identity }: Pick<UserRecord, 'identity'>): number {
   return identity === undefined ? MAX_LIFETIME_S : MAX_PERSON_LIFETIME_S;
@@ -135,7 +145,8 @@ export function viewToken(
   token: ListedToken,
   { users, registryRestoredAt, now }: { users: Pick<UserStore, 'find'>; registryRestoredAt: number | null; now: number },
 ): TokenView {
-  const isVoid = token.registryRestoredAt !== registryRestoredAt || scopesOfToken(token, users) === undefined;
+  const isVoid =
+    token.registryRestoredAt !== registryRestoredAt || isFromAhead(token, now) || scopesOfToken(token, users) === undefined;
   return {
     id: token.id,
     name: token.name,

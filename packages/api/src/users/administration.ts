@@ -7,7 +7,7 @@ import type { AuditEvent } from '@latchkey/registry';
 import type { Role } from '../access.js';
 import { describeLimits, requireLimitsOf } from '../order-limits.js';
 import { generateSecret, hashOfSecret } from './random-secret.js';
-import { generateUserId, type UserStore } from './user-store.js';
+import { generateUserId, type LinkRecord, type UserStore } from './user-store.js';
 
 const USER_NAME = /^[a-z][a-z0-9._-]{0,31}$/;
 const PROVIDER_NAME = /^oidc:[a-z0-9][a-z0-9._@+-]{0,47}$/;
@@ -15,6 +15,8 @@ const PROVIDER_NAME = /^oidc:[a-z0-9][a-z0-9._@+-]{0,47}$/;
 const RESERVED = 'root';
 export const USER_NAME_RULE = 'expected 1 to 32 of a-z, 0-9, `.`, `_` and `-`, with a letter first, and not root';
 const LINK_LIFETIME_MS = 15 * 60_000;
+/** Clocks differ a little between what is stored and now. */
+const CLOCK_TOLERANCE_MS = 60_000;
 
 export function isUserName(text: string): boolean {
   return USER_NAME.test(text) && text !== RESERVED;
@@ -80,6 +82,17 @@ export async function createLink(
   await record({ what: 'sign-in link made', note: `user ${name}` });
   const isAdded = await users.addLink(hash, { user: name, expiresAt, registryRestoredAt });
   return isAdded ? { url: `${origin}/sign-in#link=${token}`, expiresAt } : undefined;
+}
+
+/**
+ * Whether a link can still be used.
+ *
+ * @param registryRestoredAt ms since the epoch; `null` if it never was
+ */
+export function isLinkAlive(link: LinkRecord, now: number, registryRestoredAt: number | null): boolean {
+  const remaining = link.expiresAt - now;
+  // A clock that was set back does not make it last longer.
+  return remaining > 0 && remaining <= LINK_LIFETIME_MS + CLOCK_TOLERANCE_MS && link.registryRestoredAt === registryRestoredAt;
 }
 
 /** Returns false if the user does not exist. */

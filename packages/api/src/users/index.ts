@@ -5,6 +5,7 @@ export { limitsFrom } from '../order-limits.js';
 export {
   addUser,
   createLink,
+  isLinkAlive,
   isProviderName,
   isUserName,
   removeUser,

@@ -15,6 +15,7 @@ import type { OidcIdentity, OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
+import { isLinkAlive } from './administration.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
 import {
@@ -324,8 +325,7 @@ export class Sessions {
     const { users, registryRestoredAt } = this.#options;
     const restoredAt = await registryRestoredAt();
     const link = users.findLink(hash);
-    if (link === undefined || this.#now() >= link.expiresAt || link.registryRestoredAt !== restoredAt) return undefined;
-    return users.find(link.user);
+    return link !== undefined && isLinkAlive(link, this.#now(), restoredAt) ? users.find(link.user) : undefined;
   }
 
   /** The session that a browser had until now: signing in ends it. */

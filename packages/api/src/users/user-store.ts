@@ -39,7 +39,7 @@ export interface UserRecord {
 }
 
 /** Sets the user's password, once. */
-interface LinkRecord {
+export interface LinkRecord {
   readonly user: string;
   readonly expiresAt: number;
   /** When the registry that it was made for was restored, `null` if never. */

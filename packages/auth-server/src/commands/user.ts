@@ -1,6 +1,7 @@
 import {
   addUser,
   createLink,
+  isLinkAlive,
   isProviderName,
   isUserName,
   openUserStore,
@@ -105,10 +106,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
-      link_expires_at:
-        link !== undefined && link.expiresAt > now && link.registryRestoredAt === registryRestoredAt
-          ? isoTime(link.expiresAt)
-          : null,
+      link_expires_at: link !== undefined && isLinkAlive(link, now, registryRestoredAt) ? isoTime(link.expiresAt) : null,
     }));
     await output.print(views);
   });
