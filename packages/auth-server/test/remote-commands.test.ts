@@ -797,6 +797,53 @@ describe('a token with the scope keys', () => {
   });
 });
 
+describe('a token without the scope keys', () => {
+  async function caller(scopes: string): Promise<(line: string) => Promise<Outcome>> {
+    const path = join(folder, `${scopes.replaceAll(' ', '-')}.token`);
+    const options = scopes.split(' ').flatMap((scope) => ['--scope', scope]);
+    const made = await run(home(), ['token', 'create', 'ci', '--data', join(folder, 'there'), ...options, '--out', path]);
+    expect(made).toMatchObject({ exitCode: 0 });
+    const place = { LATCHKEY_SERVER: `unix:${join(folder, 'remote.sock')}`, LATCHKEY_TOKEN_FILE: path };
+    return (line) => run({ ...home(), ...place }, words(line));
+  }
+
+  it('names and describes a node with the scope that is for that', async () => {
+    const command = await caller('read describe');
+    expect(await command('node set ID1 --name Pump_9 --note by_the_door')).toMatchObject({
+      exitCode: 0,
+      stdout: '1 node set to name Pump 9, note by the door\n',
+    });
+    expect(await command('node set ID1 --name Pump_9')).toMatchObject({
+      exitCode: 0,
+      stdout: '0 nodes set to name Pump 9, 1 already so\n',
+    });
+    expect(await command('node set ID1 --location pillar_2 --dry-run')).toMatchObject({
+      stdout: `1 node would be set to location pillar 2: ${ids[1]}\n`,
+    });
+    expect(await command('node set fffffff1 --name x --dry-run')).toMatchObject({
+      exitCode: 1,
+      message: expect.stringContaining('fffffff1'),
+    });
+    for (const line of ['node set ID1 --site south', 'node set ID1 ID2 --note x --yes', 'node set ID1 --name x --lifetime 9d'])
+      expect(await command(line)).toMatchObject({ exitCode: 1, advice: expect.stringContaining('scope `nodes`') });
+  });
+
+  it('moves a controller, and is told that it did, and which manifests are still to be written', async () => {
+    const command = await caller('read controllers');
+    const unknown = await command('controller set 0000dead --nid 192.0.2.99:5683 --out DIR/moved');
+    expect(unknown).toMatchObject({ exitCode: 1, message: expect.stringContaining('0000dead') });
+    // As it was said there is room for another run.
+    const moved = await command('controller set 00000001 --nid 192.0.2.99:5683 --out DIR/moved');
+    expect(moved).toMatchObject({
+      exitCode: 1,
+      advice: expect.stringMatching(/^Nodes reach controller 00000001 at 192\.0\.2\.99:5683 from now on: that was done\./),
+    });
+    expect(moved.run?.[0]).toContain(`order export 1 --out ${join(folder, 'moved', 'order-1')}`);
+    expect((await there('controller', 'list', '--csv', '--columns', 'nid')).stdout).toContain('192.0.2.99:5683');
+    expect(await there('controller', 'set', '00000001', '--nid', '192.0.2.1:5683')).toMatchObject({ exitCode: 0 });
+  });
+});
+
 it('an order through several controllers has its nodes at each, and labels and manifests by controller', async () => {
   const order = words('order create --installer Both --controller 00000002=2,00000001=1 --json');
   const out = join(folder, 'both');

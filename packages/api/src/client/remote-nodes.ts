@@ -8,12 +8,14 @@ import {
   type NodeFilter,
   type NodeListInput,
   type NodeSelection,
+  type NodeSetInput,
   type WaitingDismissal,
   waitingDismiss,
   type WaitingDismissInput,
   waitingList,
   type WaitingListInput,
 } from '@latchkey/operations/contract';
+import { NotFound } from '@latchkey/runtime/failure';
 import { z } from 'zod';
 import { previewSchema } from '../resources/node-changes.js';
 import { PAGE, type RouteCaller } from './route-caller.js';
@@ -86,6 +88,24 @@ export async function changeNodes(
   const { count, examples, expect } = previewSchema.parse(preview);
   await approve?.({ count, examples });
   return api.fetch('nodes.change-many', { select, change, expect }, progress);
+}
+
+/** What the scope `describe` is for. */
+const DESCRIBED: ReadonlySet<string> = new Set(['name', 'location', 'note']);
+
+/** Whoever may describe nodes, and change nothing else, does so one by one. */
+export async function setNodes(api: RouteCaller, { select, ...settings }: NodeSetInput, extras: ChangeExtras): Promise<unknown> {
+  const { description = {}, ...terms } = settings;
+  const [id, ...others] = new Set(select.ids);
+  const fields = [...Object.entries(description), ...Object.entries(terms)].filter(([, value]) => value !== undefined);
+  if (id === undefined || others.length > 0 || !fields.every(([field]) => DESCRIBED.has(field)))
+    return changeNodes(api, select, { kind: 'set', ...settings }, extras);
+  // Nobody is asked about one that is not there. A token without `read` is told so by the change.
+  await api.fetch('nodes.show', { id }).catch((error: unknown) => {
+    if (error instanceof NotFound) throw error;
+  });
+  await extras.approve?.({ count: 1, examples: [id] });
+  return api.fetch('nodes.change', { id, ...description });
 }
 
 /** All that wait, on one page: a registry remembers some 1,000. */

@@ -52,7 +52,7 @@ import {
   showOrder,
   writeLabels,
 } from './remote-keys.js';
-import { changeNodes, dismissWaiting, exportNodes, listAudit, listWaiting, NodePages } from './remote-nodes.js';
+import { changeNodes, dismissWaiting, exportNodes, listAudit, listWaiting, NodePages, setNodes } from './remote-nodes.js';
 import { hasRoute, RouteCaller } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
 
@@ -78,7 +78,7 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(nodesEnable, (api, { select }, extras) => changeNodes(api, select, { kind: 'enable' }, extras)),
     translate(nodesRemove, (api, { select }, extras) => changeNodes(api, select, { kind: 'remove' }, extras)),
     translate(nodesMove, (api, { select, to }, extras) => changeNodes(api, select, { kind: 'move', to }, extras)),
-    translate(nodesSet, (api, { select, ...settings }, extras) => changeNodes(api, select, { kind: 'set', ...settings }, extras)),
+    translate(nodesSet, setNodes),
     translate(nodesReset, resetNodes),
     translate(nodesExport, exportNodes),
     translate(nodesExportWithKeys, exportNodesWithKeys),

@@ -1,10 +1,11 @@
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { controllersSet, freeName, ordersExport, TAKE_UP_CREDENTIAL } from '@latchkey/operations';
 import type { ControllerChange } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { commandToRun, peerArgument, STATE_FOLDERS, withExamples } from '@latchkey/runtime/cli';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
-import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
+import { type CommandLine, Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
 import {
   controllerOf,
@@ -15,7 +16,7 @@ import {
 } from './controller-options.js';
 import { ensurePrivateFolder, exists } from '@latchkey/runtime/files';
 import { checkRecipients } from '@latchkey/provisioning';
-import { ManifestOutput } from './manifest-output.js';
+import { ManifestOutput, type ManifestOutputOptions, manifestOutputWords } from './manifest-output.js';
 import { oneMore } from './node-filter.js';
 import { pluralize, printJson, type RegistryOptions } from './registry-command.js';
 import { call, type CommandContext, withOperations } from './operation-call.js';
@@ -81,6 +82,10 @@ async function set(
       ...description,
     });
     return { change, manifests: out === undefined ? [] : await writeManifests(context, change, { out, recipient }) };
+  }).catch(async (error: unknown) => {
+    // Another run wants the folder anew. One that has a manifest stays.
+    if (out !== undefined) await rmdir(out).catch(() => undefined);
+    throw error;
   });
   if (json === true) return printJson(out === undefined ? change : { ...change, manifests });
   const lines = [
@@ -127,14 +132,32 @@ interface WrittenManifest {
  */
 async function writeManifests(
   context: CommandContext,
-  { nodes }: ControllerChange,
+  { id, nid, nodes }: ControllerChange,
   { out, recipient }: { readonly out: string; readonly recipient: readonly string[] | undefined },
 ): Promise<readonly WrittenManifest[]> {
   const written: WrittenManifest[] = [];
-  for (const { order } of nodes?.waiting ?? []) {
-    const output = await ManifestOutput.prepare({ out: join(out, `order-${order}`), ...(recipient && { recipient }) });
-    await call(ordersExport, { ...context, openOutput: () => Promise.resolve(output) }, { order });
-    written.push({ order, path: output.path });
+  const orders = nodes?.waiting.map(({ order }) => order) ?? [];
+  const optionsOf = (order: number): ManifestOutputOptions => ({
+    out: join(out, `order-${order}`),
+    ...(recipient && { recipient }),
+  });
+  try {
+    for (const order of orders) {
+      const output = await ManifestOutput.prepare(optionsOf(order));
+      await call(ordersExport, { ...context, openOutput: () => Promise.resolve(output) }, { order });
+      written.push({ order, path: output.path });
+    }
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const left = orders.slice(written.length);
+    const more = left.length > MAX_ORDERS ? ` The last ${left.length - MAX_ORDERS} of them are not named here.` : '';
+    throw new Failure(error.message, {
+      cause: error,
+      advice: `Nodes reach controller ${id} at ${nid} from now on: that was done. Manifests of ${pluralize(left.length, 'order')} were not written.${more} Write them by one who may hand keys out:`,
+      run: left
+        .slice(0, MAX_ORDERS)
+        .map((order) => [PROGRAM, 'order', 'export', String(order)].concat(manifestOutputWords(optionsOf(order)))),
+    });
   }
   return written;
 }
