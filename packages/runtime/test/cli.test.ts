@@ -29,6 +29,7 @@ function scriptOf(action: string, ...args: readonly string[]): string[] {
       .option('--peer <host:port>', 'a peer', peerArgument)
       .option('--listen <host:port>', 'an address', listenOption)
       .option('--count <n>', 'a number', integerArgument(1, 5))
+      .option('--out <file.html>', 'a file that is made')
       .addOption(logLevelOption())
       .addOption(repeatInAdvice(new Option('--data <dir>', 'a folder').env('LATCHKEY_TEST_DATA')))
       .action(async (id, file, options) => { ${action} });
@@ -170,6 +171,30 @@ Do that:
       'latchkey-test: cannot write to standard output: no space left on the device\n' +
         'What was to be done may be done all the same: look before you run it again.\n',
     ]);
+  });
+
+  it.each(['--help', '--version'])('whose %s cannot be written does not end with code 0', (option) => {
+    const file = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(file));
+    const { status, stderr } = spawnSync(process.execPath, scriptOf('', option), {
+      stdio: ['ignore', file, 'pipe'],
+      encoding: 'utf8',
+    });
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('latchkey-test: cannot write to standard output: no space left on the device\n'),
+    ]);
+  });
+
+  it('makes no file that is called -, nor one without a name', async () => {
+    for (const [path, fault] of [
+      ['-', 'is -: expected the path of a file, not standard output'],
+      ['', 'is empty: expected the path of a file'],
+    ] as const) {
+      const { code, stderr } = await run('', '--out', path);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`option '--out <file.html>' ${fault}`)]);
+    }
+    expect((await run('', '--out', './-')).code).toBe(0);
   });
 
   it('says what an identity looks like', async () => {

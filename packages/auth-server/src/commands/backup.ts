@@ -1,7 +1,7 @@
 import { exists } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { backupsCreate, call } from '@latchkey/operations';
 import { restore } from '@latchkey/registry';
 import { describeLocation, locateRegistry } from '../registry-location.js';
@@ -25,11 +25,16 @@ export function backupCommand(): Command {
   const command = registryOptions(
     new Command('backup')
       .description('write the registry, as it is at one moment, to a file, while the server runs; its keys stay sealed')
-      .argument('<file>', 'must not exist'),
+      .argument('<file>', 'must not exist', newFileArgument),
     undefined,
     STAYS_HERE,
   ).action(write);
   return withExamples(yieldsToDaemons(command), 'latchkey-auth-server backup --data ./data "backup-$(date -I).lkb"');
+}
+
+function newFileArgument(text: string): string {
+  if (text === '-') throw new InvalidArgumentError('expected the path of a file, not standard output');
+  return text;
 }
 
 async function write(file: string, options: RegistryOptions): Promise<void> {

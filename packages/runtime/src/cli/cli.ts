@@ -39,7 +39,7 @@ export async function main(command: Command): Promise<void> {
   });
   exitOverrideAll(command, command.name());
   rejectRepeatedOptions(command);
-  rejectEmptyPaths(command);
+  rejectWrongPaths(command);
   unsetEmptyVariables(command);
   let called: Command | undefined;
   command.hook('preAction', (_, action) => {
@@ -48,9 +48,17 @@ export async function main(command: Command): Promise<void> {
   try {
     await command.parseAsync();
   } catch (error) {
+    const code = reportError(command.name(), error, called);
+    // Help and version: that they cannot be written is heard of later.
+    await written();
     // A daemon that could not start may hold sockets and timers already.
-    process.exit(reportError(command.name(), error, called));
+    process.exit(code);
   }
+}
+
+/** Resolves once the handler of standard output has heard of what could not be written. */
+function written(): Promise<void> {
+  return new Promise((resolve) => void process.stdout.write('', () => setImmediate(resolve)));
 }
 
 /**
@@ -97,14 +105,21 @@ function rejectRepeatedOptions(command: Command): void {
 
 /** What a command calls an option or an argument that takes a path. */
 const PATHS: Readonly<Record<string, string>> = { dir: 'the path of a folder', file: 'the path of a file' };
+/** What is made there: some of it holds keys, and none of it is for standard output. */
+const MADE: ReadonlySet<string> = new Set(['out', 'to']);
 
-/** An empty path, as of a variable that is not set, would be the working directory, or nothing. */
-function rejectEmptyPaths(command: Command): void {
+/**
+ * An empty path, as of a variable that is not set, would be the working directory, or nothing.
+ * Whoever says `--out -` means no file of that name.
+ */
+function rejectWrongPaths(command: Command): void {
   for (const option of command.options) {
-    const expected = PATHS[/<(\w+)>$/.exec(option.flags)?.[1] ?? ''];
+    const expected = PATHS[/<(\w+)(?:\.\w+)?>$/.exec(option.flags)?.[1] ?? ''];
     if (expected === undefined) continue;
     command.on(`option:${option.name()}`, (value: string) => {
       if (value === '') command.error(`error: option '${option.flags}' is empty: expected ${expected}`);
+      if (value === '-' && MADE.has(option.name()))
+        command.error(`error: option '${option.flags}' is -: expected ${expected}, not standard output`);
     });
   }
   command.hook('preAction', () => {
@@ -114,7 +129,7 @@ function rejectEmptyPaths(command: Command): void {
         command.error(`error: argument '<${argument.name()}>' is empty: expected ${expected}`);
     }
   });
-  command.commands.forEach(rejectEmptyPaths);
+  command.commands.forEach(rejectWrongPaths);
 }
 
 function reportError(name: string, error: unknown, called?: Command): number {
