@@ -12,15 +12,17 @@ const RECONNECT_MS = 5_000;
 const NOTICE_MS = 2_000;
 
 /**
- * Calls `onChange` after events, and says whether the stream is open.
+ * Calls `onChange` after events, and says whether the stream is open. While nobody sees the page it
+ * is not.
  *
  * @param onChange must stay the same function
  */
 export function useLive(isOn: boolean, onChange: () => void): boolean {
   const [isOpen, setOpen] = useState(false);
   const { state } = useSession();
+  const isVisible = useVisible();
   useEffect(() => {
-    if (!isOn || state !== 'active') return undefined;
+    if (!isOn || !isVisible || state !== 'active') return undefined;
     const controller = new AbortController();
     const { signal } = controller;
     let lastId: string | undefined;
@@ -66,6 +68,20 @@ export function useLive(isOn: boolean, onChange: () => void): boolean {
       clearTimeout(silenceTimer);
       setOpen(false);
     };
-  }, [isOn, state, onChange]);
+  }, [isOn, isVisible, state, onChange]);
   return isOpen;
+}
+
+/**
+ * Whether somebody sees the page. A browser has six connections to a server: tabs that nobody sees
+ * leave theirs to others.
+ */
+function useVisible(): boolean {
+  const [isVisible, setVisible] = useState(() => document.visibilityState === 'visible');
+  useEffect(() => {
+    const look = (): void => setVisible(document.visibilityState === 'visible');
+    document.addEventListener('visibilitychange', look);
+    return () => document.removeEventListener('visibilitychange', look);
+  }, []);
+  return isVisible;
 }

@@ -374,6 +374,26 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       await page.clock.fastForward('00:01:00');
       await expect.poll(() => disabled.innerText()).toBe('4');
     });
+    await steps.take('a tab that nobody sees keeps no connection, and shows what happened once it is seen', async () => {
+      const become = (state: string): Promise<unknown> =>
+        page.evaluate(`
+          Object.defineProperty(document, 'visibilityState', { configurable: true, value: '${state}' });
+          document.dispatchEvent(new Event('visibilitychange'));`);
+      const live = page.getByText('Live', { exact: true });
+      await live.waitFor();
+      await become('hidden');
+      await live.waitFor({ state: 'detached' });
+      const before = streams.length;
+      await page.clock.fastForward('00:00:10');
+      await setDisabled(registry, [SECOND + 2 * 0x1f3], true);
+      await become('visible');
+      await page
+        .locator('.entries')
+        .getByRole('link', { name: id(SECOND + 2 * 0x1f3) })
+        .waitFor();
+      await live.waitFor();
+      expect(streams.length).toBe(before + 1);
+    });
     await steps.take('a slow answer is awaited, not asked for again and again', async () => {
       const lost: string[] = [];
       page.on('requestfailed', (request) => lost.push(request.url()));

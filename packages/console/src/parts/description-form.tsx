@@ -95,7 +95,8 @@ function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): J
   const path = `/v1/${kind}s/${id}`;
   const showConflict = async (): Promise<void> => {
     const now = await requestTagged<Described>(path);
-    const entry = await latestEntry(kind, id);
+    // Not everybody may read the log. Who was faster is no reason to lose what was typed.
+    const entry = await latestEntry(kind, id).catch(() => undefined);
     setConflict({ differences: differences(before, draftOf(kind, now.data)), entry });
     setSeen(now.tag ?? '');
   };
