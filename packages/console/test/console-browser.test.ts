@@ -796,16 +796,27 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     const fixture = await openPlant();
     const site = await ConsoleSite.start(fixture, async (origin) => (await startProvider(origin)).config);
     const messages: string[] = [];
-    const context = await (await launch()).newContext({ locale: 'en-GB' });
-    onTestFinished(() => context.close());
-    context.setDefaultTimeout(TIMEOUT_MS);
-    const page = await context.newPage();
-    collectMessages(page, messages, site.origin);
-    await page.goto(site.origin);
-    await page.getByRole('button', { name: 'Sign in with your organisation' }).click();
-    await signInAtProvider(page, 'ada', site.origin);
-    await page.getByRole('button', { name: 'Preferences' }).waitFor();
+    const signIn = async (person: string): Promise<Page> => {
+      const context = await (await launch()).newContext({ locale: 'en-GB' });
+      onTestFinished(() => context.close());
+      context.setDefaultTimeout(TIMEOUT_MS);
+      const page = await context.newPage();
+      collectMessages(page, messages, site.origin);
+      await page.goto(site.origin);
+      await page.getByRole('button', { name: 'Sign in with your organisation' }).click();
+      await signInAtProvider(page, person, site.origin);
+      await page.getByRole('button', { name: 'Preferences' }).waitFor();
+      return page;
+    };
+    await signIn('bo');
+    const page = await signIn('ada');
+    const context = page.context();
     await page.goto(`${site.origin}/users`);
+    // The provider says what its persons may do, and signs them in.
+    const other = page.getByRole('row', { name: /^oidc:bo/ });
+    await other.getByText('at the sign-in provider').waitFor();
+    expect(await other.getByRole('combobox').count()).toBe(0);
+    expect(await other.getByRole('button').allInnerTexts()).toEqual(['Remove…']);
     const dialog = page.getByRole('dialog', { name: /^Sign in/ });
     const name = page.getByLabel('Name', { exact: true });
     const add = async (user: string): Promise<void> => {

@@ -3,6 +3,7 @@
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
+import { lineOf } from '../exposure-line.js';
 import { formatNumber } from '../format.js';
 import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
@@ -80,13 +81,15 @@ function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureVie
   return (
     <ListTable caption="exposure.caption" columns={COLUMNS} isBusy={isBusy}>
       {lines.map((line) => {
-        const { keys, order } = keysOf(line);
+        const { keys, order, key } = lineOf(line);
         return (
-          <tr key={line.keys}>
-            <th scope="row">{order === undefined ? line.keys : <ThingLink kind="order" id={String(order)} />}</th>
+          <tr key={`${line.keys} ${order}`}>
+            <th scope="row">
+              {order !== undefined && <ThingLink kind="order" id={String(order)} />} {key !== undefined && <code>{key}</code>}
+            </th>
             <td class="number">
-              {keys !== undefined && formatNumber(keys, locale)}{' '}
-              {keys !== undefined && keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
+              {formatNumber(keys, locale)}{' '}
+              {keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
             </td>
             <td class="wide text">
               <Given line={line} />
@@ -94,8 +97,10 @@ function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureVie
             <td class="number">
               {line.held === 0 ? (
                 <None />
+              ) : order === undefined ? (
+                formatNumber(line.held, locale)
               ) : (
-                <a href={`/nodes?order=${order ?? ''}&never_joined=true`}>{formatNumber(line.held, locale)}</a>
+                <a href={`/nodes?order=${order}&never_joined=true`}>{formatNumber(line.held, locale)}</a>
               )}
             </td>
             <td class="number wide">{formatNumber(line.joined, locale)}</td>
@@ -114,12 +119,6 @@ function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureVie
       })}
     </ListTable>
   );
-}
-
-/** A line is of all keys of an order: `40 of order 3`. */
-function keysOf({ keys }: ExposureView): { readonly keys: number | undefined; readonly order: number | undefined } {
-  const [, count, order] = /^(\d+) of order (\d+)$/.exec(keys) ?? [];
-  return { keys: count === undefined ? undefined : Number(count), order: order === undefined ? undefined : Number(order) };
 }
 
 function Given({ line: { issued, split, device_keys: deviceKeys } }: { readonly line: ExposureView }): JSX.Element {

@@ -23,6 +23,10 @@ interface UserView {
   readonly user: string;
   readonly role: Role;
   readonly installer: string | null;
+  readonly orders: readonly number[] | null;
+  readonly sites: readonly string[] | null;
+  /** The issuer of a person whose role and sign-in are matters of the sign-in provider. */
+  readonly provider: string | null;
   readonly has_password: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -89,9 +93,11 @@ function UserTable({ users, onLink }: LinkProps & { readonly users: readonly Use
           <th scope="row">
             {one.user} {one.user === me && <span class="quiet">({say('users.you')})</span>}
           </th>
-          <td>{one.user === me ? one.role : <RoleForm key={one.role} user={one} />}</td>
+          <td>{one.user === me || one.provider !== null ? <RoleAsIs user={one} /> : <RoleForm key={one.role} user={one} />}</td>
           <td class="wide">
-            {say(one.has_password ? 'users.password-set' : 'users.password-unset')}
+            {one.provider !== null
+              ? say('users.at-provider')
+              : say(one.has_password ? 'users.password-set' : 'users.password-unset')}
             {one.link_expires_at !== null && (
               <span class="lines">
                 <Phrase of="users.link-until" values={{ time: <Time at={one.link_expires_at} /> }} />
@@ -101,23 +107,38 @@ function UserTable({ users, onLink }: LinkProps & { readonly users: readonly Use
           <td class="wider">
             <Time at={one.created_at} /> <span class="quiet">{one.created_by}</span>
           </td>
-          <td>{one.user === me ? <None /> : <UserActions user={one.user} onLink={onLink} />}</td>
+          <td>{one.user === me ? <None /> : <UserActions user={one.user} hasLinks={one.provider === null} onLink={onLink} />}</td>
         </tr>
       ))}
     </ListTable>
   );
 }
 
-/** An installer sees the orders of one name: such a role is given when the user is added. */
-function RoleForm({ user: { user, role, installer } }: { readonly user: UserView }): JSX.Element {
+interface RoleProps {
+  readonly user: UserView;
+}
+
+/** The role, and of which orders an installer sees nodes. */
+function RoleAsIs({ user: { role, installer, orders, sites } }: RoleProps): JSX.Element {
+  const say = useSay();
+  const limits = [
+    ...(orders ?? []).map((order) => say('tokens.order', { order: String(order) })),
+    ...(installer === null ? [] : [installer]),
+    ...(sites ?? []),
+  ];
+  return (
+    <>
+      {role} {limits.length > 0 && <span class="quiet text">{limits.join(', ')}</span>}
+    </>
+  );
+}
+
+/** An installer has limits: such a role is given when the user is added. */
+function RoleForm({ user: one }: RoleProps): JSX.Element {
+  const { user, role } = one;
   const say = useSay();
   const [chosen, setChosen] = useState<Role>(role);
-  if (role === 'installer')
-    return (
-      <>
-        {role} <span class="quiet text">{installer}</span>
-      </>
-    );
+  if (role === 'installer') return <RoleAsIs user={one} />;
   return (
     <span class="inline-form">
       <RoleSelect label={say('users.set-role-of', { user })} value={chosen} onChange={setChosen} isShort />
@@ -164,7 +185,13 @@ function RoleSelect({ label, id, value, onChange, isShort = false }: RoleSelectP
   );
 }
 
-function UserActions({ user, onLink }: LinkProps & { readonly user: string }): JSX.Element {
+interface UserActionsProps extends LinkProps {
+  readonly user: string;
+  /** Whether the user signs in with a password. */
+  readonly hasLinks: boolean;
+}
+
+function UserActions({ user, hasLinks, onLink }: UserActionsProps): JSX.Element {
   const say = useSay();
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
@@ -183,9 +210,11 @@ function UserActions({ user, onLink }: LinkProps & { readonly user: string }): J
   };
   return (
     <span class="inline-form">
-      <button type="button" aria-disabled={isBusy} onClick={() => void makeLink()}>
-        {say('users.new-link')}
-      </button>
+      {hasLinks && (
+        <button type="button" aria-disabled={isBusy} onClick={() => void makeLink()}>
+          {say('users.new-link')}
+        </button>
+      )}
       <TypedConfirmation
         label={say('users.remove')}
         title={say('users.remove-title', { user })}

@@ -15,6 +15,7 @@ export const ADMINISTRATION_STRINGS = {
   'users.password': ['Password', 'Passwort'],
   'users.password-set': ['set', 'gesetzt'],
   'users.password-unset': ['not set', 'nicht gesetzt'],
+  'users.at-provider': ['at the sign-in provider', 'beim Anmeldedienst'],
   'users.link-until': ['link until {time}', 'Link bis {time}'],
   'users.added': ['Added', 'Angelegt'],
   'users.you': ['you', 'Sie'],
