@@ -18,6 +18,7 @@ import type { GatewayConfig } from './config.js';
 import { IMPORTS_PATH, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
+import { ANSWER_TIMEOUT_MS } from './timeouts.js';
 import { VERSION_HEADER } from './version-header.js';
 
 const MAX_CONNECTIONS = 256;
@@ -30,8 +31,6 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'];
 const MAX_BODY = 65_536;
 /** Larger bodies that are passed on as they come: the API knows the caller before it reads them. */
 const MAX_LARGE_BODIES = 4;
-/** For an answer of the API, in ms: some read the whole registry. */
-const ANSWER_TIMEOUT_MS = 120_000;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
 /** For answers under way once the gateway is to stop, in ms. A daemon has 10 s. */

@@ -3,17 +3,57 @@
  * for the same result share one walk, if it did not begin too long ago for one of them.
  */
 
+import { promisify } from 'node:util';
+import { deflateRaw, inflateRaw } from 'node:zlib';
 import type { Registry } from '@latchkey/registry';
 
 /** Results that are kept; at the bound the least recent goes. */
 const MAX_RESULTS = 16;
-/** Items of all results that are kept. A larger result is used once. */
-const MAX_ITEMS = 100_000;
+/** Octets of all that is kept: two million lines have less. A larger result is used once. */
+const MAX_OCTETS = 64 * 1024 * 1024;
+/** Items that are compressed together: as many as a page has. */
+const PART = 1_000;
+/** The fastest: lines differ in little. */
+const LEVEL = 1;
 
-export interface KeptResult<T> {
+const deflate = promisify<string, { readonly level: number }, Buffer>(deflateRaw);
+const inflate = promisify<Uint8Array, Buffer>(inflateRaw);
+
+/** Items, compressed: of a million, the objects would take hundreds of MiB. */
+export class KeptResult<T> {
   /** When the walk began, ms since the epoch. */
   readonly at: number;
-  readonly items: readonly T[];
+  readonly length: number;
+  readonly #parts: readonly Buffer[];
+
+  private constructor(at: number, length: number, parts: readonly Buffer[]) {
+    this.at = at;
+    this.length = length;
+    this.#parts = parts;
+  }
+
+  /** @param items that JSON can say */
+  static async of<T>(at: number, items: readonly T[]): Promise<KeptResult<T>> {
+    const parts: Buffer[] = [];
+    for (let from = 0; from < items.length; from += PART)
+      parts.push(await deflate(JSON.stringify(items.slice(from, from + PART)), { level: LEVEL }));
+    return new KeptResult(at, items.length, parts);
+  }
+
+  get octets(): number {
+    return this.#parts.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** The items from one place up to another, as far as there are any. */
+  async slice(from: number, to: number): Promise<T[]> {
+    const items: T[] = [];
+    for (let place = Math.floor(from / PART); place < Math.ceil(Math.min(to, this.length) / PART); place++) {
+      const octets = await inflate(this.#parts[place] ?? Buffer.alloc(0));
+      const part = JSON.parse(octets.toString('utf8')) as T[];
+      items.push(...part.slice(Math.max(0, from - place * PART), to - place * PART));
+    }
+    return items;
+  }
 }
 
 export class KeptResults<T> {
@@ -64,9 +104,9 @@ export class KeptResults<T> {
     at: number,
     walk: (signal: AbortSignal) => Promise<readonly T[]>,
   ): Promise<KeptResult<T>> {
-    const result = { at, items: await walk(this.#closed.signal) };
+    const result = await KeptResult.of(at, await walk(this.#closed.signal));
     const isLatest = (this.#results.get(name)?.at ?? -Infinity) <= at;
-    if (this.#registry === registry && isLatest && result.items.length <= MAX_ITEMS) this.#put(name, result);
+    if (this.#registry === registry && isLatest && result.octets <= MAX_OCTETS) this.#put(name, result);
     return result;
   }
 
@@ -78,12 +118,12 @@ export class KeptResults<T> {
   #put(name: string, result: KeptResult<T>): void {
     this.#results.delete(name);
     this.#results.set(name, result);
-    let items = 0;
-    for (const kept of this.#results.values()) items += kept.items.length;
+    let octets = 0;
+    for (const kept of this.#results.values()) octets += kept.octets;
     for (const [oldest, kept] of this.#results) {
-      if (this.#results.size <= MAX_RESULTS && items <= MAX_ITEMS) return;
+      if (this.#results.size <= MAX_RESULTS && octets <= MAX_OCTETS) return;
       this.#results.delete(oldest);
-      items -= kept.items.length;
+      octets -= kept.octets;
     }
   }
 }

@@ -20,6 +20,7 @@ import { addRoutes } from './route-handler.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { VERSION_HEADER } from './version-header.js';
 import { sendJson } from './send.js';
+import { CONNECTION_TIMEOUT_MS } from './timeouts.js';
 
 const MAX_BODY = 65_536;
 const MAX_HEADER_SIZE = 16_384;
@@ -74,7 +75,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   const server = fastify({
     bodyLimit: MAX_BODY,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionTimeout: IDLE_TIMEOUT_MS,
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
     maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
     forceCloseConnections: 'idle',

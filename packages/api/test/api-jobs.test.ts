@@ -205,9 +205,15 @@ describe('a request with an Idempotency-Key', () => {
         { principal: { id: 'uid 1', scopes: new Set() }, key, parts: [], now: 1_000, registryRestoredAt: null },
         action,
       );
-    const away = new Failure('the database is away');
-    await expect(send('request-1', () => Promise.reject(away))).rejects.toBe(away);
-    expect(await send('request-1', () => Promise.resolve(answer))).toEqual(answer);
+    // The reason of the signal of a request whose caller has gone.
+    const given = AbortSignal.abort().reason as Error;
+    for (const [key, error] of [
+      ['request-0', given],
+      ['request-1', new Failure('the database is away')],
+    ] as const) {
+      await expect(send(key, () => Promise.reject(error))).rejects.toBe(error);
+      expect(await send(key, () => Promise.resolve(answer))).toEqual(answer);
+    }
     for (const error of [new InDoubt('it is not known'), new TypeError('a fault')]) {
       await expect(send('request-2', () => Promise.reject(error))).rejects.toBe(error);
       await expect(send('request-2', () => Promise.resolve(answer))).rejects.toMatchObject({ kind: 'outcome-unknown' });
@@ -531,6 +537,21 @@ describe('a job', () => {
     await closed;
     expect(setup.store.job(id)).toMatchObject({ state: 'interrupted', done: 1, total: 2 });
     await expect(setup.jobs.start(options(), work)).rejects.toMatchObject({ kind: 'busy' });
+  });
+
+  it('that has not begun when the API stops is refused: it may be asked for again', async () => {
+    const setup = await open();
+    let go = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const job = setup.jobs.start(options(), async ({ requireRights }) => {
+      await gate;
+      await requireRights();
+    });
+    const closed = setup.jobs.close();
+    go();
+    await expect(job).rejects.toMatchObject({ kind: 'busy', details: { detail: 'The API is stopping.' } });
+    await closed;
+    expect(setup.store.jobsOf()).toEqual([]);
   });
 
   it('of an API that was killed is interrupted at the next start', async () => {

@@ -3,8 +3,12 @@
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { AdminFixture } from '@latchkey/test-support/admin-fixture';
+import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { onTestFinished, expect, it } from 'vitest';
-import { MAX_CONNECTIONS } from '../src/server.js';
+import { ReopenedRegistry } from '../src/registry-access.js';
+import type { RouteServices } from '../src/route.js';
+import { buildServer, MAX_CONNECTIONS } from '../src/server.js';
+import { ANSWER_TIMEOUT_MS, CLIENT_TIMEOUT_MS } from '../src/timeouts.js';
 import { LocalApi } from './local-api.js';
 
 async function open(path: string): Promise<Socket> {
@@ -86,4 +90,18 @@ it(`of more than ${MAX_CONNECTIONS} connections the rest is closed, and room tha
   let status = await ask();
   while (status !== 200 && performance.now() < end) status = await ask();
   expect(status).toBe(200);
+});
+
+it('cuts no connection while the gateway or a command still waits for the answer', () => {
+  const { server } = buildServer({
+    routes: [],
+    registry: new ReopenedRegistry(undefined, () => Promise.reject(new Error('none'))),
+    services: {} as RouteServices,
+    opened: Promise.resolve(),
+    checkRequest: () => undefined,
+    authenticate: () => undefined,
+    log: new CapturedLog().log,
+  });
+  expect(CLIENT_TIMEOUT_MS).toBeGreaterThan(ANSWER_TIMEOUT_MS);
+  expect(server.timeout).toBeGreaterThan(CLIENT_TIMEOUT_MS);
 });

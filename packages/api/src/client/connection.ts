@@ -10,13 +10,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { type Advice, Failure, systemCode, systemFailure } from '@latchkey/runtime/failure';
 import type { Method } from '../route.js';
+import { CLIENT_TIMEOUT_MS } from '../timeouts.js';
 import { type ApiTarget, formatTarget } from './target.js';
 import { withAdvice } from './unfinished.js';
 
 /** For a connection with its handshake, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** For the next octet of an answer, in ms: the gateway itself waits 120 s. */
-const ANSWER_TIMEOUT_MS = 130_000;
 /** Octets of an answer: a file with the keys of 100,000 nodes has 8 MB. */
 const MAX_ANSWER = 64 * 1024 * 1024;
 /** Tries of one request. */
@@ -113,11 +112,11 @@ export class ApiConnection {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }),
       },
-      timeout: ANSWER_TIMEOUT_MS,
+      timeout: CLIENT_TIMEOUT_MS,
     };
     return new Promise((resolve, reject) => {
       const outgoing = request(options, (answer) => void this.#read(answer).then(resolve, reject));
-      outgoing.on('timeout', () => outgoing.destroy(new Failure(`${this.name} did not answer in ${ANSWER_TIMEOUT_MS / 1000} s`)));
+      outgoing.on('timeout', () => outgoing.destroy(new Failure(`${this.name} did not answer in ${CLIENT_TIMEOUT_MS / 1000} s`)));
       outgoing.on('error', reject);
       outgoing.end(body);
     });

@@ -74,11 +74,13 @@ export class IdempotentRequests {
 }
 
 /**
- * Each request with a key begins a job. If it was refused, or failed at work, its job did not
- * begin: the same request may succeed. Of any other error the outcome is not known.
+ * Each request with a key begins a job. If it was refused, failed at work, or was given up since
+ * its caller has gone, its job did not begin: the same request may succeed. Of any other error the
+ * outcome is not known.
  */
 function changedNothing(error: unknown): boolean {
-  return error instanceof Problem || (error instanceof Failure && !(error instanceof InDoubt));
+  const isGivenUp = error instanceof Error && error.name === 'AbortError';
+  return isGivenUp || error instanceof Problem || (error instanceof Failure && !(error instanceof InDoubt));
 }
 
 function answerOf({ request, answer }: AnswerRecord, hash: Uint8Array): StoredAnswer {

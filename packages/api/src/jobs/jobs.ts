@@ -87,7 +87,7 @@ export class Jobs {
   async start(options: JobOptions, work: (control: JobControl) => Promise<unknown>): Promise<JobView> {
     const { id: owner } = options.principal;
     const own = [...this.#running].filter((job) => job.owner === owner).length;
-    if (this.#isClosed) throw new Problem('busy', { detail: 'The API is stopping.', retryAfter: RETRY_AFTER_S });
+    if (this.#isClosed) throw stopping();
     if (own >= MAX_RUNNING_PER_CALLER || this.#running.size >= MAX_RUNNING)
       throw new Problem('busy', {
         detail: 'Too many jobs are running.',
@@ -209,7 +209,7 @@ export class Jobs {
         await save({ state: 'done', result, finishedAt: Date.now() });
       } catch (error) {
         // Nothing was begun: the request fails.
-        if (record === undefined) throw error;
+        if (record === undefined) throw error instanceof Cancelled ? stopping() : error;
         const auditFrom = await this.#auditFromOf(opened, record);
         await save({ ...this.#endOf(error, record), auditFrom, finishedAt: Date.now() });
       }
@@ -280,6 +280,10 @@ export class Jobs {
     for (const { abort } of this.#running) abort.abort(new Cancelled());
     await Promise.all([...this.#running].map(({ ended }) => ended));
   }
+}
+
+function stopping(): Problem {
+  return new Problem('busy', { detail: 'The API is stopping.', retryAfter: RETRY_AFTER_S });
 }
 
 /** The rights that a job began with. */

@@ -5,7 +5,7 @@ import { exposureSchema, type ExposureInput, type ExposureView } from '@latchkey
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { operationContext } from '../operation-context.js';
-import { type Page, type PageInput, pageOf } from '../pages.js';
+import { type Page, pageByPlace, type PageInput } from '../pages.js';
 import { type Route, type RouteContext, defineRoute } from '../route.js';
 import { cursorSchema, limitSchema, orderNumberSchema, pageSchema, timeSchema } from '../schemas.js';
 
@@ -38,11 +38,11 @@ async function pageAt(
   const name = input.order === undefined ? 'all' : String(input.order);
   // A walk for each page would take the square of the time, and pages would not go together.
   const maxAgeMs = 1000 * (page.after === undefined ? maxAge : Math.max(maxAge, DEFAULT_MAX_AGE_S));
-  const { at, items } = await exposures.get(registry, name, { now, maxAgeMs }, async (signal) => {
+  const result = await exposures.get(registry, name, { now, maxAgeMs }, async (signal) => {
     const found = await call(ordersExposure, operationContext({ ...context, signal }), input);
     return found.items;
   });
-  return { at: isoTime(at), ...pageOf(context, `exposure ${name}`, items, (_, index) => index, page) };
+  return { at: isoTime(result.at), ...(await pageByPlace(context, `exposure ${name}`, result, page)) };
 }
 
 const list = defineRoute({
