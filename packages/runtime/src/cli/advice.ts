@@ -3,7 +3,7 @@
  * command works.
  */
 
-import type { Command, Option } from 'commander';
+import { type Command, Help, type Option } from 'commander';
 import type { CommandLine, Failure } from '../failure.js';
 
 /**
@@ -72,8 +72,24 @@ export function sortOptions(command: Command): Command {
   const sorted = [...options.filter((option) => !isPlace(option)), ...options.filter(isPlace)];
   (options as Option[]).splice(0, options.length, ...sorted);
   for (const option of sorted) if (isPlace(option)) option.helpGroup(PLACE_GROUP);
+  command.configureHelp({ ...command.configureHelp(), groupItems: withPlaceGroupLast });
   command.commands.forEach(sortOptions);
   return command;
+}
+
+/**
+ * Groups items for `--help`. commander begins with the group of the first option of a command, and
+ * adds `--help` last: a command that has place options only would list those before "Options:".
+ */
+function withPlaceGroupLast<T extends Command | Option>(
+  items: T[],
+  visible: T[],
+  groupOf: (item: T) => string,
+): Map<string, T[]> {
+  const groups = new Help().groupItems(items, visible, groupOf);
+  const places = groups.get(PLACE_GROUP);
+  groups.delete(PLACE_GROUP);
+  return places === undefined ? groups : groups.set(PLACE_GROUP, places);
 }
 
 /** Commands that work on a registry elsewhere now, and commands that never do. */
