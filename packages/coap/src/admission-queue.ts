@@ -1,14 +1,16 @@
 /**
- * Requests without proof of their address that come faster than they are served: they wait here, as
- * many and as long as `AdmissionControl` says, and are asked for proof otherwise.
+ * Queue of requests without address validation that arrive faster than they are served. Its length
+ * and the waiting time are limited by `AdmissionControl`. A request beyond a limit is challenged.
  */
 
 import type { AdmissionControl } from './admission-control.js';
 import { type HeldRequest, HeldRequests } from './held-requests.js';
 
-/** How often those that wait are looked at, in ms. What honest peers give back is used at once. */
+/** Poll interval for queued requests, in ms. Tokens that honest peers refund are used at once. */
 const INTERVAL_MS = 25;
-/** Asked for proof in one look, so that a flood that is turned away does not hold up the rest. */
+/**
+ * Requests that one poll challenges at most, so that rejecting a flood does not delay other work.
+ */
 const CHALLENGES_PER_LOOK = 512;
 
 /** Who works on requests, or asks for proof. */

@@ -204,7 +204,8 @@ export class CoapClient {
         confirmable: true,
         token,
       });
-      // What `pathname` would come to, without having it taken apart for each request.
+      // Sets the options that `pathname` would set. Setting `pathname` would parse it for each
+      // request.
       request._packet.options?.push(URI_PATH);
       if (options.echo !== undefined) request.setOption(ECHO, options.echo);
       request.on('error', (error) => fail(systemCode(error) ?? error.message));

@@ -1,6 +1,6 @@
 /**
- * Proof of a source address with nothing remembered: the Echo option (RFC 9175 section 2) carries a
- * time and a tag over time and address, made with a key of this process alone.
+ * Stateless address validation: the Echo option (RFC 9175 section 2) carries a time, and a tag over
+ * the time and the address. The key of the tag exists in this process only.
  */
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';

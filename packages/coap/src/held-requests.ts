@@ -1,6 +1,6 @@
 /**
- * Requests that wait, in the order in which they came, in one piece of memory: a datagram that is
- * held costs a tenth of what the request costs that is made of it.
+ * FIFO of waiting requests in one buffer. A stored datagram costs a tenth of the request that is
+ * built from it.
  */
 
 import type { RemoteInfo } from 'node:dgram';
@@ -50,19 +50,19 @@ export class HeldRequests<R> {
     return true;
   }
 
-  /** Who has received the one that came before all others. */
+  /** The receiver of the oldest request. */
   get nextReceiver(): R | undefined {
     return this.#slots[this.#first]?.receiver;
   }
 
-  /** Removes the one that came before all others. */
+  /** Removes the oldest request. */
   shift(): HeldRequest<R> | undefined {
     const request = this.#remove(this.#first);
     if (request !== undefined) this.#first = (this.#first + 1) % CAPACITY;
     return request;
   }
 
-  /** Removes the one that came after all others. */
+  /** Removes the newest request. */
   pop(): HeldRequest<R> | undefined {
     return this.#remove((this.#first + this.#length - 1 + CAPACITY) % CAPACITY);
   }

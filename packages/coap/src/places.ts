@@ -14,7 +14,7 @@ const ALL_ADDRESSES: Addresses = [
   { address: '::', family: 6 },
   { address: '0.0.0.0', family: 4 },
 ];
-/** What bind(2) says of an address that the machine does not have: without IPv6, say. */
+/** Errors of bind(2) for an address that the machine does not have, for example without IPv6. */
 const NOT_OF_THIS_MACHINE: ReadonlySet<string> = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 /** Ports that the system is asked for until one is free on each address. */
 const PORT_TRIES = 8;
@@ -29,9 +29,9 @@ interface Listener {
 type Listen<L> = (address: Address, port: number) => Promise<L>;
 
 /**
- * Returns the addresses that `place` stands for: of a name all, of `[::]` all of the machine. IPv4
- * has a socket of its own there: whether a socket of IPv6 receives it too is a default of the
- * system, net.ipv6.bindv6only.
+ * Returns the addresses that `place` names: all addresses of a name, and for `[::]` all of the
+ * machine. IPv4 gets a separate socket for `[::]`. Whether an IPv6 socket receives IPv4 too depends
+ * on net.ipv6.bindv6only.
  */
 export async function addressesAt(place: Endpoint): Promise<Addresses> {
   const addresses = await addressesOf(place);
@@ -39,9 +39,9 @@ export async function addressesAt(place: Endpoint): Promise<Addresses> {
 }
 
 /**
- * Listens on each address that `place` stands for, on one port, which the system chooses if none is
- * named. Where the machine does not have all of the addresses, one is enough. Throws a Failure if
- * none can be had, or one is taken.
+ * Listens on each address that `place` names, on one port. The system chooses the port if `place`
+ * names none. One address is enough if the machine lacks the others. Throws a Failure if the
+ * machine has none of them, or one is in use.
  */
 export async function listenAt<L extends Listener>(place: Endpoint, listen: Listen<L>): Promise<L[]> {
   const addresses = await addressesAt(place);
@@ -75,7 +75,7 @@ async function listenOnEach<L extends Listener>(addresses: Addresses, port: numb
   return listeners;
 }
 
-/** Says what happened in words, and what to do. */
+/** Returns a failure that says what happened, and what to do. */
 export function placeFailure(place: Endpoint, error: unknown): Failure {
   const doing = `cannot listen on ${formatEndpoint(place)}`;
   return interfaceFailure(doing, place, error) ?? listenFailure(doing, 'listen', place.port, error);

@@ -40,8 +40,8 @@ const METHOD = { GET: 1, POST: 2 } as const;
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Requests that may be in progress at once; another one is answered 5.03. Each takes some 4 KB,
- * most of it in `coap`, in addition to what its handler stores.
+ * Maximum of requests in flight; a further request is answered 5.03. Each needs some 4 KB, most of
+ * it in `coap`, in addition to what its handler stores.
  */
 const MAX_IN_FLIGHT = 4_096;
 const OVERLOAD_MAX_AGE = 10;
@@ -80,8 +80,8 @@ const DROP_REPORT_INTERVAL_MS = 60_000;
 export interface PostRequest {
   readonly payload: Buffer;
   /**
-   * Call once when the peer has proved legitimate. The limiter refunds what this request took of
-   * it, and `earlier`, which is how many requests of the peer took something before.
+   * Call once when the peer has proved legitimate. The limiter refunds the tokens of this request,
+   * and those of `earlier` further requests of the peer.
    */
   readonly confirmLegitimate: (earlier: number) => void;
   readonly source: {
@@ -123,7 +123,7 @@ interface RequestContext {
   readonly datagram: Datagram;
   readonly key: string;
   readonly addressValidated: boolean;
-  /** Whether it took something of what sources without proof may have. */
+  /** True if the request took tokens of the limit for sources without address validation. */
   readonly charged: boolean;
 }
 
@@ -154,8 +154,8 @@ export interface CoapServerOptions {
    */
   readonly validateAddresses?: true;
   /**
-   * Whether a request without proof belongs to one that was served before: it is served as well,
-   * and takes nothing of what sources without proof may have.
+   * Returns true if a request without address validation belongs to one that was served before.
+   * Such a request is served as well, and takes no tokens of the limit for unvalidated sources.
    */
   readonly isExpected?: (payload: Uint8Array, source: Pick<PostRequest['source'], 'nid'>) => boolean;
   /** Answers POST /k. Retransmissions of a request in progress do not reach it. */
@@ -275,8 +275,8 @@ export class CoapServer {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
-    // Node.js sends a datagram that the kernel did not take at once in the next turn of the event
-    // loop, and discards it if the socket is closed by then.
+    // Node.js sends a datagram that the kernel did not accept immediately in the next turn of the
+    // event loop. Node.js discards the datagram if the socket is closed by that time.
     await new Promise(setImmediate);
     clearInterval(this.#dropReport);
     this.#reportDrops();

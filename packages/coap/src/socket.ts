@@ -21,9 +21,9 @@ export class GuardedSocket extends DgramSocket {
   readonly #receiver: Receiver;
 
   constructor(family: 4 | 6, receiver: Receiver) {
-    // Addresses alone come here (`addressesOf`): without this, what resolves names would be loaded
-    // with each first socket. At once: a datagram is sent as it is handed over, not in a later
-    // tick.
+    // The socket sends to addresses only (`addressesOf`), so no name is resolved. Without this
+    // function the first socket would load the resolver. It calls back synchronously, so that a
+    // datagram is sent as it is handed over, not in a later tick.
     const lookup: SocketOptions['lookup'] = (address, _options, found) => found(null, address, family);
     // What a socket of IPv6 does with IPv4 is not left to the system's default.
     super({ type: family === 6 ? 'udp6' : 'udp4', ipv6Only: family === 6, recvBufferSize: RECEIVE_BUFFER, lookup });
@@ -41,8 +41,8 @@ export class GuardedSocket extends DgramSocket {
 /** A guarded socket of a server: it does not ask what became of a response. */
 export class ServerSocket extends GuardedSocket {
   /**
-   * `coap` names a callback with every datagram (octets, offset, length, port, address, callback).
-   * Nobody waits for it, and Node.js would call it in a turn of its own.
+   * `coap` passes a callback with every datagram (octets, offset, length, port, address, callback).
+   * `coap` does not wait for the callback, and Node.js would call it in a separate turn.
    */
   override send(...values: unknown[]): void {
     const [octets, offset, length, port, address] = values as [Uint8Array, number, number, number, string];

@@ -35,8 +35,8 @@ const MAX_ASSOCIATED = 0xfeff;
 const block: Uint8Array = new Uint8Array(BLOCK);
 const words: DataView = new DataView(block.buffer);
 /**
- * Where a key stands while its schedule is made, all zero between uses: a view of one in V8's heap
- * would move it out, at the price of ten blocks.
+ * Scratch buffer for a key while its schedule is computed; all zero between uses. A view of an
+ * array in V8's heap would move that array out of the heap, which costs as much as ten blocks.
  */
 const keyScratch: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
 /** Words of a schedule: 11 round keys of 4. */
@@ -136,8 +136,8 @@ function lengthOf(parts: Parts): number {
 }
 
 /**
- * Takes octets into the CBC-MAC in `block`, `at` octets into which stand already; gives how many
- * stand there then.
+ * Adds octets to the CBC-MAC in `block`, which already holds `at` octets of the current block.
+ * Returns the number of octets that `block` then holds.
  */
 function cbcMacUpdate(cipher: BlockCipher, octets: Uint8Array, from: number, to: number, at: number): number {
   let next = at;
@@ -213,7 +213,7 @@ function checkSizes(nonce: Uint8Array, associated: Parts, length: number, tagLen
   if (length > MAX_PLAINTEXT) throw new RangeError(`a plaintext is limited to ${MAX_PLAINTEXT} octets`);
 }
 
-/** The schedule of `key`: one that is kept, or one for this use alone, which `release` wipes. */
+/** Returns the stored schedule of `key`, or one for this use only, which `release` wipes. */
 function cipherFor(key: Uint8Array | BlockCipher): BlockCipher {
   return key instanceof BlockCipher ? key : new BlockCipher(key);
 }
@@ -244,8 +244,8 @@ export function ccmSeal(
 }
 
 /**
- * `ccmSeal` where a message is built: what stands from octet `from` on becomes ciphertext, the last
- * `tagLength` octets the tag.
+ * Seals a message in the buffer in which it was built. The octets from `from` on become ciphertext,
+ * and the last `tagLength` octets become the tag.
  */
 export function ccmSealInPlace(
   key: Uint8Array | BlockCipher,
@@ -268,8 +268,8 @@ export function ccmSealInPlace(
 }
 
 /**
- * D(C, SK): the plaintext, or `undefined` when the tag does not verify, and nothing else is learnt
- * of why. The tag is compared in constant time; a plaintext that does not verify is wiped, not
+ * D(C, SK): returns the plaintext, or `undefined` if the tag does not verify. The reason is not
+ * reported. The tag is compared in constant time; a plaintext that does not verify is wiped, not
  * returned.
  *
  * @param from where in `octets` the ciphertext begins; it ends with them

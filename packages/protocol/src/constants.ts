@@ -40,8 +40,8 @@ export const LABEL_M4 = 0x14;
 export const LABEL_M5_M6 = 0x15;
 
 /**
- * Under which SK_cs gives the key that nonces of the link are made with. Not the profile's: nobody
- * else needs to know how a nonce was drawn.
+ * The label with which SK_cs yields the key for nonces of the link. The profile does not define it:
+ * no peer needs to know how a nonce was generated.
  */
 export const LABEL_NONCE = 0x1f;
 
@@ -79,24 +79,24 @@ export const COMMIT_TIMEOUT_MS = 30_000;
 export const MAX_SERVER_CLOCK_SKEW_MS = 5_000;
 
 /**
- * For how long after T no M7 is committed, by its TS, in ms. At T an administrator gave the node an
- * initial key that its ID had had before, or the registry was restored. An M3 from before T has a
- * TS of T + 35 s at most: 30 s ahead of the clock of the server that gave it, and 5 s between that
- * clock and the one that T is taken from.
+ * Hold-off after T, in ms, in which no M7 is committed; its TS decides. At T an administrator
+ * reissued an earlier initial key to a node, or the registry was restored. An M3 from before T has
+ * a TS of T + 35 s at most. Its TS may be 30 s ahead of the clock of the server that sent M3, and
+ * that clock 5 s ahead of T's clock.
  */
 export const REISSUE_HOLDOFF_MS: number = TS_WINDOW.M2.ahead + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
- * A T that lies further ahead of the clock is ignored, in ms: the clock was set back after T was
- * taken. No M7 from before such a step is committed in any case. T itself may be 60 s ahead: an
- * auth-server stores the times that it shows so far in advance.
+ * A T further ahead of the clock than this, in ms, is ignored: the clock was set back after T was
+ * taken. No M7 from before such a step is committed in any case. T itself may be 60 s ahead,
+ * because an auth-server stores the times that it shows so far in advance.
  */
 export const MAX_REISSUE_AHEAD_MS: number = 60_000 + MAX_SERVER_CLOCK_SKEW_MS;
 
 /**
- * For how long a registry remembers which initial keys an ID had, in ms. An M7 from before that key
- * was taken away is 125 s old at most when it can still be committed (90 s, and
- * `REISSUE_HOLDOFF_MS`). The rest covers a disk that is slow to take the change.
+ * Retention of the initial keys that an ID had, in ms. An M7 from before the removal of a key is at
+ * most 125 s old while it can be committed (90 s, and `REISSUE_HOLDOFF_MS`). The rest covers a slow
+ * disk.
  */
 export const INITIAL_KEY_RETENTION_MS = 300_000;
 

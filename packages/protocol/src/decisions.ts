@@ -1,4 +1,4 @@
-/** What the controller is told, and what it decides on each message. */
+/** Input of the controller, and its decisions on each message. */
 
 import type { LinkRefusal, Refusal } from './errors.js';
 import type { PendingProof } from './proof-queue.js';
@@ -14,8 +14,9 @@ export interface Clocks {
 }
 
 /**
- * Bounds on open transactions. Those that are through (M8 came) are kept besides, for copies of M5:
- * `total` of them at most and as many per node as may be open, the oldest goes first.
+ * Bounds on open transactions. Completed transactions (M8 received) are stored separately, to
+ * answer retransmitted M5: `total` at most, and per node as many as may be open. The oldest is
+ * evicted first.
  */
 export interface RespondentBounds {
   readonly total: number;

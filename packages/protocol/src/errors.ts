@@ -1,6 +1,6 @@
 /**
- * Why a message is refused, as the profile's table "Failures" has it: what goes into M9, what CoAP
- * says.
+ * Reasons for which a message is rejected, from the table "Failures" of the profile: the reason in
+ * M9, and the CoAP code.
  */
 
 /** CoAP response codes the profile uses (RFC 7252 section 12.1.2; 4.29: RFC 8516). */
@@ -31,7 +31,7 @@ export type LinkRefusal =
   | 'overloaded'
   | 'storeFailed';
 
-/** Every refusal, by name; what M9 does not carry is said by the CoAP code alone. */
+/** Every rejection, by name. Those that M9 does not carry have a CoAP code only. */
 export type Refusal = LinkRefusal | 'malformed' | 'notAuthentic' | 'noTransaction' | 'rateLimited' | 'serverUnavailable';
 
 interface RefusalEntry {
@@ -88,7 +88,7 @@ export function refusalFromReason(reason: number): LinkRefusal | undefined {
   return BY_REASON.get(reason);
 }
 
-/** Seconds after which the refused may try again, where the profile says so. */
+/** Returns the seconds after which the rejected peer may retry, if the profile names them. */
 export function retryAfterSeconds(refusal: Refusal): number | undefined {
   return REFUSALS[refusal].maxAge;
 }
@@ -101,7 +101,7 @@ export class MalformedMessage extends Error {
   }
 }
 
-/** What `decode` makes of `octets`, or `undefined` where they are malformed. */
+/** Returns the result of `decode`, or `undefined` if `octets` are malformed. */
 export function tryDecode<T>(decode: (octets: Uint8Array) => T, octets: Uint8Array): T | undefined {
   try {
     return decode(octets);

@@ -2,11 +2,11 @@ import { TRANSACTION_LIFETIME_MS } from './constants.js';
 import type { Source } from './source.js';
 
 /**
- * How many wrong M5 came from each source lately: by address, or by network where only the
- * auth-server can tell which are wrong. A forged source address counts for the unproven alone.
+ * Counts recent wrong M5 per source: by address, or by network if only the auth-server can detect a
+ * wrong M5. A forged source address counts against unvalidated sources only.
  */
 export class FailedProofLimiter {
-  /** Sources of either kind remembered at once; the one that came first makes room. */
+  /** Sources of either kind that are stored; at the bound the first one is evicted. */
   static readonly #MAX_SOURCES = 1024;
   /**
    * Wrong M5 from one source in one transaction's life before it must prove its address, and proven

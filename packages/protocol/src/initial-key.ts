@@ -10,7 +10,7 @@ import { Secret } from './secret.js';
  * order may share among its nodes.
  *
  * @param deviceKey DK_i, which the manufacturer puts into the device
- * @param installerHalf `h`, which stands in the manifest or on the label
+ * @param installerHalf `h`, from the manifest or the label
  */
 export function deriveInitialKey(deviceKey: Secret, installerHalf: Secret): Secret {
   const half = installerHalf.expose();

@@ -102,11 +102,10 @@ export type M6Decision =
     };
 
 /**
- * Returns what a node holds once it is installed. The candidates of a node that is installed again
- * with the same initial key stay: an M7 that was kept back, and is delivered only now, makes one of
- * them K_i.
+ * Returns the state of a node after its installation. A node that is installed again with the same
+ * initial key keeps its candidates: a delayed M7 may still make one of them K_i.
  *
- * @param previous what the node held before
+ * @param previous state of the node before the installation
  */
 export function installNode(
   { idI, controllers, ik }: Pick<NodeState, 'idI' | 'controllers'> & { readonly ik: Secret },
@@ -196,12 +195,11 @@ export function receiveM6(state: NodeState, attempt: AwaitingM6, octets: Uint8Ar
 }
 
 /**
- * How long to wait before the next attempt, in ms: exponential back-off with full jitter, and no
- * sooner than an error's Max-Age asked for, which is an unauthenticated hint and counts for 10
- * minutes at most.
+ * Returns the time until the next attempt, in ms: exponential back-off with full jitter. It is at
+ * least the Max-Age of an error, limited to 10 minutes because Max-Age is an unauthenticated hint.
  *
- * @param failures attempts that failed in a row, 1 or more
- * @param uniform drawn from [0, 1)
+ * @param failures consecutive failed attempts, 1 or more
+ * @param uniform random number from [0, 1)
  * @param maxAge seconds
  */
 export function backOff(failures: number, uniform: number, maxAge: number = 0): number {

@@ -1,11 +1,11 @@
 /**
- * The controller's side of the key feed: one M12 under way, what an answer to it means, and where
- * to go on. No I/O; randomness and time are handed in.
+ * The controller's side of the key feed: the pending M12, the meaning of its answer, and the
+ * cursor. No I/O; randomness and time are passed in.
  *
- * How it is driven: hand each join to `joined` as its M8 or M11 arrives. When it is time to ask,
- * send what `begin` gives and hand what comes back to `receive`. A `page` is to be written, all of
- * it, together with its cursor; then `commit` it. Nobody answered: `abandon`, and ask again. A page
- * could not be written: `rewind`.
+ * How it is driven: pass each join to `joined` when its M8 or M11 arrives. To poll, send the result
+ * of `begin`, and pass the answer to `receive`. Write a whole `page` together with its cursor, then
+ * call `commit`. If no answer came, call `abandon` and poll again. If a page could not be written,
+ * call `rewind`.
  */
 
 import { NONCE_LENGTH } from './constants.js';
@@ -35,7 +35,7 @@ export interface KeyFeedPage {
   readonly cursor: bigint;
   /** Where to go on after a restart: a walk from 0 is begun anew. */
   readonly resumeCursor: bigint;
-  /** Whether the controller is to ask again at once. */
+  /** True if the controller must poll again at once. */
   readonly more: boolean;
   /** Whether it is the last page of a walk that began at 0. */
   readonly endsWalk?: boolean;
@@ -70,18 +70,19 @@ export class KeyFeedClient {
   #cursor: bigint;
   #underWay: UnderWay | undefined;
   /**
-   * Set while a walk from 0 goes on, and until the answer after it is complete, which tells what
-   * changed meanwhile: the nodes that were listed. Only then the others are dropped: of a node that
-   * joined and was moved away while the first M12 was under way, neither would tell otherwise.
-   * `skipped`: nodes that were listed as they were before a join that had arrived meanwhile. The
-   * answers after the walk tell of that join, unless the registry was restored to before it.
+   * Set during a walk from cursor 0, until the answer after the walk is complete. `listed`: nodes
+   * that the walk listed. All other nodes are dropped only after that answer, which reports changes
+   * since the first M12. Otherwise the feed would not report a node that joined and was moved away
+   * in that time. `skipped`: nodes whose entry is older than a join that arrived during the walk.
+   * The answers after the walk report that join, unless the registry was restored to an earlier
+   * state.
    */
   #walk: { readonly listed: Set<number>; readonly skipped: Set<number>; isThrough: boolean } | undefined;
   #restarts = 0;
   #notBefore = -Infinity;
   /**
-   * Drawn as the first page of a walk came, or "start over". Joins with a smaller TID began before
-   * that: what the walk and the answers after it tell of them counts.
+   * Generated at the first page of a walk, or at "start over". A join with a smaller TID began
+   * earlier, so the walk and the answers after it decide whether it counts.
    */
   #tidFloor = -1n;
   /** When the last complete answer was asked for, by the monotonic clock. */
@@ -102,9 +103,9 @@ export class KeyFeedClient {
   }
 
   /**
-   * An M8 or M11 arrived. Returns false if its key is not to be given out: it may be of a time that
-   * the registry was set back from, or of a node that was removed before the walk. The feed tells
-   * what holds: ask soon.
+   * Handles the arrival of an M8 or M11. Returns false if its key must not be given out. The
+   * registry may have been set back to a time before the join, or the node removed before the walk.
+   * The feed knows the current state: poll soon.
    */
   joined(idI: number, tid: bigint): boolean {
     if (tid < this.#tidFloor) return false;
@@ -169,7 +170,7 @@ export class KeyFeedClient {
     if (walk === undefined) return { entries: counting, cursor, resumeCursor: cursor, more, retains: undefined };
     if (more || !walk.isThrough)
       return { entries: counting, cursor, resumeCursor: FIRST_CURSOR, more: true, endsWalk: !more, retains: undefined };
-    // No entry came of a join that counted: whether it holds, another walk tells.
+    // A join that counted got no entry. Another walk shows whether it is still valid.
     if (walk.skipped.size > 0)
       return {
         entries: counting,

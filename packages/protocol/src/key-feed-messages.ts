@@ -21,7 +21,7 @@ export const KEY_FEED_TYPE = { M12: 0x1c, M13: 0x1d } as const;
 
 /** Entries of one M13. */
 export const MAX_FEED_ENTRIES = 12;
-/** The cursor that asks for everything, and the one that says: start over. */
+/** In M12 this cursor asks for all nodes. In M13 it says: start over. */
 export const FIRST_CURSOR = 0n;
 /** The TID of an entry about a node that is removed or another controller's. */
 export const NO_TID_COUNTS = 0xffff_ffff_ffff_ffffn;
@@ -68,7 +68,7 @@ export interface KeyFeedEntry {
 
 export interface M13 {
   readonly cursor: bigint;
-  /** Whether to ask again, with the new cursor. */
+  /** True if the controller must poll again with the new cursor. */
   readonly more: boolean;
   readonly entries: readonly KeyFeedEntry[];
 }

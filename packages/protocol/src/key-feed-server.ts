@@ -1,6 +1,6 @@
 /**
- * The auth-server's side of the key feed: how it judges an M12 that opened, what it says of a node,
- * and how often a controller may ask. Where changes are looked up is the registry's matter.
+ * The auth-server's side of the key feed: validates a decrypted M12, builds the entry of a node,
+ * and rate-limits controllers. The registry looks up changes.
  */
 
 import { TS_WINDOW, TYPE } from './constants.js';
@@ -26,7 +26,7 @@ const NO_NODE = 0;
 const NEW_TIDS_PER_SECOND = 100;
 /** A TID that was answered is answered again after this, in ms. */
 const REPEAT_AFTER_MS = 1_000;
-/** Controllers whose requests are counted. At the bound the one that asked first goes. */
+/** Controllers whose requests are counted. At the bound the oldest one is evicted. */
 const MAX_CONTROLLERS = 1_024;
 
 /** Whether TS lies in the window of an M12, which is that of M2. */
@@ -91,18 +91,18 @@ interface ControllerRequests {
 }
 
 /**
- * How often each controller is answered. Only an M12 that opened is counted. One that was recorded
- * and is sent again has no new TID, so it takes nothing from the real one.
+ * Rate limit per controller. Only an M12 that decrypts is counted. A replayed M12 has no new TID,
+ * so it uses no token of the genuine controller.
  */
 export class KeyFeedLimiter {
   readonly #controllers = new Map<number, ControllerRequests>();
 
   /**
-   * `answer` it; `refuse` it, as a new one too many; or `drop` it, as a copy too many, which is not
-   * worth an M9.
+   * Returns `answer`; `refuse` for a new TID beyond the rate; or `drop` for a copy beyond the rate,
+   * which gets no M9.
    *
-   * @param key fingerprint of the SK_cs that it opened under: what a former owner of another one
-   *   asked does not count
+   * @param key fingerprint of the SK_cs that decrypted the request: requests under a former SK_cs
+   *   do not count
    */
   admit(idC: number, tid: bigint, monotonicMs: number, key: string): 'answer' | 'refuse' | 'drop' {
     const known = this.#controllers.get(idC);
@@ -122,8 +122,9 @@ export class KeyFeedLimiter {
   }
 
   /**
-   * An answer cost more than its M12: it looked at so many entries of the audit log. A controller
-   * chooses where an answer begins, and could have all of the log read again and again.
+   * Charges an answer that read this many entries of the audit log, and so cost more than its M12.
+   * Otherwise a controller, which chooses the cursor, could have the whole log read again and
+   * again.
    */
   charge(idC: number, entries: number): void {
     const known = this.#controllers.get(idC);

@@ -78,8 +78,8 @@ function impliedNonce(type: number, idC: number, tid: bigint): Uint8Array {
 }
 
 /**
- * The message in `w`, which is complete but for its tag: what stands from octet `from` on is
- * sealed.
+ * Seals the message in `w`, which is complete except for its tag. The octets from `from` on are
+ * encrypted.
  */
 function sealMessage(w: Writer, from: number, key: BlockCipher, nonce: Uint8Array, associated: Parts): Uint8Array {
   const octets = w.zeros(TAG_LENGTH).done();

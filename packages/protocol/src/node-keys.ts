@@ -1,6 +1,6 @@
 /**
- * What a controller gives out of one node's key, from joins in the order they arrived and from the
- * entries of the key feed. `R` is the application root as it is kept, sealed or not.
+ * The keys of one node that a controller gives out, from joins in order of arrival and from entries
+ * of the key feed. `R` is the application root as stored, sealed or not.
  */
 
 import type { KeyFeedState } from './key-feed-messages.js';
@@ -38,7 +38,7 @@ export interface StoredNodeKeys<R> {
   readonly stateAt: number;
 }
 
-/** An entry of the feed, its application root as it is to be kept. */
+/** An entry of the feed, with its application root as stored. */
 export type ReceivedEntry<R> =
   | { readonly state: 'current'; readonly tid: bigint; readonly generation: StoredGeneration<R> }
   | { readonly state: Exclude<KeyFeedState, 'current'>; readonly tid: bigint };
@@ -74,7 +74,7 @@ export function afterEntry<R>(
   return { state: entry.state, entryTid: entry.tid, current: undefined, former: [], stateAt };
 }
 
-/** Whether nothing needs to be known of the node any more. */
+/** Returns true if nothing about the node needs to be stored any more. */
 export function isForgettable({ state, stateAt }: Pick<StoredNodeKeys<unknown>, 'state' | 'stateAt'>, wallMs: number): boolean {
   // A clock that was set back makes it a tombstone for longer, never for less.
   return (state === 'removed' || state === 'moved') && wallMs - stateAt >= TOMBSTONE_MS;

@@ -24,9 +24,9 @@ function reserve(length: number): number {
 }
 
 /**
- * `length` octets, all zero. An array that V8 does not keep inside its heap has memory of its own,
- * which costs more to have and to free than all that is done here with what is in it: such ones
- * share theirs, and it goes with the last of them.
+ * Returns `length` octets, all zero. An array outside V8's heap has a separate allocation, which
+ * costs more than all work on its content. Such arrays therefore share one allocation, which is
+ * freed with the last of them.
  */
 export function allocate(length: number): Uint8Array {
   if (length <= MAX_ON_HEAP) return new Uint8Array(length);

@@ -1,7 +1,7 @@
 /**
- * What a pass-through controller relays without understanding it: the auth-server makes the E of M4
- * and of M6 itself, and the RN_c that goes into them. So the controller learns neither K_i nor the
- * PSK, and cannot choose what the PSK comes from.
+ * Messages that a pass-through controller relays without decrypting them. The auth-server generates
+ * the E of M4 and M6, and the RN_c in them. The controller therefore learns neither K_i nor the
+ * PSK, and cannot choose an input of the PSK.
  */
 
 import { cmac } from './cipher.js';
@@ -22,11 +22,11 @@ export interface Contribution {
 }
 
 /**
- * `RN_c' = AES-CMAC(TK, ID_c | TID | TS | RN_c | M1)`: the RN_c that the node sees. It is computed
- * again from M7, so the server keeps no state, and it is another one for each TS, so an M7 that was
- * kept back cannot get a fresh one.
+ * `RN_c' = AES-CMAC(TK, ID_c | TID | TS | RN_c | M1)`: the RN_c that the node receives. The server
+ * recomputes it from M7, and so stores no state. Each TS has a different RN_c', so a delayed M7
+ * cannot get a fresh one.
  *
- * @param transactionKey TK, of the registry; no controller has it
+ * @param transactionKey TK of the registry; no controller has it
  */
 export function derivePassThroughRnC(transactionKey: Secret, { idC, tid, body }: Contribution): Uint8Array {
   const header = new Writer(ID_LENGTH + TID_LENGTH + TS_LENGTH).u32(idC).u64(tid).u64(body.ts).done();

@@ -1,12 +1,11 @@
 /**
- * M5 of pass-through transactions that wait for the auth-server's word. The controller cannot check
- * C5 itself, and whoever guesses a TID may send an M5 for it: so each waits in a place of its own,
- * and the right one gets its turn whatever others send.
+ * Queue of M5 of pass-through transactions that wait for the auth-server's answer. The controller
+ * cannot verify C5 itself, and an attacker who guesses a TID may send an M5 for it. Each M5
+ * therefore waits in a separate place, and the right M5 gets its turn despite any others.
  *
- * - Of one transaction, one M7 is under way at a time. Its M5 are served in the order in which they
- *   came, but the one from where M1 came from, with a proof of its address, is served first.
- * - All transactions together have 256 M7 under way at most. The networks that wait for one take
- *   turns.
+ * - One M7 per transaction is in flight at a time. The M5 of a transaction are served in order of
+ *   arrival. An exception is the M5 from the validated source of M1, which is served first.
+ * - All transactions together have 256 M7 in flight at most. Waiting networks take turns.
  */
 
 import { equalInConstantTime } from './octets.js';
@@ -34,7 +33,8 @@ export interface PendingProof {
 }
 
 /**
- * Which place an M5 takes: that of where M1 came from, one of the unproven, or that of its network.
+ * The place of an M5 in the queue: that of the source of M1, one for unvalidated sources, or that
+ * of its network.
  */
 type Place = 'origin' | 'unvalidated' | 'network';
 
@@ -134,8 +134,8 @@ export class ProofQueue<T extends Transaction> {
   }
 
   /**
-   * The M5 comes from where M1 came from: it is the next of its transaction, in the turn of that
-   * network, whoever sent it, or another one, before.
+   * Moves an M5 from the source of M1 to the front of its transaction. The transaction then takes
+   * its turn with `network`, not with the network of the M5 that was first before.
    */
   prefer(proof: QueuedProof<T>, network: string): void {
     const { proofs } = proof;

@@ -1,6 +1,6 @@
 /**
- * M5 of pass-through transactions, from where they come in to the M7 that bears them, and decisions
- * on those that get none.
+ * Relays M5 of pass-through transactions: from their arrival to the M7 that carries them. It also
+ * decides on M5 that get no M7.
  */
 
 import { type LinkDecision, type M5Decision, type PendingRequest, refuse, type Relay, type Settled } from './decisions.js';
@@ -34,7 +34,8 @@ export class ProofRelays {
     const isOrigin = source.addressValidated && equalInConstantTime(source.nid, transaction.originNid);
     const queued = proofs.find(octets);
     if (queued !== undefined) {
-      // It may have come without a proof of the address before, or from somebody who copied it.
+      // The M5 may have arrived before without address validation, or from an attacker who copied
+      // it.
       if (isOrigin) this.#queue.prefer(queued, source.prefix);
       return { kind: 'relay', proof: queued };
     }
@@ -70,8 +71,8 @@ export class ProofRelays {
   }
 
   /**
-   * The auth-server has refused it: that counts against where it came from, but for where M1 came
-   * from, which is counted apart.
+   * Counts an M5 that the auth-server rejected against its source. The source of M1 has a separate
+   * count.
    */
   rememberWrong(proof: QueuedProof<TransactionRecord>): void {
     proof.proofs.rememberWrong(proof);

@@ -72,8 +72,8 @@ const LENGTH_LENGTH = 4;
 const BLOCK_LENGTH = 16;
 
 /**
- * AR_i, the application root of node `idI`: all application keys come from it, and nothing that
- * opens a message of this profile does. Whoever derives application keys needs no PSK.
+ * Derives AR_i, the application root of node `idI`. All application keys derive from AR_i, and no
+ * message of this profile decrypts with it. Deriving application keys needs no PSK.
  */
 export function deriveApplicationRoot(psk: Secret, idI: number): Secret {
   return toSecret(kdf(psk, LABEL_APPLICATION_ROOT, idI, KEY_LENGTH));

@@ -142,8 +142,8 @@ export class Respondent {
   }
 
   /**
-   * Whether these octets are the first M5 of a transaction from where its M1 came: who sends it has
-   * received M4 there, or has guessed the TID of an M1 that was served.
+   * Returns true if these octets are the first M5 of a transaction, from the source of its M1. Such
+   * a sender received M4 there, or guessed the TID of an M1 that was served.
    */
   expectsM5(octets: Uint8Array, source: Pick<Source, 'nid'>): boolean {
     if (octets[0] !== TYPE.M5 || octets.length !== LENGTH.M5) return false;
@@ -412,7 +412,7 @@ export class Respondent {
   }
 
   /**
-   * Refusals are not kept, so that a copy asks anew; those that pass by themselves leave the
+   * Rejections are not cached, so a retransmission asks again. A temporary rejection leaves the
    * transaction open.
    */
   #receiveM9(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision {

@@ -6,11 +6,9 @@ import { equalInConstantTime } from './octets.js';
 const FINGERPRINT_LABEL = utf8ToBytes('latchkey fingerprint');
 
 /**
- * A 16-octet key. It prints as `[secret xxxx]`, throws where it would be serialised, and can be
- * wiped.
+ * A 16-octet key. It prints as `[secret xxxx]`, throws if it is serialised, and can be wiped.
  *
- * The key itself leaves through `expose()` and `toHex()` alone: whoever reviews where keys go
- * searches for those two.
+ * The key leaves only through `expose()` and `toHex()`. A review of key use searches for these two.
  */
 export class Secret {
   readonly #octets: Uint8Array;

@@ -173,10 +173,10 @@ export function expiryOf({ committed }: Pick<ServerNodeRecord, 'committed'>): nu
 }
 
 /**
- * Returns the hold-off of a node for a request with this TS, `undefined` if there is none. An M7
- * goes by its TS alone, which bounds when its M3 was given. An M2 goes by the clock, and by its TS
- * where the controller's clock lags behind: otherwise the M7 of that transaction, which has the
- * same TS, would be refused.
+ * Returns the hold-off of a node for a request with this TS, or `undefined` if none applies. For an
+ * M7 only its TS counts, because TS limits when its M3 was sent. For an M2 the clock counts, and
+ * also its TS if the controller's clock lags behind. Otherwise the M7 of that transaction, which
+ * has the same TS, would be rejected.
  */
 function holdoffOf({ type, body }: OpenedRequest, { reissuedAt }: ServerNodeRecord, wallMs: number): Holdoff | undefined {
   if (reissuedAt === undefined || reissuedAt > wallMs + MAX_REISSUE_AHEAD_MS) return undefined;
@@ -265,8 +265,8 @@ function verifyProof(opened: OpenedM7, node: ServerNodeRecord, wallMs: number, h
 }
 
 /**
- * Whether a transaction may still be under way that began before its controller was switched, so
- * that nobody is to blame for its proof.
+ * Returns true if a transaction that began before its controller was switched may still be pending.
+ * The failed proof of such a transaction counts against no source.
  */
 function wasSwitched({ switchedAt }: ServerNodeRecord, wallMs: number): boolean {
   if (switchedAt === undefined || switchedAt > wallMs + MAX_REISSUE_AHEAD_MS) return false;

@@ -9,7 +9,7 @@ export interface Source {
   readonly prefix: string;
   /** NID: address and port, 18 octets. */
   readonly nid: Uint8Array;
-  /** Whether the source has shown that it receives what is sent to its address. */
+  /** True if the source has shown that it receives datagrams at its address. */
   readonly addressValidated: boolean;
 }
 

@@ -43,7 +43,7 @@ export class TransactionRecord implements Transaction {
    */
   readonly limitKey: string;
   readonly startedAt: number;
-  /** Whether an M5 came from where M1 came from. */
+  /** True after an M5 came from the source of M1. */
   hasM5FromOrigin = false;
   phase: Phase;
 

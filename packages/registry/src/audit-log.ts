@@ -1,4 +1,4 @@
-/** The audit log as those read it who ask what happened. */
+/** The audit log as commands and the API read it. */
 
 import {
   type AuditEntry,
@@ -27,11 +27,11 @@ export interface AuditTable {
   ascending(from: number): Listed<Entry>;
   /** From place `from` on; without it, from the last one. */
   descending(from?: number): Listed<Entry>;
-  /** All that is there, whatever somebody else put between. No read stays open in between. */
+  /** Reads all entries that exist, whatever else was inserted. No read stays open between pages. */
   chain(): StoredChain | Promise<StoredChain>;
 }
 
-/** Entries that are read at once by who goes through many. */
+/** Entries per page of a walk. */
 const PAGE_SIZE = 256;
 
 export class AuditLog {
@@ -103,10 +103,10 @@ export class AuditLog {
   }
 
   /**
-   * Walks the whole chain and names the faults in it, in order. Others have their turn in between.
-   * Entries that are written meanwhile are looked at too, and one that is pruned is no fault.
+   * Walks the whole chain and reports its faults, in order. Other work runs between pages. Entries
+   * written during the walk are checked too, and a pruned entry is no fault.
    *
-   * @param against a HEAD that was written down earlier
+   * @param against a HEAD that was saved earlier
    */
   async *verify(against?: Head): AsyncGenerator<string> {
     yield* verifyChain(await this.#storage.audit.chain(), against, this.#signal);

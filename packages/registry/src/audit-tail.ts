@@ -1,6 +1,6 @@
 /**
- * The last entries of the audit log as the key feed needs them, decoded once: each controller asks
- * every few seconds, and each question goes through what was written since the one before.
+ * Cache of the last entries of the audit log, decoded once for the key feed. Each controller polls
+ * every few seconds, and each answer scans the entries since the one before.
  */
 
 import { parseId } from '@latchkey/protocol';

@@ -32,14 +32,14 @@ export interface Copied {
   readonly nodes: number;
   readonly head: string;
   /**
-   * Where it is now what nobody is to serve from any more: a folder, or a schema of the database.
+   * The former place, from which nothing may serve any more: a folder, or a schema of the database.
    */
   readonly former: string;
 }
 
 /**
- * Copies the registry in `folder` into a database. Its store is put aside first, so that no command
- * changes it meanwhile or afterwards; if the copy fails, it is put back.
+ * Copies the registry in `folder` into a database. Its store is renamed first, so that no command
+ * changes it during the copy or afterwards. If the copy fails, the store is renamed back.
  */
 export async function copyToDatabase(folder: string, { postgres, master, actor }: CopyOptions): Promise<Copied> {
   await requireRegistry(folder);

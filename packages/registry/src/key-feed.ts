@@ -55,12 +55,12 @@ export interface WalkRow {
 export type OrderEntry = Extract<TailEntry, { kind: 'order' }>;
 
 /**
- * The walk that an M12 begins, or goes on with; `undefined`: it is a copy of an earlier one, which
- * must not end the walk.
+ * Returns the walk that an M12 begins or continues. Returns `undefined` for a copy of an earlier
+ * M12, which must not end the walk.
  *
  * @param head of the audit log
- * @param order that appeared, whose nodes are told; `undefined`: all of the controller's are
- * @param draw a random whole number from 0 to below `end`
+ * @param order that appeared, whose nodes are sent; `undefined` sends all nodes of the controller
+ * @param draw returns a random whole number from 0 to below `end`
  */
 export function walkFor(
   { tid, wallMs }: KeyFeedQuestion,
@@ -106,7 +106,10 @@ export function changesCursor(incarnation: number, entry: number): bigint {
   return (BigInt(incarnation) << 36n) | BigInt(entry);
 }
 
-/** How many entries an answer went through, from the cursor that it was asked with to its own. */
+/**
+ * Returns the number of entries that an answer scanned, from the cursor of its request to its own
+ * cursor.
+ */
 export function entriesBetween(from: bigint, to: bigint): number {
   if (isOfWalk(from) || isOfWalk(to)) return 0;
   const [before, after] = [positionOf(from), positionOf(to)];
@@ -135,7 +138,7 @@ export function nodeToldOf(entry: TailEntry, idC: number, isTheirs: (idI: number
   }
 }
 
-/** What is told of a node, or of one that is not there, or not the controller's any more. */
+/** Builds the entry of a node, also of one that was removed or moved to another controller. */
 export function describeKey(
   keyring: Keyring,
   idI: number,

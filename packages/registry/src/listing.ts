@@ -4,7 +4,7 @@ import { setImmediate as yieldToOthers } from 'node:timers/promises';
 
 export type Listed<T> = Iterable<T> | AsyncIterable<T>;
 
-/** Lets others have their turn. Throws the reason of `signal` once that is aborted. */
+/** Yields to other work. Throws the reason of `signal` if it is aborted. */
 export async function betweenPages(signal?: AbortSignal): Promise<void> {
   await yieldToOthers();
   signal?.throwIfAborted();

@@ -50,7 +50,10 @@ export async function rotateMasterKey(registry: Registry, next: NextMasterKey, p
   });
 }
 
-/** One that was sealed anew already costs a look, so that after a crash it goes on where it was. */
+/**
+ * A row that is already rewrapped costs one read, so the rotation continues after a crash where it
+ * stopped.
+ */
 async function rewrapNodes(registry: Registry, progress?: (done: number) => void): Promise<void> {
   const { keyring, storage } = registry;
   const isCurrent = ({ key }: NodeRow): boolean => keyring.isUnderCurrentKey(key);

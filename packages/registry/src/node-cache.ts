@@ -1,8 +1,8 @@
 /**
- * Nodes that were looked up for an M2, with their keys open, until their M7 comes: to open a key
- * takes as long as all else that a look-up does, and a look-up in a database takes a round trip.
- * What is kept is good as long as the row of the node has the same version. Nothing depends on it:
- * a replica that never saw the M2 looks the node up.
+ * Cache of nodes that an M2 looked up, with unsealed keys, until their M7 arrives. Unsealing a key
+ * takes as long as the rest of a look-up, and a look-up in a database takes a round trip. An entry
+ * is valid while the row of the node has the same version. The cache is optional: a replica that
+ * never saw the M2 looks the node up.
  */
 
 import { BoxedMap } from '@latchkey/runtime/daemon';

@@ -85,8 +85,8 @@ export class NodeChanges {
   }
 
   /**
-   * The row of the node stays as it is, so that a join that is under way goes on. The write has to
-   * see the description.
+   * Changes the description only. The row of the node stays as it is, so that a pending join
+   * continues. The write must have fetched the description.
    */
   describe(idI: number, after: Omit<NodeDescription, 'entry'>, event: NodeEvent): void {
     const entry = this.#record(idI, { entry: this.#found.nodeDescription(idI)?.entry ?? 0 }, event);

@@ -7,8 +7,8 @@ import { type Page } from './storage.js';
 const MAX_KEY = 0xffff_ffff;
 
 /**
- * Each page as it is when it is come to. Between two of them others have their turn, also where the
- * engine answers at once.
+ * Iterates over pages, each read when it is reached. Yields to other work between two pages, even
+ * if the engine answers synchronously.
  *
  * @param signal ends the walk between two pages
  */

@@ -29,8 +29,8 @@ export interface Restored {
 }
 
 /**
- * What is to become of a write of this registry; each event is by its actor, and of now unless it
- * says when.
+ * The outcome of a write to this registry. Each event has its actor, and the current time unless it
+ * names one.
  */
 export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
   readonly events?: readonly (AuditEvent & { readonly at?: number })[];
@@ -74,8 +74,8 @@ export class RegistryCore {
   /** What a keyring knows of this registry, to replace its master key. */
   readonly metadata: StorageMetadata;
   /**
-   * Called before this process says that it has taken up a master key. What else is sealed with
-   * this keyring is sealed anew in it: the key before may be erased afterwards.
+   * Called before this process reports that it has adopted a master key. The callback must reseal
+   * everything else under this keyring: the former key may be erased afterwards.
    */
   beforeAdoption: () => Promise<void> = () => Promise.resolve();
   protected readonly opened: Opened;
@@ -99,9 +99,9 @@ export class RegistryCore {
   }
 
   /**
-   * Looks at the registry, as it is at one moment, as far as the keys go.
+   * Reads the rows under `keys` in one snapshot.
    *
-   * @param look does not wait: an engine may read a row only as it is asked for
+   * @param look must be synchronous: an engine may read a row only when it is accessed
    */
   async read<T>(keys: Keys, look: (found: Snapshot) => T): Promise<T> {
     const found = this.storage.read(keys);
@@ -109,11 +109,11 @@ export class RegistryCore {
   }
 
   /**
-   * As the storage's `write`, with this registry's keys: the decision may seal and unseal, and
-   * `rotate` may have replaced the master key before it. A write in doubt is looked up, and made
-   * again if it did not happen.
+   * Writes like the storage's `write`, with this registry's keys. The decision may seal and unseal,
+   * and `rotate` may have replaced the master key before it. A write in doubt is looked up, and
+   * repeated if it did not happen.
    *
-   * @throws InDoubt if it has no event, or nobody knows for a minute
+   * @throws InDoubt if it has no event, or its outcome stays unknown for a minute
    */
   write<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
     if (this.storage.mayDoubt !== true) return this.writeOnce(keys, decide);
@@ -133,7 +133,7 @@ export class RegistryCore {
     });
   }
 
-  /** As `write`, for who makes it again in any case. */
+  /** Like `write`, for a caller that repeats the write itself. */
   protected writeOnce<T>(keys: Keys, decide: (found: Snapshot) => Decision<T>): Promise<T> {
     const { precondition } = this.opened;
     const all = precondition === undefined ? keys : withKeys(keys, precondition.keys);
@@ -205,10 +205,7 @@ export class RegistryCore {
     return this.read({ metadata: ['last wall clock'] }, latestWall);
   }
 
-  /**
-   * What the clocks of the servers showed, as it was last read or written here: for who cannot
-   * wait.
-   */
+  /** Clock history of the servers as last read or written here, for callers that cannot wait. */
   get clockHistory(): ClockHistory {
     return this.metadata.get('clock history') as ClockHistory;
   }
@@ -230,8 +227,8 @@ export class RegistryCore {
   }
 
   /**
-   * Writes what becomes of `times`, and gives it, once the disk has it. `wall`: the time it is;
-   * `discontinuity`: why a break comes before it.
+   * Stores the changed `times`, and returns them once they are durable. `wall`: the current time.
+   * `discontinuity`: the reason for a discontinuity before it.
    */
   async saveClockHistory(
     change: (history: ClockHistory) => ClockHistory,
@@ -297,13 +294,14 @@ export class RegistryCore {
     return this.keyring.unseal(INITIAL_KEY_ID_KEY, this.metadata.get('initial key id key') as Uint8Array);
   }
 
-  /** What is to be done every minute while somebody serves. */
+  /** Periodic maintenance of a server, once a minute. */
   async maintain(): Promise<void> {
     await this.storage.maintain();
   }
 
   /**
-   * Tells others that this process serves, and under which master key; again whenever that changed.
+   * Announces that this process serves, and under which master key. Announces again after each
+   * change of the key.
    */
   async announceAdoption(): Promise<void> {
     this.keyring.reload();

@@ -1,6 +1,4 @@
-/**
- * Tells what is wrong with the folder of a registry, or with what is asked of it, and what to do.
- */
+/** Failures about the folder of a registry, or about requests to it, with advice. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,15 +8,15 @@ import { Failure, NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { STORE_FILE } from '@latchkey/lmdb';
 import { STORE_FOLDER } from './lmdb/tables.js';
 
-/** Before a master key is asked for: whether there is something to open at all. */
+/** Checks that the folder holds a registry, before the master key is requested. */
 export async function requireRegistry(folder: string): Promise<void> {
   if (await exists(join(folder, STORE_FOLDER, STORE_FILE))) return;
   throw ((await exists(folder)) ? await describeMisplacedStore(folder) : undefined) ?? registryNotFound(folder);
 }
 
 /**
- * Describes a folder whose store lies there only under other names: `restore --replace` was killed
- * between its two renames. Returns `undefined` if there is no such store.
+ * Describes a folder whose store exists only under other names: `restore --replace` was killed
+ * between its two renames. Returns `undefined` if no such store exists.
  */
 export async function describeMisplacedStore(folder: string): Promise<UsageFailure | undefined> {
   const folders = (await readdir(folder, { withFileTypes: true })).filter((there) => there.isDirectory());

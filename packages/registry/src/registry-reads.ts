@@ -24,7 +24,7 @@ import { allPages } from './pages.js';
 import { type Opened, RegistryCore } from './registry-core.js';
 import { type Page, type RetiredInitialKeyPage, type Snapshot, type Versioned } from './storage.js';
 
-/** Rows that are read at once by who goes through all of them. */
+/** Rows per page of a walk. */
 const PAGE_SIZE = 256;
 /** IDs that are looked up in one read. */
 const IDS_PER_READ = 1_024;
@@ -53,9 +53,9 @@ export class RegistryReads extends RegistryCore {
   }
 
   /**
-   * Looks at many nodes and their descriptions, a part at a time, each as it is at one moment.
+   * Reads many nodes and their descriptions, a part at a time, each part in one snapshot.
    *
-   * @param look as in `read`; `from`: the place of the part in `ids`
+   * @param look as in `read`; `from` is the index of the part in `ids`
    */
   async readNodes(ids: readonly number[], look: (found: Snapshot, part: readonly number[], from: number) => void): Promise<void> {
     for (let from = 0; from < ids.length; from += IDS_PER_READ) {
@@ -84,10 +84,7 @@ export class RegistryReads extends RegistryCore {
     return unsealController(this.keyring, idC, row);
   }
 
-  /**
-   * Whether the controller is in the registry, with this SK_cs: the one in use, or the one that is
-   * to take over.
-   */
+  /** Returns true if the registry has the controller with this SK_cs, in use or staged. */
   async hasCredential(idC: number, skCs: Secret): Promise<boolean> {
     const controller = await this.controller(idC);
     if (controller === undefined) return false;

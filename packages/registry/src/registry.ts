@@ -1,6 +1,6 @@
 /**
- * The registry: what the auth-server knows of nodes, controllers and orders. Keys in it are sealed
- * (@latchkey/keyring), and each change stands in the audit log. A storage engine keeps it.
+ * The registry: nodes, controllers and orders. Its keys are sealed (@latchkey/keyring), and each
+ * change has an entry in the audit log. A storage engine stores it.
  */
 
 import { join } from 'node:path';
@@ -89,8 +89,8 @@ export class Registry extends RegistryReads {
   }
 
   /**
-   * Makes a new, empty registry in `folder`, sealed under what `master` gives. Refuses to touch one
-   * that is there, or to make one beside it.
+   * Creates an empty registry in `folder`, sealed under the key that `master` returns. Refuses if
+   * the folder already holds a registry.
    */
   static async create(folder: string, master: () => Promise<Secret>, actor: Actor, clock?: Clock): Promise<Registry> {
     await ensurePrivateFolder(folder);
@@ -293,8 +293,9 @@ export class Registry extends RegistryReads {
   }
 
   /**
-   * The node as it was kept last, where to read it takes a round trip; `undefined` elsewhere, and
-   * where it was not kept. It may be another by now: good for a `commit` only, which compares it.
+   * Returns the cached node if reading it would take a round trip; otherwise, or if it is not
+   * cached, `undefined`. The entry may be stale, so it is valid for a `commit` only, which compares
+   * it.
    */
   takeKeptNode(idI: number): UnsealedNode | undefined {
     return this.storage.mayDoubt === true ? this.#nodeCache.takeNode(idI) : undefined;
@@ -332,10 +333,9 @@ export class Registry extends RegistryReads {
    * Replaces K_i by the PSK in one durable transaction, if the node is still what it was judged by
    * and it is not too late. Resolves when the disk has it.
    *
-   * @param node as it was judged: neither its key nor anything else an administrator sets may have
-   *   changed since
-   * @param isInTime asked once more inside the transaction: the time stamp must still be in its
-   *   window
+   * @param node as read for the decision: neither its key nor another setting of an administrator
+   *   may have changed since
+   * @param isInTime called again inside the transaction: the time stamp must still be in its window
    */
   async commit(
     node: UnsealedNode,
@@ -407,9 +407,9 @@ export class Registry extends RegistryReads {
   }
 
   /**
-   * The controller has used the SK_cs that was to take over: it takes over, durably, and the old
-   * one is erased. Gives false, and changes nothing, if another was ordered meanwhile, for which
-   * this one was given up.
+   * Activates the staged SK_cs, which the controller has used, durably, and erases the old one.
+   * Returns false and changes nothing if another key was staged in the meantime, in place of this
+   * one.
    */
   async activateStagedKey(idC: number, used: Secret): Promise<boolean> {
     return this.writeOnce({ controllers: [idC] }, (found) => {
@@ -430,8 +430,8 @@ export class Registry extends RegistryReads {
   }
 
   /**
-   * Forgets a part of the initial keys that IDs had too long ago to matter: looks at some IDs, the
-   * next ones each time. Resolves with how many IDs were removed.
+   * Deletes initial keys past their retention from a part of the IDs, the next part at each call.
+   * Resolves with the number of IDs that were removed.
    */
   async forgetInitialKeys(): Promise<number> {
     const at = this.timeOfServers(await this.storage.read({ metadata: ['clock history'] }));

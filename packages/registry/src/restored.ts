@@ -1,4 +1,4 @@
-/** What a registry that was put back from a backup is to know of that. */
+/** State of a registry after a restore from a backup. */
 
 import type { Keyring } from '@latchkey/keyring';
 import { addRange, type ClockHistory, MAX_SERVER_CLOCK_SKEW_MS } from '@latchkey/protocol';
@@ -20,7 +20,7 @@ export interface RestoreMarks {
 export function restoreMarks(head: ChainHead, history: ClockHistory, keyring: Keyring, now: number): RestoreMarks {
   const { at: backupAt } = head;
   const last = headOf(head);
-  // What was shown since the backup nobody has kept.
+  // No record exists of the times that were shown since the backup.
   const span = { from: Math.min(backupAt, now), until: now + MAX_SERVER_CLOCK_SKEW_MS };
   return {
     metadata: [

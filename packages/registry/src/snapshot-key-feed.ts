@@ -111,7 +111,7 @@ export class SnapshotKeyFeed implements KeyFeed {
       // It was pruned.
       if (entry === undefined) return START_OVER;
       if (entry.kind === 'order' && (entry.controller === undefined || entry.controller === idC)) {
-        // What came before it is told first.
+        // Earlier changes are sent first.
         if (told.size === 0) return this.#beginWalk(question, entry);
         break;
       }

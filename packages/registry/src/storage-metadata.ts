@@ -2,8 +2,8 @@ import type { MetadataTable } from '@latchkey/keyring';
 import { type MetadataName, type Outcome, type Puts, type RegistryStorage, type Snapshot, type Version } from './storage.js';
 
 /**
- * The registry's metadata as a keyring wants it. Inside a write it reads what the write found, and
- * gathers what the keyring puts there, which becomes part of the outcome.
+ * The registry's metadata as the interface of a keyring. Inside a write it reads from the snapshot
+ * of the write. It collects the keyring's changes, which become part of the outcome.
  */
 export class StorageMetadata implements MetadataTable {
   readonly #storage: RegistryStorage;

@@ -1,10 +1,9 @@
 /**
- * What the registry asks of a storage engine. LMDB and memory are behind it, and it has what a
- * database one round trip away needs: a read names the keys that it wants to see; a write names
- * them too, decides at once by what is there, and hands over the outcome as data. No decision
- * ranges over tables.
+ * Interface of a storage engine. LMDB, memory and PostgreSQL implement it. A database may be one
+ * round trip away, so a read names the keys that it needs. A write names its keys too, decides
+ * synchronously on their rows, and returns the outcome as data. No decision covers a whole table.
  *
- * Keys in rows are sealed. Rows that an engine hands out are not to be changed.
+ * Keys in rows are sealed. Callers must not change rows that an engine returns.
  */
 
 import type { Keyring } from '@latchkey/keyring';
@@ -36,7 +35,7 @@ export class Unavailable extends Failure {
   override readonly name = 'Unavailable';
 }
 
-/** It is not known whether the write happened: look again, and judge again. */
+/** The outcome of the write is unknown. Read again, and decide again. */
 export class InDoubt extends Failure {
   override readonly name = 'InDoubt';
 }
@@ -67,8 +66,8 @@ export interface Keys {
 }
 
 /**
- * The registry at one moment, as far as the keys go that were named. For a read it is to be looked
- * at before anything is awaited: an engine may read a row only as it is asked for.
+ * Snapshot of the registry, limited to the named keys. A read must use it before it awaits
+ * anything: an engine may read a row only when it is accessed.
  */
 export interface Snapshot {
   node(idI: number): Versioned<NodeRow> | undefined;
@@ -122,8 +121,8 @@ export interface Outcome<T> {
 }
 
 /**
- * Judges by what is there. It has no side effects, and may be asked again: another write may come
- * first. A decision that throws fails its own write alone.
+ * Decides on the rows of a snapshot. It has no side effects, and may be called again if another
+ * write came first. A decision that throws fails only its own write.
  */
 export type Decide<T> = (found: Snapshot) => Outcome<T>;
 
@@ -140,26 +139,25 @@ export interface RegistryStorage {
   readonly maxNodesPerWrite?: number;
 
   /**
-   * Sees every write that was acknowledged before, also another process's, and nothing that can be
-   * taken back. An engine that need not wait answers at once.
+   * Includes every write that was acknowledged before, also of another process, and nothing that
+   * can be undone. An engine that need not wait returns synchronously.
    */
   read(keys: Keys): Snapshot | Promise<Snapshot>;
 
   /**
-   * Resolves when it is durable; visible to nobody before.
+   * Resolves when the write is durable. It is visible to no reader before.
    *
-   * @throws Unavailable if the engine was not reached, InDoubt if it may have happened, and what
-   *   the decision threw; but for InDoubt nothing happened
+   * @throws Unavailable if the engine was not reached, InDoubt if the write may have happened, and
+   *   errors of the decision; except for InDoubt nothing happened
    */
   write<T>(keys: Keys, decide: Decide<T>): Promise<T>;
 
   /**
-   * Adds nodes to a pending order, which nobody sees, outside of the order of writes. `rowsOf`
-   * makes them by what is found under the keys; it has no side effects. `descriptions` are those
-   * of these nodes, as far as they have one.
+   * Adds nodes to a pending order, which no reader sees, outside of the order of writes. `rowsOf`
+   * builds them from the rows under the keys, without side effects. `descriptions` are those of
+   * these nodes, if they have one.
    *
-   * @throws Failure if an ID is taken, or the order is no longer pending; then none of these is
-   *   added
+   * @throws Failure if an ID is taken, or the order is no longer pending; then no node is added
    */
   load(
     order: number,
@@ -186,18 +184,18 @@ export interface RegistryStorage {
   recordActivity(batch: ActivityBatch): Promise<void>;
 
   /**
-   * Which nodes match, with all that was written before. Finds them without going through all rows
-   * of nodes, but for the first time in a process. Nodes of pending orders are not there.
+   * Returns the nodes that match, including all earlier writes. It scans all rows of nodes only at
+   * its first call in a process. Nodes of pending orders are left out.
    *
-   * What it has of a node, of its description, and of an order is that of the latest event that
-   * names it: whoever writes or removes one says so in the audit log, in the same write.
+   * The state of a node, its description or an order is that of the latest event that names it. A
+   * write that changes or removes one must name it in the audit log, in the same write.
    */
   nodeList(query: NodeListQuery): Promise<NodeListPage>;
   /** Makes what lists and counts are answered from. Left out: the engine has it. */
   prepareLists?(): Promise<void>;
   /**
-   * Says that this process counts nodes, and lists none: it has other work, and no room for texts.
-   * Answers stay the same. Left out: the engine needs to know nothing of it.
+   * Declares that this process counts nodes and never lists them, so that it needs no texts.
+   * Answers stay the same. Absent if the engine does not need to know.
    */
   onlyCount?(): void;
   /** How many match, by a property of theirs. */
@@ -236,15 +234,15 @@ export interface RegistryStorage {
   nodeCount(): number | Promise<number>;
 
   /**
-   * An engine keeps it by the rows of nodes that it puts and removes. Those of a pending order that
-   * are unloaded leave nothing behind: nobody saw them.
+   * An engine maintains it with the rows of nodes that it writes and removes. Nodes of a pending
+   * order that are unloaded leave no entry, because no reader saw them.
    */
   readonly assignments: AssignmentTable;
 
   /**
-   * Takes out the first entries of the audit log in one write: `limit` at most, and none after
-   * `last`. Gives how many. With `event`, its entry is part of that write, and nothing happens if
-   * entry `last` is not there.
+   * Removes the first entries of the audit log in one write: `limit` at most, and none after
+   * `last`. Returns their number. With `event`, its entry is part of that write, and nothing
+   * happens if entry `last` does not exist.
    */
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
 
@@ -252,8 +250,8 @@ export interface RegistryStorage {
   keyFeed(keyring: Keyring): KeyFeed;
 
   /**
-   * All that is in it as of one moment, nothing of which can be taken back, whatever is written
-   * meanwhile. To be closed.
+   * Returns the whole contents in one snapshot that later writes do not change, and that cannot be
+   * undone. The caller must close it.
    */
   contents(): Promise<RegistryContents>;
 
@@ -273,7 +271,7 @@ export interface RegistryStorage {
    */
   isServed?(): Promise<boolean>;
 
-  /** What is to be done every minute while somebody serves. */
+  /** Periodic maintenance of a server, once a minute. */
   maintain(): void | Promise<void>;
 
   close(): Promise<void>;

@@ -63,8 +63,8 @@ function checksumLine(hex: string): string {
 }
 
 /**
- * Opens a backup for reading. Refuses what is none, or not as it was written, before anything of it
- * is taken up.
+ * Opens a backup for reading. Rejects a file that is no backup or was changed, before any of it is
+ * used.
  */
 export async function openBackup(path: string): Promise<RegistryContents> {
   const length = await verifyChecksum(path);

@@ -36,8 +36,8 @@ export interface RestoredFrom {
 }
 
 /**
- * Makes a registry again from a backup, which is looked at in full before the registry is there:
- * its version, its master key, its audit log, every key.
+ * Restores a registry from a backup. The whole backup is validated before the registry exists: its
+ * version, its master key, its audit log, every key.
  */
 export async function restore(
   path: string,

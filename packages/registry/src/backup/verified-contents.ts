@@ -1,4 +1,4 @@
-/** What one engine hands over, looked at in full while another takes it up. */
+/** Validates the contents that one engine exports while another imports them. */
 
 import { Keyring, type MetadataTable } from '@latchkey/keyring';
 import { formatId, type Secret } from '@latchkey/protocol';
@@ -25,8 +25,8 @@ interface Source {
 }
 
 /**
- * Looks at its version and its master key at once. Its pages fail where a key does not open in its
- * place, or the audit log does not hold: whoever takes them up has the whole only once they end.
+ * Checks the version and the master key at once. Reading a page fails if a key does not unseal in
+ * its place, or the audit log is not valid. The whole is valid only once the pages have ended.
  */
 export async function verifiedContents(contents: RegistryContents, master: Secret, source: Source): Promise<VerifiedContents> {
   const pages = contents.pages[Symbol.asyncIterator]() as AsyncIterator<ContentPage, undefined, undefined>;

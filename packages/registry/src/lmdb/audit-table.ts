@@ -17,7 +17,7 @@ import {
 import type { AuditTable, Entry } from '../audit-log.js';
 
 const HEAD_KEY = 'audit head';
-/** Entries that are read at once by who goes through all. */
+/** Entries per page of a walk. */
 const PAGE_SIZE = 256;
 /** Where a pruned log starts: the last entry that was taken out. */
 const START_KEY = 'audit start';
@@ -122,12 +122,12 @@ export class LmdbAuditTable implements AuditTable {
   }
 
   /**
-   * Inside a write transaction: takes out the first entries, through `last` at most; gives how
-   * many.
+   * Inside a write transaction: removes up to `limit` of the first entries, none after `last`.
+   * Returns their number.
    */
   remove(last: number, limit: number): number {
     const keys = Array.from(this.#entries.getKeys({ end: last + 1, limit }));
-    // What somebody put in between is no start.
+    // A key that was inserted by other means is no start of the log.
     const seq = keys.findLast((key) => Number.isInteger(key));
     const octets = seq === undefined ? undefined : this.#entries.get(seq);
     if (seq !== undefined && octets !== undefined)

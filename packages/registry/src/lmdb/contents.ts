@@ -17,8 +17,8 @@ import type { Tables } from './tables.js';
 type RowsAfter<T extends TableName> = (after: TableRows[T] | undefined, options: RangeOptions) => readonly TableRows[T][];
 
 /**
- * All that is in these tables, as of one moment. What others write meanwhile makes the file of the
- * store grow: LMDB keeps each page that the open read may come to.
+ * Returns the contents of these tables in one snapshot. Writes during the read enlarge the file,
+ * because LMDB keeps each page that the open snapshot may read.
  */
 export function readContents(tables: Tables): RegistryContents {
   tables.refreshSnapshot();

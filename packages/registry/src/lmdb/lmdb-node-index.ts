@@ -1,7 +1,7 @@
 /**
- * Lists and counts of the nodes in LMDB, from an index in memory. Only a process that lists has
- * one: it is made from the tables when first asked for, or before, and kept current by the audit
- * log. So a join does nothing for it. Each answer has what was written before the question.
+ * Lists and counts the nodes in LMDB, from an index in memory. Only a process that lists or counts
+ * has one. It is built from the tables at the first request or before, and updated from the audit
+ * log. A join therefore costs nothing extra. Each answer includes all writes before the request.
  */
 
 import { join } from 'node:path';
@@ -59,20 +59,20 @@ export class LmdbNodeIndex {
   }
 
   /**
-   * Spares a process that answers nodes what only lists need. The index has no texts then, is made
-   * in small slices with pauses between, and is neither read from the file nor saved: reading it
-   * takes twice its size for a moment. A search still finds what it would, in more time.
+   * Reduces the index for a process that answers nodes. The index then has no texts, is built in
+   * small slices with pauses, and is neither loaded from the file nor saved. Loading the file would
+   * briefly take twice its size. A search returns the same result, in more time.
    */
   onlyCount(): void {
     this.#onlyCounts = true;
   }
 
-  /** Makes the index before anybody lists. A question that comes meanwhile waits for it. */
+  /** Builds the index before the first request. A request during that time waits for it. */
   async prepare(): Promise<void> {
     await this.#current();
   }
 
-  /** Takes in what was written since; where nobody has listed yet there is nothing to do. */
+  /** Applies entries that were written since. Does nothing before the first request. */
   async keepCurrent(): Promise<void> {
     if (this.#index === undefined) return;
     await this.#current();
@@ -112,7 +112,7 @@ export class LmdbNodeIndex {
       sliceEnd = performance.now() + TIME_SLICE_MS;
     }
     if (this.#saved === -Infinity) this.#save();
-    // In the turn in which the last entry was read: whoever asks later begins an update.
+    // Reset in the turn in which the last entry was read, so that a later request begins an update.
     this.#updating = undefined;
     return this.#made;
   }
@@ -121,7 +121,7 @@ export class LmdbNodeIndex {
     if (this.#isClosed) throw new Failure('the registry was closed');
   }
 
-  /** Whether the index goes on by the entries that come after it, and they are not too many. */
+  /** True if the index can continue with the following entries, and they are not too many. */
   get #isFollowing(): boolean {
     const { start, head } = this.#tables.audit;
     if (this.#index === undefined || this.#index.isWorn || start.seq > this.#position) return false;
@@ -166,7 +166,7 @@ export class LmdbNodeIndex {
     const { audit } = this.#tables;
     for (;;) {
       this.#tables.refreshSnapshot();
-      // Of entries that were taken out of the log nobody knows what they changed.
+      // Pruned entries cannot be applied, so the index is rebuilt.
       if (!this.#isFollowing) yield* this.#make();
       if (this.#position >= audit.head.seq) {
         this.#made.settle();

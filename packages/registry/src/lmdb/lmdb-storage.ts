@@ -103,8 +103,8 @@ export class LmdbStorage implements RegistryStorage {
   }
 
   /**
-   * Not a child transaction, which costs more: a decision comes before what it has written, so that
-   * there is nothing to undo.
+   * Uses no child transaction, which costs more. The decision is made before its writes, so nothing
+   * needs to be undone.
    */
   write<T>(keys: Keys, decide: Decide<T>): Promise<T> {
     return this.#transaction(() => {
@@ -274,7 +274,8 @@ export class LmdbStorage implements RegistryStorage {
   };
 
   /**
-   * What a decision throws is its own, and no fault of the disk; but for what LMDB throws there.
+   * An error that the decision throws belongs to its caller, and is no disk fault. Errors that LMDB
+   * throws there are disk faults.
    */
   #decided<T>(decide: Decide<T>, keys: Keys): Outcome<T> {
     try {

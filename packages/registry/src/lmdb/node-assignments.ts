@@ -1,7 +1,7 @@
 /**
- * Which nodes each order and each controller has, and which a controller had: what lists and the
- * key feed need to know besides the nodes' rows. Written in the transaction that writes the row. A
- * join changes nothing here.
+ * Index of the nodes of each order and each controller, present and former. Lists and the key feed
+ * need it in addition to the rows of nodes. The transaction that writes a row updates it. A join
+ * changes nothing here.
  */
 
 import { randomInt } from 'node:crypto';

@@ -1,7 +1,6 @@
 /**
- * Rows that are looked at again soon: as long as the store has the same octets for one, the object
- * made of them serves. Another process may change them at any time, so they are compared each time;
- * they are decoded once.
+ * Cache of decoded rows. An entry is valid while the store has the same octets for the row. Another
+ * process may change a row at any time, so each read compares the octets.
  */
 
 import { rawValueEquals, readRawValue } from '@latchkey/lmdb';
@@ -50,7 +49,7 @@ export class RowCache<R> {
   }
 }
 
-/** A row that nobody will ask for again soon. */
+/** Reads a row without caching it, because it will not be requested again soon. */
 export function readVersioned<R>(table: Database<R, number>, key: number): CachedRow<R> | undefined {
   const version = readRawValue(table, key);
   const row = version && table.get(key);

@@ -1,7 +1,7 @@
 /**
- * The index of nodes in a file beside the store, so that a process that starts need not go through
- * all nodes. Nothing depends on the file: one that is missing, damaged or of another store is not
- * taken, and the index is made from the tables.
+ * Saves the index of nodes in a file next to the store, so that a starting process need not read
+ * all nodes. The file is optional. If it is missing, damaged or of another store, the index is
+ * rebuilt from the tables.
  */
 
 import { open, readFile, rename, rm } from 'node:fs/promises';
@@ -41,8 +41,8 @@ export async function readSavedIndex(path: string): Promise<Omit<Content, 'forma
 }
 
 /**
- * Serializes the index before it returns. Two processes that write at once may spoil the file,
- * which its checksum then says. Without room on the disk there is no file.
+ * Serializes the index before it returns. Two processes that write at once may corrupt the file,
+ * which its checksum detects. If the disk is full, no file is written.
  */
 export async function writeSavedIndex(path: string, position: IndexPosition, index: SavedIndex): Promise<void> {
   const content = serialize({ format: FORMAT, position, index } satisfies Content);

@@ -102,7 +102,7 @@ export class Tables {
     this.#keyring = keyring;
   }
 
-  /** What a registry has before all else. One that is there keeps its own. */
+  /** Writes the initial metadata of a registry. Existing metadata are not changed. */
   async initialize(): Promise<void> {
     if (this.assignments.hasIncarnation) return;
     await this.write(() => this.assignments.drawIncarnation());

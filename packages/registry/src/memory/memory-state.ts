@@ -132,7 +132,9 @@ export class MemoryState implements AuditTable, AssignmentTable {
     this.walks.clear();
   }
 
-  /** Takes out the first entries of the log, through `last` at most; gives how many. */
+  /**
+   * Removes up to `limit` of the first entries of the log, none after `last`. Returns their number.
+   */
   removeEntries(last: number, limit: number): number {
     const removed = this.#everything()
       .filter(([seq]) => seq <= last)

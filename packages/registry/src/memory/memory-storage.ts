@@ -64,7 +64,7 @@ export interface Fate {
   readonly answerAfterMs?: number;
 }
 
-/** What servers share: what they see, and what a crash leaves of it. */
+/** The state that servers share: what they see, and what remains after a crash. */
 export class MemoryDatabase {
   readonly #scheduler: Scheduler;
   #visible = new MemoryState();
@@ -102,7 +102,9 @@ export class MemoryDatabase {
     return fork;
   }
 
-  /** What stands in it was taken from a backup: controllers are told of all their nodes again. */
+  /**
+   * Records that the contents come from a backup. Controllers then receive all their nodes again.
+   */
   restored(): void {
     const incarnation = this.draw(MAX_INCARNATION) + 1;
     this.apply([(state) => state.startIncarnation(incarnation)]);
@@ -334,7 +336,7 @@ export class MemoryStorage implements RegistryStorage {
   }
 }
 
-/** Nobody saw the nodes: nothing is kept of them. */
+/** No reader saw these nodes, so nothing about them is stored. */
 function unloadSteps(state: MemoryState, order: number): Step[] {
   const ids = [...state.nodes].filter(([, row]) => row.order === order).map(([idI]) => idI);
   return [

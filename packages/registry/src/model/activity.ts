@@ -1,6 +1,6 @@
 /**
- * What was seen of a node or a controller between two joins, and how that is added to what stands
- * in the registry already. Pure: every engine adds the same way.
+ * Activity of a node or a controller between two joins, and how it is merged into the stored
+ * activity. Pure: every engine merges in the same way.
  */
 
 import {

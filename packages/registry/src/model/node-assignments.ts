@@ -1,13 +1,13 @@
 /**
- * What is kept of the controllers that a node had, for each of them: which part of that a changed
- * row of the node changes. Pure: every storage engine keeps it by the rows that it writes.
+ * Former assignments of a node to controllers: which of them a changed row of the node changes.
+ * Pure: every storage engine applies the result with the rows that it writes.
  */
 
 import type { AuditEvent } from '../audit-chain.js';
 import type { Listed } from '../listing.js';
 import type { NodeRow } from './rows.js';
 
-/** What is kept of a node for a controller that it was assigned to, or joined through. */
+/** Former assignment of a node to a controller that it was assigned to, or joined through. */
 export interface FormerAssignment {
   /** The entry of the audit log with which the node ceased to be its. */
   readonly until?: number;
@@ -29,9 +29,10 @@ export interface AssignmentTable {
 }
 
 /**
- * What a change of a node's row adds to what is kept of it, by controller. A join adds nothing.
+ * Returns the former assignments that a change of a node's row adds, by controller. A join adds
+ * none.
  *
- * @param after `undefined`: it is removed
+ * @param after `undefined` if the node is removed
  * @param entry of the change in the audit log
  */
 export function formerAssignments(

@@ -13,16 +13,16 @@ export interface MatchedNode {
   readonly description: Partial<NodeDescription>;
 }
 
-/** Whether a filter looks at what people call a node. */
+/** Returns true if a filter uses the description of a node. */
 export function looksAtDescriptions({ sites, tags, search }: NodeFilter): boolean {
   return sites !== undefined || tags !== undefined || search !== undefined;
 }
 
 /**
- * Whether a node passes a filter, by what a read or a write has found: its order, and its
- * description if the filter looks at that.
+ * Returns true if a node passes a filter. `found` must include its order, and its description if
+ * the filter uses it.
  *
- * @param now that states are judged by, ms since the epoch
+ * @param now time for which states are computed, ms since the epoch
  */
 export function passesFilter(found: Snapshot, idI: number, row: NodeRow, filter: NodeFilter, now: number): boolean {
   const order = found.order(row.order)?.row;

@@ -1,6 +1,6 @@
 /**
- * Whether the nodes of an order may join for the first time, in a word: what was decided about it,
- * and its window at the time one asks.
+ * The state of an order in one word: whether its nodes may join for the first time. It follows from
+ * the order's stored state, and from its window at the current time.
  */
 
 import type { OrderRecord } from './rows.js';

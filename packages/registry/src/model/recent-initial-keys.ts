@@ -1,12 +1,12 @@
 /**
- * Which initial keys each ID had lately. An administrator who gives one of them to that ID again
- * gives it to a node of which an M7 from before may still come: the row keeps that time (protocol,
- * `reissuedAt`). `remove` takes the row away, and the key with it, so that is kept here, by the
+ * Recent initial keys of each ID. If an administrator reissues one of them to that ID, an M7 from
+ * the key's earlier use may still arrive. The row of the node stores that time (protocol,
+ * `reissuedAt`). `remove` deletes the row with its key, so recent keys are stored here, by the
  * key's identity.
  *
- * What is kept is needed for `INITIAL_KEY_RETENTION_MS` only. If the clock steps meanwhile nothing
- * is lost. After a step forward an old M7 is outside the window for its TS. After a step back no M7
- * from before the step is committed at all (protocol, clock-history).
+ * An entry is needed for `INITIAL_KEY_RETENTION_MS` only, even if the clock steps in that time.
+ * After a step forward an old M7 is outside the window for its TS. After a step back no M7 from
+ * before the step is committed at all (protocol, clock-history).
  */
 
 import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';

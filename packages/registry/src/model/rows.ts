@@ -1,4 +1,4 @@
-/** What the registry's tables hold, and what is made of a row for those who ask. */
+/** Rows of the registry's tables, and the views that callers get of them. */
 
 import type { Commit, LinkRefusal, ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { Endpoint } from '@latchkey/runtime/net';
@@ -7,8 +7,8 @@ import { type Keyring, KEY_KIND } from '@latchkey/keyring';
 /** Controllers remembered as having seen an IK; further ones are not added. */
 const MAX_SEEN_BY = 16;
 /**
- * Former controllers that a row names as key holders. Beyond these the row says that there are
- * others.
+ * Former controllers that a row names as key holders. Beyond this number the row only records that
+ * others exist.
  */
 const MAX_FORMER_HOLDERS = 32;
 
@@ -168,8 +168,8 @@ export interface FormerHolders {
 export type RetiredInitialKeyId = readonly [entry: number, idI: number];
 
 /**
- * An IK that was taken from a node by `remove`, `reset` or an import, not traded in: what is told
- * of it later.
+ * An untraded IK that `remove`, `reset` or an import took from a node: the information that is
+ * reported later.
  */
 export interface RetiredInitialKeyRow {
   /** ID_i of the node. */
@@ -190,9 +190,7 @@ export interface RetiredInitialKeyRow {
   issueEntry: number;
 }
 
-/**
- * A node with what only the administrator's side asks for, but without its key: that takes opening.
- */
+/** A node with the information for administrators, without its key, which would need unsealing. */
 export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
   readonly order: number;
   /** Counts unless the node's description has a site. */
@@ -220,7 +218,8 @@ export interface NodeInfo extends Omit<ServerNodeRecord, 'key'> {
 }
 
 /**
- * The IK a node came with. A request asks for none of it: what is text is made for those who do.
+ * The IK with which a node was registered. A join needs none of this, so texts are decoded on
+ * demand.
  */
 export class InitialKeyInfo {
   /** 8 octets of identity, and 2 of fingerprint. */

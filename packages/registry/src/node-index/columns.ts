@@ -1,4 +1,4 @@
-/** What is kept of each node, a column for each property: a million nodes take 56 MB. */
+/** Columns of the node index, one for each property: a million nodes take 56 MB. */
 
 const INITIAL_CAPACITY = 1_024;
 
@@ -132,7 +132,7 @@ export class NodeColumns {
     };
   }
 
-  /** Takes over the rows from `start` up to `end`, for which there is room. */
+  /** Appends the rows from `start` up to `end`. The caller has reserved space for them. */
   append(rows: SavedColumns, start: number, end: number): void {
     if (start === end) return;
     this.ids.set(rows.ids.subarray(start, end), this.length);

@@ -1,7 +1,7 @@
 /**
- * All nodes of a registry in columns, so that lists and counts of a million of them take
- * milliseconds. Holds no key, and knows nothing of where the rows are from: its owner puts each row
- * that is new or has changed, and takes each away that is removed.
+ * All nodes of a registry in columns, so that listing or counting a million of them takes
+ * milliseconds. The index holds no key and does not know the source of its rows. Its owner inserts
+ * each new or changed row, and removes each deleted one.
  */
 
 import { expiryOf } from '@latchkey/protocol';
@@ -140,8 +140,8 @@ export class NodeIndex {
   }
 
   /**
-   * Whether so much of it is of former rows that it should be made anew: values and texts that no
-   * node has any more stay.
+   * True if the index should be rebuilt, because much of it belongs to former rows. Values and
+   * texts that no node uses any more are not freed.
    */
   get isWorn(): boolean {
     const most = 4 * this.#rows.length + SPARE;
@@ -196,7 +196,8 @@ export class NodeIndex {
 
   list({ filter, now, sort = BY_ID, after, limit, counted = false }: NodeListQuery): NodeListPage {
     const isById = sort.by === 'id' && sort.descending !== true;
-    // Where nothing is counted a page costs what it passes, and all pages together one pass.
+    // Without counting, a page costs only the rows that it passes, and all pages together cost one
+    // pass.
     const selected =
       isById && !counted
         ? this.#select(filter, now, { from: after === undefined ? 0 : after.idI + 1, most: limit + 1 })
@@ -334,7 +335,7 @@ export class NodeIndex {
     return { places: selection, start: 0, length: count };
   }
 
-  /** Whether a filter takes every row that there is. */
+  /** Returns true if a filter selects every row. */
   #isAll(filter: NodeFilter): boolean {
     if (this.#removed > 0 || Object.values(filter).some((part) => part !== undefined)) return false;
     return this.#orders.values.every(({ isPublished }) => isPublished);
@@ -398,7 +399,7 @@ export class NodeIndex {
     return { ids: page, next: hasMore ? { value: last, idI: last } : undefined };
   }
 
-  /** Keeps the first ones while it goes through all: sorting all would take half a second. */
+  /** Collects the first rows during one pass, because sorting all would take half a second. */
   #sorted(selected: Selection, sort: NodeSort, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
     const { ids, expiry, joinedAt } = this.#rows;
     const column = sort.by === 'id' ? ids : sort.by === 'expires_at' ? expiry : joinedAt;
@@ -409,7 +410,7 @@ export class NodeIndex {
       return value === Infinity ? value : sign * value;
     };
     const compare = (a: number, b: number): number => compareNumbers(valueAt(a), valueAt(b)) || a - b;
-    // One more than the page, to know whether there are more.
+    // One more than the page, to detect whether more rows follow.
     const most = limit + 1;
     let best: number[] = [];
     // One with a higher value than this does not come into the page.

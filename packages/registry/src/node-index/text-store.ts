@@ -49,7 +49,7 @@ export class TextStore {
     return this.#records;
   }
 
-  /** Gives the number of the new record, from 1; `undefined` if there is no room. */
+  /** Returns the number of the new record, from 1, or `undefined` if the store is full. */
   add(text: string): number | undefined {
     const needed = this.#length + Buffer.byteLength(text) + 1;
     if (needed > this.#maxOctets) return undefined;
@@ -105,7 +105,7 @@ export class TextStore {
   }
 }
 
-/** What a search looks through besides ID, site and tags. */
+/** Returns the text that a search scans in addition to ID, site and tags. */
 export function searchedText({ name, location, note }: Partial<NodeDescription> = {}): string {
   const texts = [name, location, note].filter((text) => text !== undefined);
   return foldText(texts.join(TEXT_SEPARATOR));

@@ -1,4 +1,4 @@
-/** The audit log in PostgreSQL, as those read it who ask what happened. */
+/** The audit log in PostgreSQL, as commands and the API read it. */
 
 import type { ChainHead, StoredChain } from '../audit-chain.js';
 import type { AuditTable, Entry } from '../audit-log.js';

@@ -16,9 +16,9 @@ export interface PostgresTls {
 }
 
 /**
- * What an acknowledged write survives. `standby`: the loss of a machine, since a synchronous
- * standby has it. `storage`: whoever runs the database promises that it survives a failover below
- * PostgreSQL; nothing about standbys is checked.
+ * Which failure an acknowledged write survives. `standby`: the loss of a machine, because a
+ * synchronous standby has the write. `storage`: the operator of the database guarantees that writes
+ * survive a failover below PostgreSQL, and standbys are not checked.
  */
 export type Durability = 'standby' | 'storage';
 

@@ -33,7 +33,10 @@ export interface SqlResult {
   readonly at: number;
 }
 
-/** It is not there, or not any more: what was asked of it did not happen, or it is not known. */
+/**
+ * The connection could not be opened, or broke. The request did not take effect, or its outcome is
+ * unknown.
+ */
 export class ConnectionFailure extends Failure {
   override readonly name = 'ConnectionFailure';
 
@@ -42,7 +45,10 @@ export class ConnectionFailure extends Failure {
   }
 }
 
-/** What the server refused, by its SQLSTATE. What it says of rows is left out: keys are in them. */
+/**
+ * An error of the PostgreSQL server, by its SQLSTATE. The details about rows are left out, because
+ * rows contain keys.
+ */
 export class DatabaseFailure extends Failure {
   override readonly name = 'DatabaseFailure';
   readonly code: string;
@@ -230,7 +236,7 @@ export class Connection {
     this.#socket.destroy();
   }
 
-  /** What is under way fails at once, and nothing more is sent. */
+  /** Fails all pending requests at once, and sends nothing more. */
   destroy(): void {
     this.#isClosed = true;
     this.#socket.destroy();

@@ -4,9 +4,10 @@
  * part. A machine that sleeps stops its monotonic clock: what a write decides by is therefore no
  * older than its own transaction.
  *
- * Servers also share a monotonic clock, so that one that starts can tell whether the database's
- * clock was set back since a server last looked. Whoever starts takes it over from one that runs; a
- * server that runs by itself goes on with it after a restart, until its machine boots.
+ * Servers also share a monotonic clock. With it a server detects at its start whether the
+ * database's clock was set back since a server last read it. A starting server adopts that clock
+ * from a running one. A server that runs alone continues it after a restart, until its machine
+ * boots.
  */
 
 import type { Clocks } from '@latchkey/protocol';

@@ -58,7 +58,7 @@ export class Engine {
     this.#hosts = config.hosts;
   }
 
-  /** Why nothing is answered; `undefined`: nothing is known against it. */
+  /** Why this process answers nothing. Returns `undefined` if no fault is known. */
   get fault(): string | undefined {
     return this.#fault;
   }
@@ -99,9 +99,9 @@ export class Engine {
   }
 
   /**
-   * Looks at what a read or a write found.
+   * Validates the registry row of a read or a write.
    *
-   * @throws Unavailable if nothing may be answered from it
+   * @throws Unavailable if no answer may be given from it
    */
   accept(rows: Rows): void {
     const { registry } = rows;
@@ -121,7 +121,8 @@ export class Engine {
   }
 
   /**
-   * Keeps what was read behind a barrier, or written and acknowledged: no failover takes it back.
+   * Stores rows that were read behind a barrier, or written and acknowledged. No failover undoes
+   * them.
    */
   keep(session: Session, rows: Rows): void {
     if (rows.metadataNumber > session.caches.metadata.number) {

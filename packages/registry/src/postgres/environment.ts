@@ -1,6 +1,6 @@
 /**
- * What the engine takes from the machine that it runs on: its connections, and the time. A
- * simulation has its own.
+ * The engine's interface to its machine: connections and time. A simulation has a separate
+ * implementation.
  */
 
 import { readFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * What a server does every second beside its requests: it holds the lock of all writes for a
- * moment, reads the clock and the latest entry behind a barrier, keeps what it saw in its folder,
- * tells the other servers that it is there, and looks whether another host takes writes too.
+ * The heartbeat of a server, once a second. It holds the lock of all writes for a moment, and reads
+ * the clock and the latest entry behind a barrier. It saves what it read in the server's folder,
+ * and announces the server to the others. It also checks whether another host takes writes.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -36,7 +36,7 @@ const WHERE = `SELECT pg_is_in_recovery() AS recovering, (SELECT system_identifi
   pg_postmaster_start_time()::text AS started, greatest((SELECT timeline_id FROM pg_control_checkpoint()),
   (SELECT min_recovery_end_timeline FROM pg_control_recovery())) AS timeline`;
 
-/** Writes after what these statements find, while nobody else writes. */
+/** Runs statements under the lock of all writes, then writes the result of the decision on them. */
 export type WriteUnderLock = <T>(
   asks: readonly Statement[],
   decide: (answers: readonly SqlResult[]) => { readonly result: T; readonly statements?: readonly Statement[] },
@@ -115,10 +115,10 @@ export class Heartbeat {
   }
 
   /**
-   * Takes the servers' monotonic clock from one that runs. Where none runs it begins one, and tells
-   * of it, under the lock of all writes: of servers that start together one does, and the others
-   * take it from that one. With a clock each, every one of them would take what the others kept of
-   * the time for a break.
+   * Adopts the servers' monotonic clock from a running server. If none runs, begins a new clock and
+   * announces it, under the lock of all writes. Of several servers that start together one
+   * therefore begins the clock, and the others adopt it. With separate clocks, each server would
+   * take the others' saved times for a discontinuity.
    */
   async #shareClock(): Promise<void> {
     const { clock, lastSeen } = this.#engine;
@@ -226,8 +226,8 @@ async function askPlace(
 }
 
 /**
- * Takes the servers' monotonic clock from one that runs, for who does not serve. Where none runs,
- * it goes on as this machine knows it, or begins anew.
+ * Adopts the servers' monotonic clock from a running server, for a process that does not serve. If
+ * none runs, continues the clock that this machine saved, or begins a new one.
  */
 export async function followMonotonicClock(engine: Engine): Promise<void> {
   const { clock, lastSeen } = engine;

@@ -1,7 +1,7 @@
 /**
- * What a controller is told of its nodes' keys, from PostgreSQL. The end of the log is read first,
- * behind a barrier, and the nodes after that: what is told of a node may be newer than the cursor
- * says, and is then told again.
+ * The key feed of a controller's nodes, from PostgreSQL. The end of the log is read first, behind a
+ * barrier, and the nodes after it. The state of a node may therefore be newer than the cursor, and
+ * is then sent twice.
  */
 
 import { randomInt } from 'node:crypto';
@@ -144,7 +144,7 @@ export class PostgresKeyFeed implements KeyFeed {
         rows.node(idI)?.row.controller === idC || (former.get(idI)?.until ?? 0) > position;
       for (const entry of chunk) {
         if (entry.kind === 'order' && (entry.controller === undefined || entry.controller === idC))
-          // What came before it is told first.
+          // Earlier changes are sent first.
           return told.size === 0 ? this.#beginWalk(question, entry) : answer();
         const idI = nodeToldOf(entry, idC, isTheirs);
         if (idI !== undefined) {

@@ -19,7 +19,7 @@ export interface Seen {
   readonly registry: string;
   /** Names the cluster of PostgreSQL, whichever machine is its primary. */
   readonly system: string;
-  /** How often somebody let the registry go on without entries that it had lost. */
+  /** Number of times that an operator accepted the loss of entries (`registry accept`). */
   readonly epoch: number;
   readonly head: Head | undefined;
 }
@@ -55,13 +55,13 @@ export class LastSeen {
     return this.#seen;
   }
 
-  /** Takes note of an entry, if it is later than what is known. */
+  /** Records an entry if it is later than the latest known one. */
   note(seen: Seen): void {
     const { epoch, head } = this.#seen ?? { epoch: -1, head: undefined };
     if (seen.epoch > epoch || (seen.epoch === epoch && (seen.head?.seq ?? 0) > (head?.seq ?? 0))) this.#seen = seen;
   }
 
-  /** Writes what was noted since, and how the servers' monotonic clock goes on. */
+  /** Saves what was recorded since the last call, and the state of the servers' monotonic clock. */
   async save(clock: SharedMonotonic | undefined = this.clockBefore): Promise<void> {
     const seen = this.#seen;
     const isClockKept = clock === undefined || Math.abs(clock.ahead - (this.#savedAhead ?? Infinity)) < CLOCK_KEPT_MS;

@@ -35,7 +35,10 @@ export function refuseOtherRegistry(seen: Seen | undefined, id: string, database
   });
 }
 
-/** What the database lacks of what was seen; `undefined`: nothing, as far as can be told. */
+/**
+ * Describes the entries that the database lacks and this server has seen. Returns `undefined` if no
+ * loss is detected.
+ */
 export function describeLoss(
   seen: Seen | undefined,
   { registry: { start, epoch }, head: last }: Rows,
@@ -44,7 +47,7 @@ export function describeLoss(
   if (seen === undefined) return undefined;
   const { head } = seen;
   if (seen.epoch > epoch) return `it is in epoch ${epoch}, and a server has seen epoch ${seen.epoch}`;
-  // Somebody has let it go on without what it had lost.
+  // An operator has accepted the loss.
   if (seen.epoch < epoch || head === undefined) return undefined;
   const found = head.seq === start.seq ? start.hash : (hash as Buffer | undefined);
   // It was pruned.

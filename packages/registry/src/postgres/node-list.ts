@@ -99,7 +99,7 @@ export async function countExpiries(
   return counts;
 }
 
-/** One row more than the page, to know whether there are more. */
+/** Fetches one row more than the page, to detect whether more rows follow. */
 function pageStatement({ filter, now, after, limit }: NodeListQuery, { by, descending = false }: NodeSort): Statement {
   const conditions = conditionsOf(filter, now);
   const value = { id: 'n.id', expires_at: EXPIRY, joined_at: 'n.joined_at' }[by];

@@ -7,8 +7,8 @@ import { LastSeen } from './last-seen.js';
 import { PostgresStorage } from './postgres-storage.js';
 
 /**
- * Connects to the host that takes writes, and checks that it keeps what it acknowledges, and has
- * what this server saw before.
+ * Connects to the host that takes writes. Checks that acknowledged writes are durable, and that the
+ * database has all entries that this server saw.
  */
 export async function openPostgresStorage(
   config: PostgresConfig,
@@ -19,14 +19,15 @@ export async function openPostgresStorage(
 }
 
 /**
- * Connects a storage, and starts the heartbeat of one that serves. One that fails to is closed.
+ * Connects a storage, and starts the heartbeat of a server. A storage that fails to connect is
+ * closed.
  *
- * @param serve who serves from it; `undefined`: a command
+ * @param serve identity of the server; `undefined` for a command
  */
 export async function connectStorage<S extends PostgresStorage>(storage: S, serve: ServerIdentity | undefined): Promise<S> {
   const { engine } = storage;
   try {
-    // What is wrong with each host is told as it is found.
+    // The log names the fault of each host as it is found.
     await engine.session();
     if (serve === undefined) {
       await followMonotonicClock(engine);

@@ -1,6 +1,6 @@
 /**
- * The registry in PostgreSQL, for several auth-servers at once. Rows are locked by nobody but in
- * the order of writes; what is acknowledged is on a standby too.
+ * The registry in PostgreSQL, for several auth-servers at once. Rows are locked only in the order
+ * of writes. An acknowledged write is on a standby too.
  */
 
 import { Failure } from '@latchkey/runtime/failure';
@@ -113,12 +113,12 @@ export class PostgresStorage implements RegistryStorage {
     return this.engine.clock.read;
   }
 
-  /** Why nothing is answered; `undefined`: nothing is known against it. */
+  /** Why this process answers nothing. Returns `undefined` if no fault is known. */
   fault(): string | undefined {
     return this.engine.fault ?? this.#heartbeat?.fault;
   }
 
-  /** What a server lets others see of its work with the database. */
+  /** Metrics of a server about its work with the database. */
   get metrics(): readonly Metric[] {
     const { metrics, config } = this.engine;
     return metrics.definitions(config.hosts, () => this.engine.connected?.place);
@@ -311,7 +311,10 @@ export class PostgresStorage implements RegistryStorage {
     });
   }
 
-  /** Ends with its connection: one that breaks lets others in, who clear away what is pending. */
+  /**
+   * The lock ends with its connection. If the connection breaks, the next holder removes what is
+   * pending.
+   */
   async lockEnrolment(): Promise<{ release(): Promise<void> }> {
     try {
       const connection = await this.engine.separateConnection();

@@ -1,6 +1,6 @@
 /**
- * A statement as `pg` sends it, and its answer. What is the same each time is done once a
- * connection: a prepared statement's columns are asked for and looked up with its first answer.
+ * A statement as `pg` sends it, and its answer. Repeated work is done once per connection: the
+ * columns of a prepared statement are requested and resolved with its first answer.
  */
 
 import { type Connection, type CustomTypesConfig, Query, types as parsers } from 'pg';
@@ -9,7 +9,7 @@ import type { SqlRow } from './tables.js';
 
 type TypeId = Parameters<typeof parsers.getTypeParser>[0];
 
-/** What `pg` calls of a query, beside what its types tell. */
+/** Methods of a query that `pg` calls, and that its types leave out. */
 declare module 'pg' {
   interface Query {
     name?: string;

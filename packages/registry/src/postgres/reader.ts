@@ -68,7 +68,7 @@ export class Reader {
 
   async #run(): Promise<void> {
     this.#isRunning = true;
-    // What is asked for in the same turn goes into one batch.
+    // Reads that are requested in the same turn go into one batch.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       let batch: Request[] = [];
@@ -128,7 +128,7 @@ export class Reader {
   }
 }
 
-/** What a statement came to, for who asked the registry: nothing happened. */
+/** Converts the failure of a statement for the caller of the registry: nothing was changed. */
 export function asUnavailable(error: unknown): unknown {
   return error instanceof ConnectionFailure || error instanceof DatabaseFailure ? unavailable(error.message) : error;
 }

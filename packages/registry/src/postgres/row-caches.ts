@@ -25,7 +25,10 @@ export class RowCache<R> {
     this.#bound = bound;
   }
 
-  /** The row of a record, decoded before or now. `keep`: it will be asked for again soon. */
+  /**
+   * Returns the row of a record, from the cache or newly decoded. `keep`: caches it, because it
+   * will be requested again soon.
+   */
   decode(key: number, record: SqlRow, keep: boolean): Versioned<R> {
     const stamp = record['version'] as number;
     const known = this.#rows.get(key);

@@ -1,7 +1,4 @@
-/**
- * Makes the schema of a registry in a database, brings it up to date, and lets it go on after a
- * loss.
- */
+/** Creates and migrates the schema of a registry in a database, and accepts the loss of entries. */
 
 import { setTimeout as pause } from 'node:timers/promises';
 import { EMPTY_HISTORY, afterDiscontinuity, type ClockHistory } from '@latchkey/protocol';
@@ -64,9 +61,10 @@ export async function makeSchema(connection: Connection): Promise<void> {
 }
 
 /**
- * Brings the schema to what this version reads, while servers run. Gives the numbers from and to.
+ * Migrates the schema to the version of this program, while servers run. Returns the schema numbers
+ * before and after.
  *
- * @param migrations are the steps to it, and all before
+ * @param migrations steps up to that version, from the first one on
  */
 export async function upgradePostgresSchema(
   config: PostgresConfig,
@@ -121,9 +119,9 @@ export interface AcceptedLoss {
 }
 
 /**
- * Lets the registry go on without entries that it lost: a new epoch, a break of the clock, and a
- * new TK, for nodes may have used keys and transactions that the registry does not know any more.
- * Also where the same registry was put into another cluster of PostgreSQL.
+ * Lets the registry continue without entries that it lost: a new epoch, a discontinuity of the
+ * clock, and a new TK. Nodes may have used keys and transactions that the registry lost. Also used
+ * when the same registry was moved to another cluster of PostgreSQL.
  */
 export async function acceptLoss(
   config: PostgresConfig,
@@ -201,8 +199,8 @@ async function refuseOldServers(connection: Connection, schema: number): Promise
 }
 
 /**
- * @param advice what to look at where it may have happened
- * @throws InDoubt if it may have happened, or a standby may lack it
+ * @param advice what to check if the commit may have happened
+ * @throws InDoubt if the commit may have happened, or a standby may lack it
  */
 export async function commit(
   connection: Connection,

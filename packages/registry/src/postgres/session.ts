@@ -1,6 +1,6 @@
 /**
- * What a process has open to the database: three connections, all to one postmaster. Once one of
- * them breaks, or an answer takes too long, all of them go, with what is kept of rows.
+ * Connections of a process to the database: three, all to one postmaster. If one breaks, or an
+ * answer times out, all are closed, and the cached rows are dropped.
  */
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
@@ -245,7 +245,7 @@ function checkSettings(row: SqlRow | undefined, wanted: Readonly<Record<string, 
       throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(settings[name])}`);
 }
 
-/** What is wrong with a database, in words for whoever runs it. */
+/** Returns the place of a checked database, or throws a failure that describes its fault. */
 function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): Place {
   const refuse = (what: string): never => {
     throw new Failure(what);

@@ -1,6 +1,6 @@
 /**
- * What reads and writes want to see, in as few statements as it takes, and what comes of them. A
- * write that was decided changes what the next one of its batch finds.
+ * Statements that fetch the rows for reads and writes, as few as possible, and their results. A
+ * write that was decided changes the rows that the next write of its batch sees.
  */
 
 import { type ChainHead, EMPTY_CHAIN } from '../audit-chain.js';
@@ -69,7 +69,9 @@ const FETCH_NODE_ACTIVITY = `SELECT a.id, a.activity FROM latchkey.node_activity
   WHERE a.id = ANY($1::bigint[]) AND a.unknown <> EXISTS (SELECT FROM latchkey.nodes n WHERE n.id = a.id)`;
 const FETCH_CONTROLLER_ACTIVITY = 'SELECT id, activity FROM latchkey.controller_activity WHERE id = ANY($1::bigint[])';
 
-/** Statements that fetch what is under these keys, and what is made of their results. */
+/**
+ * Returns statements that fetch the rows under these keys, and a function that reads their results.
+ */
 export function fetching(
   keys: KeySet,
   caches: RowCaches,
@@ -152,7 +154,7 @@ function takeRegistry(rows: Rows, [record = {}]: readonly SqlRow[]): void {
   rows.metadataNumber = record['metadata_version'] as number;
 }
 
-/** Nothing comes where what is known is the latest. */
+/** The statement returns no row if the known version is the latest. */
 function takeMetadata(rows: Rows, found: readonly SqlRow[]): void {
   if (rows.metadataNumber === rows.known.number) return;
   const values = new Map<MetadataName, Box>();
@@ -164,7 +166,7 @@ function takeMetadata(rows: Rows, found: readonly SqlRow[]): void {
   rows.values = values;
 }
 
-/** A key that a read or write of the batch did not name, and that it came to all the same. */
+/** A read or write of the batch accessed a key that it had not named. */
 export class NotFetched extends RangeError {
   override readonly name = 'NotFetched';
   readonly keys: Keys;
@@ -206,7 +208,7 @@ export class Rows implements Snapshot {
     this.metadataNumber = known.number;
   }
 
-  /** What was asked for and did not come is not there. */
+  /** A requested row that was not returned does not exist. */
   complete(): void {
     const { nodes, controllers, orders, nodeDescriptions, recentInitialKeys, nodeActivity, controllerActivity } = this.#keys;
     absent(this.nodes, nodes);

@@ -1,11 +1,11 @@
 /** What `synchronous_standby_names` promises. */
 
 /**
- * Tells why a commit that these names let through may be lost with one machine; `undefined`: it is
- * not. A standby that is promoted by what a majority says has every commit that k+1 machines have,
- * if 2(k+1) is more than all of them.
+ * Explains why a commit under these names may be lost with one machine. Returns `undefined` if it
+ * cannot. A standby that a majority promotes has every commit that k+1 machines have, if 2(k+1) is
+ * more than all of them.
  *
- * @param machines that the configuration knows of
+ * @param machines number of machines in the configuration
  */
 export function standbyNamesFault(names: string, machines: number): string | undefined {
   const text = names.trim();

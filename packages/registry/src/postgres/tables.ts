@@ -21,7 +21,7 @@ interface Column<R> {
   readonly name: string;
   readonly type: ColumnType;
   readonly encode: (row: R) => unknown;
-  /** Puts what the column holds into the row that is being made. */
+  /** Decodes the value of the column into `row`. */
   readonly decode: (value: unknown, row: Record<string, unknown>) => void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A whole registry that is put into a database, or taken out of one: each in one transaction, so
- * that all of it happens, or nothing.
+ * Copies a whole registry into a database, or out of one. Each copy is one transaction, so it
+ * succeeds as a whole or changes nothing.
  */
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
@@ -44,9 +44,10 @@ const LOCK_ALL = [
 ];
 
 /**
- * Puts a registry into a database that has none, and gives how it is known there.
+ * Copies a registry into a database that has none. Returns its identity there.
  *
- * @throws UsageFailure if the database holds one; then, and if it fails, nothing is changed
+ * @throws UsageFailure if the database holds a registry; then, and if the copy fails, nothing is
+ *   changed
  */
 export async function fillDatabase(config: PostgresConfig, contents: RegistryContents): Promise<Seen> {
   return withPrimary(
@@ -66,11 +67,11 @@ export async function fillDatabase(config: PostgresConfig, contents: RegistryCon
 }
 
 /**
- * Puts a backup into a database. A registry that is there stays in another schema, whose name it
- * gives.
+ * Restores a backup into a database. A registry that is already there remains in another schema,
+ * whose name is returned.
  *
  * @param folder of this machine, which from then on knows this registry
- * @param contents as they are to be put back at this time
+ * @param contents of the backup, converted for a restore at this time
  */
 export async function restoreDatabase(
   config: PostgresConfig,
@@ -104,12 +105,12 @@ export async function restoreDatabase(
 }
 
 /**
- * Takes the registry out of a database that nobody serves from: what is there stays in another
- * schema, whose name it gives. One that lost entries is refused: in a folder nothing shows the
- * loss.
+ * Copies the registry out of a database from which no server runs. The database's registry remains
+ * in another schema, whose name is returned. A registry that lost entries is refused, because a
+ * folder would not show the loss.
  *
- * @param folder of this machine, which says what it has seen of the registry
- * @param take is done before that; if it fails, nothing is changed
+ * @param folder of this machine, which records what it has seen of the registry
+ * @param take runs before that; if it fails, nothing is changed
  */
 export async function takeOutOfDatabase(
   config: PostgresConfig,

@@ -1,7 +1,8 @@
 /**
- * Writes, as many in one transaction as wait, in two halves. The first locks the row that all
- * writes lock, and reads what they want to see; what is decided is decided here; the second writes
- * and commits. A half that comes late finds its transaction ended by the database.
+ * Writes in batches: all that wait share one transaction of two halves. The first half locks the
+ * row that all writes lock, and reads the rows that the writes name. Each write is then decided
+ * here. The second half writes and commits. If the second half is late, the database has already
+ * ended the transaction.
  */
 
 import { Failure } from '@latchkey/runtime/failure';
@@ -19,7 +20,7 @@ import { fetching, KeySet, NotFetched, type Rows } from './snapshot.js';
 const MAX_BATCH = 256;
 const MAX_KEYS = 16_384;
 const MAX_WAITING = 4_096;
-/** How often a write is done again with keys that it came to without naming them. */
+/** Attempts of a write that accesses keys which it did not name. */
 const MAX_ATTEMPTS = 4;
 
 // The level is named: by another default the entry before would be an old one.
@@ -170,8 +171,8 @@ export class Writer {
       } catch (error) {
         request.attempts += 1;
         if (error instanceof NotFetched && request.attempts < MAX_ATTEMPTS) {
-          // A write before it in the batch has changed what it comes to: it is done again with
-          // that.
+          // An earlier write of the batch changed which keys this write accesses. It is repeated
+          // with these keys.
           request.work = { ...request.work, keys: merge(request.work.keys, error.keys) };
           again.push(request);
         } else request.reject(error);
