@@ -37,8 +37,8 @@ const SCOPES_OF_ROLE: Readonly<Record<Role, readonly Scope[]>> = {
 /** An authenticated caller. */
 export interface Principal {
   /**
-   * Owns what is kept of the caller: jobs, files, Idempotency-Keys, cursors and rates. Two callers
-   * never share an ID, one after the other neither: that of a user is drawn, and no name.
+   * Owns the caller's jobs, files, Idempotency-Keys, cursors and rates. Two callers never share an
+   * ID, not even one after the other: the ID of a user is random, not the name.
    */
   readonly id: string;
   readonly scopes: ReadonlySet<Scope>;

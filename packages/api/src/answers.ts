@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 
 /** The answer of a route that has begun a job. */
 export class Accepted<T> {
-  /** Where the job is. */
+  /** URL of the job. */
   readonly location: string;
   readonly body: T;
 

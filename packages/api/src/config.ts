@@ -32,7 +32,7 @@ export interface GatewayConfig {
 export interface BrowserConfig {
   /** Loopback: in clear. */
   readonly listen: readonly Endpoint[];
-  /** Where the gateway, or another proxy with TLS, brings browsers. */
+  /** Socket for browsers, through the gateway or another TLS proxy. */
   readonly socket?: string | undefined;
   /** The group that may connect to the socket. */
   readonly group?: string | undefined;
@@ -45,7 +45,7 @@ export interface BrowserConfig {
 export interface ApiConfig extends SocketConfig {
   /** Roles of users in addition to root and the user of the API. */
   readonly local: Readonly<Record<string, Role>>;
-  /** Where a proxy brings callers with tokens. */
+  /** Socket for callers with tokens, through a proxy. */
   readonly remote?: SocketConfig | undefined;
   /** The proxy of `latchkey-auth-server api-gateway`. */
   readonly gateway?: GatewayConfig | undefined;

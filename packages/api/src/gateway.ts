@@ -1,7 +1,7 @@
 /**
- * TLS in front of the API: a process of its own, under its own user, without the registry and
- * without its keys. Each request is made anew for the API from the few headers that it may have, so
- * that nothing a client writes is read twice in two ways.
+ * TLS in front of the API: a separate process, under its own user, without the registry and its
+ * keys. Each request to the API is built from scratch, with the few headers that are allowed. So
+ * gateway and API never parse the same client input in two ways.
  */
 
 import { X509Certificate } from 'node:crypto';
@@ -57,7 +57,7 @@ const RESPONSE_HEADERS = [
   'www-authenticate',
 ] as const;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
-/** Of a browser, in addition. The host is what the API compares with its origin. */
+/** Additional headers of a browser. The API compares the host with its origin. */
 const BROWSER_REQUEST_HEADERS = [
   'accept-encoding',
   'cookie',
@@ -95,7 +95,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
     throw new UsageFailure(`api.gateway.hosts: the origin ${browser.origin} of \`browser:\` is not among the hosts`, {
       advice: `Add ${new URL(browser.origin).host} to \`hosts:\`.`,
     });
-  // A connection each: one that is kept may be closed by the API as it is used again.
+  // One connection per request: the API may close an idle connection while it is being reused.
   const agent = new Agent({ keepAlive: false, maxSockets: MAX_API_CONNECTIONS });
   const largeAgent = new Agent({ keepAlive: false, maxSockets: MAX_LARGE_BODIES });
   const limitedLog = new RateLimitedLog(log);

@@ -33,19 +33,19 @@ import { buildServer } from './server.js';
 import { Passwords } from './users/password.js';
 import { openUserStore } from './users/user-store.js';
 
-/** How a process of its own opens the registry. */
+/** How a separate process opens the registry. */
 export interface RegistryOpener {
   /** Reads the master key and opens the registry. */
   readonly open: () => Promise<Registry>;
-  /** Then nobody replaces its store. */
+  /** Its store is then never replaced. */
   readonly isInDatabase?: boolean;
 }
 
-/** Between two looks at what was written, in ms: a list after a quiet day is not slow. */
+/** Interval at which the index is updated, in ms, so that a list after a quiet day is not slow. */
 const MAINTENANCE_INTERVAL_MS = 10_000;
 /**
- * For requests under way once the API is to stop, in ms. A daemon with the API inside has 10 s to
- * stop, and closes the registry after it.
+ * Grace period of pending requests when the API stops, in ms. A daemon with an embedded API has 10
+ * s to stop, and closes the registry after it.
  */
 const STOP_GRACE_MS = 4_000;
 const ONE_API =
@@ -92,7 +92,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     for (const close of closers) await close();
   };
   try {
-    // A registry that cannot be opened is a mistake to be told at the start.
+    // A registry that cannot be opened is an error at the start.
     await registry.use(() => undefined);
     const lock = await lockRequests(folder, options.registry);
     closers.unshift(() => lock.release());
@@ -204,7 +204,7 @@ async function lockRequests(folder: string, registry: ApiOptions['registry']): P
   return lockFolder(await ensureRequestFolder(folder), holder, ONE_API);
 }
 
-/** Waits for requests under way, and for clients that are slow with one, up to a bound. */
+/** Waits for pending requests and for slow clients, up to a bound. */
 async function closeServers(servers: readonly FastifyInstance[]): Promise<void> {
   const cut = setTimeout(() => {
     for (const { server } of servers) server.closeAllConnections();

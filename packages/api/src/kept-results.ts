@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { deflateRaw, inflateRaw } from 'node:zlib';
 import type { Registry } from '@latchkey/registry';
 
-/** Results that are kept; at the bound the least recent goes. */
+/** Cached results; at the bound the least recently used one is evicted. */
 const MAX_RESULTS = 16;
 /** Octets of all that is kept: two million lines have less. A larger result is used once. */
 const MAX_OCTETS = 64 * 1024 * 1024;
@@ -61,14 +61,14 @@ export class KeptResults<T> {
   #registry: Registry | undefined;
   readonly #closed = new AbortController();
   readonly #results = new Map<string, KeptResult<T>>();
-  /** The latest of each name that is under way. */
+  /** The latest pending walk of each name. */
   readonly #walks = new Map<string, { readonly at: number; readonly result: Promise<KeptResult<T>> }>();
 
   /**
-   * Returns the result of that name if it is no older than `maxAgeMs`. Otherwise walks.
+   * Returns the cached result of that name if it is no older than `maxAgeMs`. Otherwise walks.
    *
    * @param now ms since the epoch
-   * @param walk goes on without the caller that it was begun for: others may wait for it
+   * @param walk continues if its first caller leaves, because others may wait for it
    */
   async get(
     registry: Registry,
@@ -110,7 +110,7 @@ export class KeptResults<T> {
     return result;
   }
 
-  /** Gives up the walks that are under way. */
+  /** Cancels pending walks. */
   close(): void {
     this.#closed.abort();
   }

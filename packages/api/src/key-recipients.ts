@@ -17,8 +17,9 @@ export function describeRecipients(recipients: readonly string[]): string {
 }
 
 /**
- * Nobody makes another X25519 recipient that begins the same. The beginning of a post-quantum one
- * is a few numbers of its key, for which others can be found.
+ * Finding a second X25519 recipient with the same first characters is infeasible. The first
+ * characters of a post-quantum recipient are only a few numbers of its key, and other keys with
+ * these numbers can be found.
  */
 function describe(recipient: string): string {
   const beginning = recipient.slice(0, BEGINNING);

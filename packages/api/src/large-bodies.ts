@@ -1,9 +1,9 @@
-/** Requests whose body may be large. A body is in memory, so few of them come at once. */
+/** Requests with a large body. A body is held in memory, so only a few are admitted at a time. */
 
 import type { Principal } from './access.js';
 import { Problem } from './problem.js';
 
-/** Where a file of nodes is sent. The gateway lets a large body pass there only. */
+/** Path for a file of nodes. The gateway admits a large body on this path only. */
 export const IMPORTS_PATH = '/v1/imports';
 /** Octets of a file of nodes: 100,000 lines and more. */
 export const MAX_IMPORT_FILE: number = 8 * 1024 * 1024;
@@ -18,7 +18,7 @@ export class LargeBodies {
   readonly #owners = new Map<symbol, string>();
 
   /**
-   * Call what it returns once the request is answered.
+   * Admits a request. Call the returned function once the request is answered.
    *
    * @throws Problem at the bound
    */

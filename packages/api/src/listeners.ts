@@ -1,6 +1,6 @@
 /**
- * Where the API listens: on all of its sockets and ports, or on none. What is asked before all of
- * them are there waits: a start that fails would cut off the change that it begins.
+ * Listeners of the API: all of its sockets and ports are opened, or none. Requests wait until all
+ * of them are open, because a failed start would interrupt a change.
  */
 
 import { chown } from 'node:fs/promises';
@@ -29,7 +29,7 @@ export class Listeners {
     this.opened = new Promise((resolve, reject) => {
       this.#settle = (error) => (error === undefined ? resolve() : reject(error));
     });
-    // It has failed though nobody waits.
+    // Handles the rejection even if no request waits.
     this.opened.catch(() => undefined);
   }
 

@@ -26,7 +26,7 @@ export function refuseForwarded({ raw }: FastifyRequest): void {
 export class LocalCallers {
   readonly #users: LocalUsers;
   readonly #readCredentials: (socket: Socket) => PeerCredentials | undefined;
-  /** Read once a connection: the kernel keeps what was so when it was opened. */
+  /** Read once per connection: the kernel reports the credentials at the time of the connect. */
   readonly #principals = new WeakMap<Socket, Principal>();
 
   constructor(users: LocalUsers, readCredentials: (socket: Socket) => PeerCredentials | undefined) {

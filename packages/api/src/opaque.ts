@@ -1,7 +1,8 @@
 /**
- * Cursors and entity tags that tell a caller nothing, and work for that caller only, under the same
- * limits. The key lives as long as the process: after a restart a client starts its list again. A
- * restore has keys of its own, since numbers of entries come again after it, with other changes.
+ * Opaque cursors and entity tags. They reveal nothing, and work only for the same caller under the
+ * same limits. The key lives as long as the process: after a restart a client starts its list
+ * again. A restore has separate keys, because after it entry numbers are used again for other
+ * changes.
  */
 
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
@@ -14,7 +15,9 @@ const TAG_LENGTH = 16;
 const CIPHER = 'aes-256-gcm';
 /** Octets of a cursor before base64url: more than any list needs. */
 const MAX_LENGTH = 512;
-/** Lengths of what is sealed are multiples of it: they do not show how large a number is. */
+/**
+ * Plaintexts are padded to multiples of this length, so that they do not show the size of a number.
+ */
 const PADDING = 32;
 /** Octets of an entity tag before base64url. */
 const ETAG_LENGTH = 16;

@@ -1,11 +1,11 @@
-/** The OpenAPI 3.1 document of the routes: what the API answers at `/v1/openapi.json`. */
+/** The OpenAPI 3.1 document of the routes, which the API serves at `/v1/openapi.json`. */
 
 import { problemSchema } from '@latchkey/operations/contract';
 import { z } from 'zod';
 import { describeStatus, type ProblemName, PROBLEM_TYPE, statusOf } from './problem.js';
 import type { Route } from './route.js';
 
-/** Grows with what is added to `/v1`. */
+/** Increases with each addition to `/v1`. */
 const API_VERSION = '1.0.0';
 
 const JSON_TYPE = 'application/json';
@@ -45,7 +45,7 @@ const COMMON_PROBLEMS: readonly ProblemName[] = [
   'unavailable',
 ];
 
-/** Renders a schema; one with a name goes to the components. */
+/** Renders a schema; a named one becomes a component. */
 type ToSchema = (schema: z.core.$ZodType, io: 'input' | 'output') => JsonSchema;
 
 const IF_MATCH: JsonSchema = {
@@ -149,7 +149,7 @@ function operationOf(route: Route, toSchema: ToSchema): JsonSchema {
 
 function problemsOf(route: Route): readonly ProblemName[] {
   const problems = [...COMMON_PROBLEMS];
-  // The body of a change may name what does not exist, or what the caller does not see.
+  // The body of a change may name an object that does not exist, or that the caller may not see.
   if (namesInPath(route).size > 0 || isChange(route)) problems.push('not-found');
   if (isChange(route)) problems.push('refused', 'body-too-large', 'unsupported-media-type');
   if (route.isIdempotent !== undefined) problems.push('idempotency-key-reused');
@@ -216,7 +216,7 @@ function templateOf(path: string): string {
   return path.replaceAll(/:(\w+)/g, '{$1}');
 }
 
-/** Moves schemas with a name of their own to the components, and points at them there. */
+/** Moves named schemas to the components, and replaces them by references. */
 function hoist(schema: JsonSchema, components: Record<string, JsonSchema>): JsonSchema {
   const { $schema: _, $defs = {}, id, ...root } = schema;
   for (const [name, { id: __, ...definition }] of Object.entries($defs as Record<string, JsonSchema>))

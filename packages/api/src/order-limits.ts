@@ -1,4 +1,4 @@
-/** Limits of users and tokens to some orders: who needs them, and how they are told. */
+/** Limits of users and tokens to some orders: which roles need them, and their description. */
 
 import type { OrderLimits } from '@latchkey/operations/contract';
 import { UsageFailure } from '@latchkey/runtime/failure';
@@ -7,7 +7,7 @@ import type { Role } from './access.js';
 /** Of an installer whose record names no orders. */
 export const NO_ORDERS: OrderLimits = { orders: [] };
 
-/** Leaves out what is not given; `undefined` if nothing is. */
+/** Omits absent limits. Returns `undefined` if all are absent. */
 export function limitsFrom({ orders, installer, sites }: OrderLimits): OrderLimits | undefined {
   if (orders === undefined && installer === undefined && sites === undefined) return undefined;
   return {
@@ -41,7 +41,10 @@ export function requireLimitsOf(role: Role, limits: OrderLimits | undefined): vo
   );
 }
 
-/** For the audit log, which has no names of installers and sites: after what is limited. */
+/**
+ * Description for the audit log, which has no names of installers and sites: the kind of each
+ * limit.
+ */
 export function describeLimits(limits: OrderLimits | undefined): string {
   if (limits === undefined) return '';
   const { orders, installer, sites } = limits;

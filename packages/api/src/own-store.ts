@@ -1,6 +1,6 @@
 /**
- * An LMDB store of the API, next to the registry: no backup of the registry has what is in it. The
- * API and commands have it open at once.
+ * An LMDB store of the API, next to the registry. No backup of the registry has its content. The
+ * API and commands open it concurrently.
  */
 
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ type OpenTable = <V>(name: string) => Database<V, string>;
 interface OwnStoreOptions<Tables> {
   /** Its folder, in that of the registry. */
   readonly name: string;
-  /** Version of what is in the tables. */
+  /** Version of the tables' content. */
   readonly schema: number;
   /** Opens every table. */
   readonly tables: (open: OpenTable) => Tables;

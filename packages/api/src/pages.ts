@@ -9,7 +9,7 @@ export interface PageInput {
   readonly after?: string | undefined;
 }
 
-/** Where a page begins: after the item with this key. */
+/** A page begins after the item with this key. */
 type PageKey = number | string;
 const cursorSchema: z.ZodType<PageKey> = z.union([z.int(), z.string()]);
 const placeSchema: z.ZodType<number> = z.int().min(0);

@@ -5,11 +5,11 @@ import { formatCommandLine } from '@latchkey/runtime/cli';
 import { Problem } from './problem.js';
 
 /**
- * What a caller is answered after a failure at work. The failure's own message may name paths of
- * this machine, so it is for the log.
+ * Returns the answer to a caller after a failure at work. The failure's own message may name paths
+ * of this machine, so it goes to the log only.
  *
  * @param limits of the caller
- * @param retryAfter seconds after which the caller may try again, if nothing was changed
+ * @param retryAfter seconds after which the caller may retry, if nothing was changed
  */
 export function problemAtWork(error: unknown, limits: OrderLimits | undefined, retryAfter?: number): Problem {
   const done = error instanceof PartlyDone ? `${error.done}. ` : '';
@@ -21,7 +21,7 @@ export function problemAtWork(error: unknown, limits: OrderLimits | undefined, r
       retryAfter,
     });
   const detail = `${done}It is not known whether the registry took ${done === '' ? 'the change' : 'the next part'}. The log of the API says why.`;
-  // Numbers of entries tell what is done to orders of others.
+  // Entry numbers reveal changes to orders of others.
   if (limits !== undefined)
     return new Problem('unavailable', { detail, advice: 'Ask an administrator what the audit log has of it.' });
   const advice = [doubt.advice, error instanceof PartlyDone ? error.advice : undefined].filter((text) => text !== undefined);

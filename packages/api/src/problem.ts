@@ -177,7 +177,7 @@ export function failureKindOf({ type, status }: Pick<ProblemDocument, 'type' | '
   return PROBLEMS[kind].failure ?? 'failed';
 }
 
-/** Each kind of problem that is answered with a status, and what it means. */
+/** Describes each kind of problem that has this status. */
 export function describeStatus(status: number): string {
   const kinds = Object.entries(PROBLEMS).filter(([, kind]) => kind.status === status);
   return kinds.map(([name, { title }]) => `\`${name}\`: ${title}.`).join(' ');

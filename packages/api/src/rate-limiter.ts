@@ -2,7 +2,7 @@
 
 export interface Rate {
   readonly perSecond: number;
-  /** How many may come at once after a pause. */
+  /** Burst size: requests that are admitted at once after a pause. */
   readonly burst: number;
 }
 

@@ -1,4 +1,4 @@
-/** The registry as the API reads it, for months: one that it opens itself, or a daemon's. */
+/** Long-term access of the API to the registry: one that the API opens itself, or a daemon's. */
 
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,13 +8,13 @@ import { systemFailure } from '@latchkey/runtime/failure';
 export interface RegistryAccess {
   /** @throws Failure if the registry cannot be opened */
   use<T>(action: (registry: Registry) => T | Promise<T>): Promise<T>;
-  /** Resolves once no use is under way. */
+  /** Resolves when no use is pending. */
   unused(): Promise<void>;
   /** Call it after the last `use`. */
   close(): Promise<void>;
 }
 
-/** Counts uses that are under way. */
+/** Counts pending uses. */
 class Uses {
   #count = 0;
   readonly #onUnused: (() => void)[] = [];
@@ -65,9 +65,9 @@ interface Opened {
 }
 
 /**
- * A registry of its own. A `restore --replace` puts another store in its place, and a rotation of
- * the master key retires the key that it was opened with. The next request then reopens it;
- * requests under way finish on the store they began with.
+ * A registry that this object opens and reopens. `restore --replace` replaces its store, and a
+ * rotation of the master key retires the key that opened it. The next request then reopens the
+ * registry. Pending requests finish on the store on which they began.
  */
 export class ReopenedRegistry implements RegistryAccess {
   readonly #folder: string | undefined;
@@ -79,9 +79,9 @@ export class ReopenedRegistry implements RegistryAccess {
   readonly #uses = new Uses();
 
   /**
-   * @param folder of the registry; `undefined`: it is in a database, which nobody replaces
+   * @param folder of the registry; `undefined` for a database, which is never replaced
    * @param open reads the master key and opens the registry
-   * @param onOpened is called with each registry that was opened, the first and later ones
+   * @param onOpened called with each opened registry, the first and later ones
    */
   constructor(
     folder: string | undefined,

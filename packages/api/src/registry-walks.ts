@@ -1,6 +1,6 @@
 /**
- * Walks through all nodes take turns: two at once finish no sooner. Between two pages of a walk
- * other requests are answered.
+ * Queue of walks through all nodes. Two concurrent walks would finish no sooner, so one runs at a
+ * time. Other requests are answered between two pages of a walk.
  */
 
 import { Problem } from './problem.js';

@@ -1,6 +1,6 @@
 /**
- * Callers through a proxy, by their token. The proxy has a socket of its own: who the proxy runs as
- * says nothing about the caller (docs/decisions/0023).
+ * Callers through a proxy, authenticated by their token. The proxy has a separate socket, because
+ * the user of the proxy does not identify the caller (docs/decisions/0023).
  */
 
 import type { FastifyRequest } from 'fastify';
@@ -19,7 +19,10 @@ const BEARER = /^Bearer ([!-~]{1,200})$/i;
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
 /** The last use of a token is written once in so many ms. */
 const USE_INTERVAL_MS = 60_000;
-/** Tokens whose last use is remembered; at the bound all go, and are written once more. */
+/**
+ * Tokens whose last use is cached. At the bound the cache is cleared, and each use is written
+ * again.
+ */
 const MAX_REMEMBERED = 1_024;
 /** Compared with where no token has the ID, so that both take the same time. */
 const NO_HASH = new Uint8Array(32);
@@ -102,7 +105,7 @@ export class RemoteCallers {
     };
   }
 
-  /** Waits for what is being written. */
+  /** Waits for pending writes. */
   async close(): Promise<void> {
     await Promise.all(this.#writing);
   }

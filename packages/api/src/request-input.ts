@@ -1,7 +1,7 @@
 /**
- * Turns path and query, or path and body, into what an operation's schema expects. A URL has only
- * text, so a number or a truth value is read where the schema has one. Mistakes are named by field,
- * never by value.
+ * Parses path and query, or path and body, into the input that an operation's schema expects. A URL
+ * contains only text, so numbers and booleans are parsed if the schema expects them. Errors name
+ * the field, never the value.
  */
 
 import { describeIssue, errorMap } from '@latchkey/runtime/config';
@@ -113,7 +113,7 @@ function typeOf(field: z.core.$ZodType | undefined): FieldType {
   return { name: '', element: '' };
 }
 
-/** Text that is not of the type stays text: the schema then says what was expected. */
+/** A text that does not parse stays text, so that the schema reports the expected type. */
 function convert(text: string, type: string | undefined): unknown {
   if (type === 'number' || type === 'int') return INTEGER.test(text) ? Number(text) : text;
   if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text;

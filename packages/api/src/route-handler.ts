@@ -1,4 +1,4 @@
-/** Answers requests for the routes: reads their input, runs them, and sends what they return. */
+/** Handles requests for the routes: parses their input, runs them, and sends the result. */
 
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -132,7 +132,7 @@ function toBody({ output }: Route, value: unknown): Buffer {
   return Buffer.from(JSON.stringify(output.parse(value)));
 }
 
-/** Makes a change in the caller's name, and only of what the caller has seen. */
+/** Makes a change in the caller's name, and only to the version that the caller has read. */
 async function change(call: RouteCall, registry: Registry): Promise<StoredAnswer> {
   const { route, request, principal, input, services } = call;
   const { 'if-match': ifMatch } = request.headers;

@@ -60,11 +60,11 @@ export interface Route {
   readonly name: string;
   readonly summary: string;
   readonly description?: string | undefined;
-  /** `own`: for every caller, about what is its own. */
+  /** `own`: for every caller, about the caller's own objects. */
   readonly scope: Scope | 'own';
   /**
-   * It shows and changes only what is of `visibleOrders`. Without it callers with limits are
-   * refused.
+   * The route shows and changes only objects of `visibleOrders`. If absent, callers with limits are
+   * rejected.
    */
   readonly isLimitable?: true | undefined;
   /** It takes initial keys. Callers whose own keys go to named recipients only are refused. */
@@ -73,7 +73,10 @@ export interface Route {
   readonly path: string;
   /** Names in the path, and query parameters; of PATCH and POST the fields of the body. */
   readonly input: z.ZodObject;
-  /** Octets of a body, if they may be more than others have. Such requests come one at a time. */
+  /**
+   * Maximum octets of a body, if larger than the default. Such requests are processed one at a
+   * time.
+   */
   readonly maxBody?: number | undefined;
   /** What is not in it does not leave the API. */
   readonly output: z.ZodType;

@@ -24,7 +24,7 @@ export const cursorSchema: z.ZodOptional<z.ZodString> = z
   .optional()
   .describe('`next` of the page before');
 
-/** @param total describes what is counted */
+/** @param total describes the counted items */
 export function pageSchema<T extends z.ZodType>(
   item: T,
   total: string,

@@ -1,4 +1,4 @@
-/** On every answer: no cache keeps it, no page frames it, no browser guesses what it is. */
+/** Headers of every answer: no caching, no framing, no guessing of content types. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",

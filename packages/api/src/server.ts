@@ -39,7 +39,9 @@ declare module 'fastify' {
     principal: Principal | null;
   }
   interface FastifyContextConfig {
-    /** `public`: without authentication. `own`: for every caller, about what is its own. */
+    /**
+     * `public`: without authentication. `own`: for every caller, about the caller's own objects.
+     */
     scope?: Scope | 'own' | 'public';
     /** It shows only what its caller sees. Without it callers with limits are refused. */
     isLimitable?: boolean;
@@ -109,8 +111,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     if (request.is404) return;
     if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
     if (principal.limits !== undefined && scope !== 'own' && isLimitable !== true) throw new Problem('forbidden');
-    // Whoever steals a token would know the keys that it brings, and it could bring them to any
-    // node.
+    // A thief of the token would learn the keys that it fetches, and could use them for any node.
     if (principal.keyRecipients !== undefined && takesKeys === true)
       throw new Problem('forbidden', {
         detail: 'A token brings no keys in.',

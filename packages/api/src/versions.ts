@@ -1,7 +1,7 @@
 /**
- * Versions of what a client changes. GET shows one in the entity tag, and a change brings it back
- * as If-Match: it is compared in the transaction of the change, so that no other change comes in
- * between.
+ * Versions of resources, for optimistic concurrency. GET returns one in the entity tag, and a
+ * change sends it back as If-Match. It is compared inside the transaction of the change, so no
+ * other change can intervene.
  */
 
 import { parseId } from '@latchkey/protocol';
@@ -46,7 +46,7 @@ export function controllerVersion({ id }: { readonly id: string }): VersionedThi
     versionOf(found) {
       const row = found.controller(idC)?.row;
       if (row === undefined) return undefined;
-      // It changes as nodes are assigned, and nobody sees it.
+      // Left out: it changes when nodes are assigned, and no reader sees it.
       const { assigning: _, ...seen } = row;
       return `controller ${id} ${JSON.stringify(seen)}`;
     },
@@ -61,7 +61,7 @@ export async function versionTag(
   principal: Principal,
 ): Promise<string | undefined> {
   const read = registry.storage.read(keys);
-  // A snapshot is looked at before anything is awaited.
+  // A snapshot must be used before anything is awaited.
   const version = read instanceof Promise ? versionOf(await read) : versionOf(read);
   return version === undefined ? undefined : opaque.tag(principal, Buffer.from(version));
 }

@@ -1,6 +1,6 @@
 /**
- * What advice has to know of each command, also of those that a run does not load. A test compares
- * it with the commands.
+ * Properties of each command that advice needs, also of commands that a run does not load. A test
+ * compares them with the commands.
  */
 
 import type { AdviceTarget, AdviceTargets } from '@latchkey/runtime/cli';

@@ -11,7 +11,7 @@ import { RestartDelay } from './restart-delay.js';
 
 /** A process that ran for so long starts with the first delay again, in ms. */
 const STABLE_MS = 60_000;
-/** For requests under way after SIGTERM, in ms: less than the parent itself has. */
+/** Grace period of pending requests after SIGTERM, in ms: less than that of the parent. */
 const STOP_TIMEOUT_MS = 8_000;
 
 /** What starts it, and how its failures show. */
@@ -28,7 +28,7 @@ export class ApiProcess {
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
 
-  /** Starts it at once. */
+  /** Starts the process at once. */
   constructor(options: ApiProcessOptions) {
     this.#options = options;
     this.#start();
@@ -50,8 +50,8 @@ export class ApiProcess {
   #start(): void {
     const { args, log } = this.#options;
     const startedAt = performance.now();
-    // The channel closes with this process, which ends the child. A group of its own: Ctrl-C is for
-    // this process, which ends the child in order.
+    // The channel closes with this process, which ends the child. The child has a separate process
+    // group: Ctrl-C reaches this process only, which then stops the child in order.
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], detached: true });
     this.#child = child;
     child.on('error', (cause) => {

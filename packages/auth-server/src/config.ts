@@ -15,9 +15,9 @@ export interface Config {
   readonly log_level: LogLevel;
   /** MiB that may be resident. */
   readonly memory: number;
-  /** Where health and metrics are served; nowhere without it. */
+  /** Address of health and metrics; not served if absent. */
   readonly http?: ListenAddress | undefined;
-  /** Where the registry is, if not in the data folder. */
+  /** Location of the registry, if not in the data folder. */
   readonly registry?: { readonly postgres: PostgresConfig } | undefined;
   /** Sockets through which programs on this machine get keys of all nodes. */
   readonly keys: readonly KeySocketSettings[];
@@ -38,7 +38,7 @@ export const configSchema: z.ZodType<Config> = z.strictObject({
   api: z.optional(apiConfigSchema),
 });
 
-/** What a controller's configuration says of the registry that it has in combined mode. */
+/** Settings of a controller's configuration that apply to its registry in combined mode. */
 const OF_COMBINED = new Set(['api', 'log_level', 'memory']);
 
 function fromCombined(value: unknown): unknown {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exists } from '@latchkey/runtime/files';
 
-/** Where the built console is: next to the program as it is installed, and in a checkout. */
+/** Folders of the built console: next to the installed program, and in a checkout. */
 const PLACES = ['./console/', '../../console/dist/'];
 
 /** Returns `undefined` where the console is not installed. */

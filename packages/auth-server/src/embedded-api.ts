@@ -26,13 +26,13 @@ export class EmbeddedApi {
   /** Never rejects. */
   #running: Promise<Daemon | undefined>;
 
-  /** Starts it at once. */
+  /** Starts the API at once. */
   constructor(options: EmbeddedApiOptions) {
     this.#options = options;
     this.#running = this.#start();
   }
 
-  /** Finishes the requests under way. */
+  /** Finishes pending requests. */
   async stop(): Promise<void> {
     const daemon = await this.#running;
     clearTimeout(this.#timer);

@@ -22,7 +22,7 @@ const MAX_CLOCK_ERROR_MS = 500;
 export interface EmbeddedOptions extends RegistryLocation {
   /** Called once the folder is locked. */
   readonly readMasterKey: () => Promise<Secret>;
-  /** Who holds the folder: told to other daemons that want it, and to commands. */
+  /** Name of the lock's holder, for messages of other daemons and commands. */
   readonly holder: string;
   /** Of the entries in the audit log. */
   readonly actor: string;
@@ -71,8 +71,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedA
 }
 
 /**
- * Servers of a database read one clock, each with an error of its own. What another server kept a
- * moment ago may lie ahead of the clock as it is read here, which would count as a break.
+ * Waits until the clock reaches the saved time. Servers of a database read the same clock, each
+ * with a different error. A time that another server saved just now may be ahead of the clock as
+ * read here, and would count as a discontinuity.
  */
 export async function reachSavedTime(
   { clockHistory: { savedAt } }: Registry,
@@ -88,7 +89,7 @@ interface OpenRegistry {
   readonly clock: Clock;
   /** Why the registry cannot be served from, if that is known. */
   readonly fault: () => string | undefined;
-  /** What a database has of its own. */
+  /** Metrics of the database. */
   readonly metrics: readonly Metric[];
 }
 

@@ -94,7 +94,7 @@ function parseHost(text: string): PostgresHost | undefined {
   return parsePeerEndpoint(text) ?? parsePeerEndpoint(`${text}:${DEFAULT_PORT}`);
 }
 
-/** A text of a URL; as it is where it is not encoded as it should be. */
+/** Decodes a text of a URL. Returns it unchanged if its encoding is invalid. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,6 +1,7 @@
 /**
- * URLs that name a registry in PostgreSQL, as far as each command looks at them: the schema of the
- * rest takes long to load. Passwords are in files only: others see a command line and a URL.
+ * URLs that name a registry in PostgreSQL, parsed as far as each command needs. The schema of the
+ * rest takes long to load. Passwords are in files only, because other users can see a command line
+ * and a URL.
  */
 
 import { UsageFailure } from '@latchkey/runtime/failure';

@@ -1,6 +1,6 @@
 /**
- * The command that is called, without the others: loading them took longer than most commands. What
- * lists or suggests commands has all of them.
+ * The command that is called, without the others, because loading them took longer than most
+ * commands. Help and suggestions load all commands.
  */
 
 import { addAdviceTargets, program, sortOptions, withExamples } from '@latchkey/runtime/cli';
@@ -76,7 +76,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
     withExamples((await import('./commands/master-key.js')).masterKeyCommand(), `${NAME} master-key rotate --data ./data`),
 };
 
-/** `commandName`: that is called. Without it, or with one that does not exist, all are made. */
+/** `commandName`: the called command. If it is absent or does not exist, all commands are built. */
 export async function authServerProgram(commandName?: string): Promise<Command> {
   const root = program(
     NAME,

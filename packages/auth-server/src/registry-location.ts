@@ -1,6 +1,6 @@
 /**
- * Where a registry is: in a folder, or in a PostgreSQL database. With a database each machine has a
- * folder of its own: its lock, its master key, and what it has seen of the registry.
+ * The location of a registry: a folder, or a PostgreSQL database. With a database, each machine has
+ * a separate folder for its lock, its master key, and what it has seen of the registry.
  */
 
 import { Registry, requireRegistry } from '@latchkey/registry';
@@ -51,7 +51,9 @@ export async function locateRegistry({ data, localData, config }: LocationOption
   return { folder: localData, postgres: parsePostgresUrl(data, '--data') };
 }
 
-/** The schema is loaded only where there is a configuration: it takes as long as a look-up. */
+/**
+ * The schema is loaded only if a configuration exists, because loading takes as long as a look-up.
+ */
 async function configurationIn(path: string): Promise<Config> {
   const { commandConfigSchema } = await import('./config.js');
   return loadConfig(commandConfigSchema, path);
@@ -62,7 +64,7 @@ export function describeLocation({ folder, postgres }: RegistryLocation): string
   return postgres === undefined ? folder : `database ${postgres.database}`;
 }
 
-/** Opens the registry for a command, or for the API, beside servers that may run on it. */
+/** Opens the registry for a command, or for the API, while servers may run on it. */
 export async function openRegistry(
   { folder, postgres }: RegistryLocation,
   readMasterKey: () => Promise<Secret>,
@@ -103,7 +105,7 @@ export async function openOnDatabase(
   return Registry.openOn(storage, folder, master, actor, storage.clock);
 }
 
-/** Makes a new, empty registry; `master` is asked for its key once there is none yet. */
+/** Creates an empty registry. `master` is called for its key only if no registry exists yet. */
 export async function createRegistry(
   { folder, postgres }: RegistryLocation,
   master: () => Promise<Secret>,
@@ -116,7 +118,7 @@ export async function createRegistry(
   return Registry.createOn(storage, folder, master, actor, storage.clock);
 }
 
-/** A command says by its exit code and its words what it could not do. */
+/** A command reports failures by its exit code and its messages. */
 function commandLog(): Promise<Log> {
   return createLog('auth-server', 'error', 'stderr');
 }

@@ -24,7 +24,7 @@ export interface Config {
   readonly log_level: LogLevel;
   /** MiB that may be resident. */
   readonly memory: number;
-  /** Where health and metrics are served; nowhere without it. */
+  /** Address of health and metrics; not served if absent. */
   readonly http?: ListenAddress | undefined;
   /** How often the auth-server is asked which keys changed, in ms; unset: as `KeyFeed` has it. */
   readonly key_feed?: number | undefined;

@@ -14,7 +14,7 @@ import { type LinkEnvironment, type LinkSocket, MACHINE } from './link-environme
 const SOCKETS = 32;
 const MAX_IN_FLIGHT_PER_SOCKET = 512;
 const TOKEN_LENGTH = 8;
-/** A look-up may take this long if the addresses of an earlier one are known, in ms. */
+/** Timeout of a look-up if the addresses of an earlier one are known, in ms. */
 const LOOKUP_MS = 1_000;
 /**
  * Waits after each copy of a ping, in ms: on a socket that was open before, and on a new one. Both
@@ -36,10 +36,10 @@ export interface Connection {
 }
 
 /**
- * A connected socket keeps what it was made for: the peer's address, its own address, the route,
- * the flow that a NAT or a firewall knows. When one of these changes, all sockets go silent at
- * once. So a request without an answer puts every socket under suspicion that brought no answer
- * since, and the next request opens a new one, for what the server's name means by then.
+ * A connected socket is bound to the state of its creation: both addresses, the route, and the flow
+ * in a NAT or a firewall. When one of these changes, all sockets become silent at the same time. So
+ * a timeout makes every socket suspect that has received no answer since. The next request opens a
+ * new socket, and resolves the server's name again.
  */
 export class ConnectionPool {
   readonly endpoint: Endpoint;
@@ -48,7 +48,7 @@ export class ConnectionPool {
   readonly #counts: ClientMetrics;
   readonly #environment: LinkEnvironment;
   readonly #connections = new Map<number, Connection>();
-  /** Connections that take no further request, and are open for those under way. */
+  /** Connections that accept no further request, and stay open for pending ones. */
   readonly #released = new Set<Connection>();
   #turn = 0;
   #others = 0;
@@ -68,7 +68,7 @@ export class ConnectionPool {
     return this.#known.length > 1;
   }
 
-  /** Returns the sockets in turn. Opens one where there is none. */
+  /** Returns the sockets in turn. Opens one if none is open. */
   next(): Connection {
     this.#turn = (this.#turn + 1) % SOCKETS;
     const turn = this.#turn;
@@ -126,9 +126,9 @@ export class ConnectionPool {
   }
 
   /**
-   * Whether the server answers a ping, within 3 seconds and the time of a look-up. The ping takes
-   * the way of the requests, an open socket. If no answer comes there, the sockets are suspect, and
-   * a new one is tried.
+   * Returns true if the server answers a ping, within 3 seconds and the time of a look-up. The ping
+   * uses an open socket, like requests. If no answer arrives there, the sockets are suspect, and
+   * the ping is repeated on a new one.
    */
   async ping(): Promise<boolean> {
     const since = this.#environment.time.now();
@@ -151,8 +151,8 @@ export class ConnectionPool {
   }
 
   /**
-   * Ends the requests under way, and closes all sockets. Does not wait for a connection whose
-   * server is still being looked up.
+   * Aborts pending requests, and closes all sockets. Does not wait for a connection whose server
+   * name is still being resolved.
    */
   async close(): Promise<void> {
     const closing = [...this.#connections.values(), ...this.#released].flatMap(({ client, connecting }) => {
@@ -194,7 +194,7 @@ export class ConnectionPool {
     return [...addresses.filter((address) => !silent.includes(address)), ...silent];
   }
 
-  /** Closes the connection once nothing is under way on it. */
+  /** Closes the connection once it has no pending request. */
   #release(connection: Connection): void {
     if (!this.#forget(connection)) return;
     this.#released.add(connection);

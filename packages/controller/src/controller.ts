@@ -1,10 +1,10 @@
 /**
- * SBR at work: a node's request in, its answer out, with a question to an auth-server in between
- * where one is needed. What is decided is decided by `Respondent`; here it is carried out.
+ * The controller (SBR) at work: receives a node's request, asks an auth-server if needed, and
+ * answers. `Respondent` makes the decisions; this file executes them.
  *
- * Persist first, then answer: a TID is stored ahead before it is used. The application root goes to
- * this controller's own store beside M6, not before it: the node's key does not depend on it, and
- * the key feed brings back what a crash costs (docs/decisions/0020).
+ * Persist first, then answer: a block of TIDs is stored before one of them is used. The application
+ * root is written to this controller's store while M6 is sent, not before. The node's key does not
+ * depend on it, and the key feed restores what a crash loses (docs/decisions/0020).
  */
 
 import {
@@ -33,7 +33,7 @@ import type { AuthServerClient } from './auth-server-client.js';
 import type { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import type { KeyFeed } from './key-feed.js';
 
-/** Whom an answer goes to. */
+/** The peer that gets an answer. */
 interface Requester {
   readonly from: string;
   readonly confirmLegitimate: PostRequest['confirmLegitimate'];
@@ -47,7 +47,7 @@ interface WaitingRequester extends Requester {
 /** How often transactions whose life is over are cleared away, in ms. */
 const EXPIRY_INTERVAL_MS = 5_000;
 
-/** Reason 8 of an auth-server says that it is to be asked again, not what for. */
+/** Reason 8 of an auth-server says that the controller must retry, not why. */
 const OVERLOADED_HINT =
   'the auth-server commits nothing now: it is at its bounds, its clock was set back, the node was just given an initial key again, or this controller was just switched to or from pass-through; its log says which';
 
@@ -78,11 +78,13 @@ export class Controller {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rateLimitedLog: RateLimitedLog;
-  /** The question under way for each request, so that copies wait for it. */
+  /**
+   * The request in flight to an auth-server for each request of a node, so that copies wait for it.
+   */
   readonly #inFlight = new BoxedMap<Uint8Array, Promise<PostResponse>>();
   /**
-   * Who waits for the auth-server's word on an M5, which its copies share. The respondent bounds
-   * how many there are.
+   * Requesters that wait for the auth-server's decision on an M5, shared by copies of the M5. The
+   * respondent bounds their number.
    */
   readonly #waiting = new Map<PendingProof, WaitingRequester>();
   readonly #stopped = new AbortController();
@@ -126,7 +128,7 @@ export class Controller {
     return this.#log.isLevelEnabled('debug');
   }
 
-  /** Another SK_cs, from a credential that was read anew. */
+  /** Replaces SK_cs by that of a credential that was re-read. */
   rekey(skCs: Secret): void {
     this.#respondent.rekey(skCs);
   }
@@ -210,7 +212,7 @@ export class Controller {
     return this.#respond(decision, transaction, messageName(request), requester, maxAge);
   }
 
-  /** What the node gets. `message`: what the decision is about, for the log. */
+  /** Builds the answer to the node. `message`: subject of the decision, for the log. */
   #respond(
     decision: LinkDecision | undefined,
     transaction: Transaction,
@@ -280,8 +282,8 @@ export class Controller {
   }
 
   /**
-   * `maxAge`: what the auth-server says; nobody has sealed that, so it is a hint within the
-   * profile's bound.
+   * `maxAge`: the value of the auth-server's answer. It is not authenticated, so it is a hint
+   * within the profile's bound.
    */
   #refuse(refusal: Refusal, fields: object, why = `it ${REFUSALS[refusal].meaning}`, maxAge?: number): PostResponse {
     const { code } = REFUSALS[refusal];
@@ -291,7 +293,7 @@ export class Controller {
     return { code, maxAge: defaultMaxAge && Math.min(maxAge ?? defaultMaxAge, MAX_RETRY_AFTER_SECONDS) };
   }
 
-  /** Waits for what is being stored. */
+  /** Waits for pending writes. */
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#applicationRoots.flushed();

@@ -1,6 +1,6 @@
 /**
- * Asks the controller that runs on a state folder for keys, through the socket in that folder. It
- * loads nothing but node:net: the command is to be as quick as it can be.
+ * Requests keys from the controller that runs on a state folder, through the socket in that folder.
+ * It loads only node:net, because the command must start fast.
  */
 
 import { connect } from 'node:net';

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * How an installed controller starts. `key` is called for each handshake by some, so it asks the
- * controller that runs with as little as that takes. Everything else, and whatever is not plain
- * about it, is the program's.
+ * Entry point of an installed controller. Some applications call `key` for each handshake, so it
+ * asks the running controller and loads as little as possible. Everything else, also a `key` with
+ * unusual arguments, runs the full program.
  */
 
 import { createRequire } from 'node:module';

@@ -1,5 +1,5 @@
 /**
- * What a link to auth-servers stands on: sockets, names and time of the machine, or of a
+ * Environment of a link to auth-servers: sockets, names and time of the machine, or of a
  * simulation.
  */
 

@@ -9,8 +9,8 @@ import { BACKOFF, KEY_FEED_TYPE, type LinkDecision, TYPE } from '@latchkey/proto
 /** An answer that opened shows for this long that a server is there, in ms. */
 const ANSWER_COUNTS_MS = 5_000;
 /**
- * A request without an answer shows for this long that none is to be had, whatever pings say, in
- * ms.
+ * For this time after a request timed out, in ms, the auth-servers count as silent, whatever pings
+ * say.
  */
 const UNANSWERED_COUNTS_MS = 30_000;
 /** Answers that did not open show for this long that a server has another SK_cs, in ms. */
@@ -56,8 +56,7 @@ export class LinkHealth {
     if (refusal === 'storeFailed' || (refusal === 'overloaded' && type === TYPE.M7)) this.#putOff.set(type, now);
     // To an M2 reason 8 says that one node is held off.
     else if (refusal === 'overloaded') return;
-    // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
-    // only.
+    // Uses M2 only. The window of an M7 is wider, and a slow disk may delay it.
     else if (refusal === 'clock') {
       if (type === TYPE.M2 || type === KEY_FEED_TYPE.M12) this.#clock = { at: now, ahead: Date.now() - now };
     } else {
@@ -68,8 +67,8 @@ export class LinkHealth {
   }
 
   /**
-   * One try of a request came to nothing; others may follow. `unopened`: answers came, and none
-   * opened.
+   * Records a failed attempt of a request; further attempts may follow. `unopened`: answers
+   * arrived, and none decrypted.
    */
   failed(unopened: boolean, now: number): void {
     this.#failedAt = now;
@@ -82,8 +81,8 @@ export class LinkHealth {
   }
 
   /**
-   * Why M2 and M7 get no answer that helps; `undefined` if they do. `ping` tells whether any server
-   * answers one.
+   * Describes why M2 and M7 get no useful answer. Returns `undefined` if they do. `ping` resolves
+   * with true if a server answers a ping.
    */
   async fault(ping: () => Promise<boolean>): Promise<string | undefined> {
     const before = performance.now();

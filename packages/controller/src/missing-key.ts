@@ -1,4 +1,4 @@
-/** Why the controller gives out no key of a node, in words. */
+/** Messages that say why the controller gives out no key of a node. */
 
 import type { KeyState } from '@latchkey/key-delivery';
 import { formatId } from '@latchkey/protocol';

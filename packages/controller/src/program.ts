@@ -1,4 +1,4 @@
-/** The whole command line, for whoever runs it and for whoever describes it. */
+/** The command tree of the program, for running it and for describing it. */
 
 import { deliverCommand } from '@latchkey/key-delivery/command';
 import { healthCommand } from '@latchkey/runtime/telemetry';

@@ -1,4 +1,4 @@
-/** What the controller lets others see of it. */
+/** Telemetry of the controller. */
 
 import type { RegistryTelemetry } from '@latchkey/auth-server';
 import type { KeyServer } from '@latchkey/key-delivery';

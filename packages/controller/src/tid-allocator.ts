@@ -1,13 +1,14 @@
 /**
- * The controller's serial number: TIDs that strictly increase over its whole life, whatever crashes
- * or is lost.
+ * Allocates TIDs, which strictly increase over the controller's whole life, despite crashes and
+ * losses.
  *
- * At start, TID = max(last stored + 1, microseconds since the epoch). What may be used is stored
- * ahead in blocks, so that a crash skips numbers and repeats none; a lost folder is made up for by
- * the clock, which no controller outruns.
+ * At start, TID = max(last stored + 1, microseconds since the epoch). TIDs are reserved on the disk
+ * in blocks, so that a crash skips numbers and repeats none. If the folder is lost, the clock takes
+ * over: no controller allocates faster than one TID per microsecond.
  *
- * The file beside it counts what may have been sealed under SK_cs: that key must be replaced before
- * 2^32 messages. And it says whose it is, so that no other controller goes on with the folder.
+ * The file next to it counts messages that may have been sealed under SK_cs. That key must be
+ * replaced before 2^32 messages. The file also names its controller, so that no other controller
+ * uses the folder.
  */
 
 import { formatId, MAX_LINK_MESSAGES, MAX_TID, type Secret } from '@latchkey/protocol';
@@ -32,7 +33,9 @@ const WARN_AT = 0.5;
 const CORRUPT_ADVICE = "If this machine's clock is right, remove the file: TIDs go on from the clock.";
 
 const fileSchema = z.strictObject({
-  /** ID_c. A file of before has none: it is of whoever comes first. */
+  /**
+   * ID_c. A file of an earlier version has none: it belongs to the first controller that opens it.
+   */
   id_c: z
     .string()
     .regex(/^[0-9a-f]{8}$/, 'expected 8 hex digits')
@@ -62,7 +65,7 @@ export interface TidEnvironment {
   /** Resolves once the file has this text, also after a loss of power. Throws a Failure. */
   readonly replace: (path: string, text: string) => Promise<void>;
   readonly now: ProcessTime['now'];
-  /** TIDs stored ahead at once, at the start and at most. */
+  /** TIDs that are reserved at a time, at the start and at most. */
   readonly blocks: { readonly first: bigint; readonly largest: bigint };
 }
 
@@ -164,7 +167,7 @@ export class TidAllocator {
     this.#failedAt = -Infinity;
   }
 
-  /** Waits for what is being stored: the file may have another writer then. */
+  /** Waits for pending writes, because the file may have another writer afterwards. */
   async close(): Promise<void> {
     await this.#storing;
   }

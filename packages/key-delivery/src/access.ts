@@ -2,7 +2,7 @@
 
 import type { PeerCredentials } from '@latchkey/runtime/net';
 
-/** Linux shows a user that a namespace has no number for as this one (`nobody`). */
+/** Linux shows this ID (`nobody`) for a user that has no number in the namespace. */
 const OVERFLOW_ID = 65_534;
 const ROOT = 0;
 

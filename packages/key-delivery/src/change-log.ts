@@ -1,7 +1,7 @@
 /**
- * The latest changes by their sequence numbers, so that a subscriber continues where it stopped. An
- * entry names a node. What the node's keys are is asked when the entry is sent, so that a
- * subscriber that is late gets the newest state, and each node once.
+ * The latest changes by sequence number, so that a subscriber continues where it stopped. An entry
+ * names a node. Its keys are read when the entry is sent, so a slow subscriber gets the newest
+ * state, and each node once.
  */
 
 import { randomInt } from 'node:crypto';
@@ -9,8 +9,8 @@ import { randomInt } from 'node:crypto';
 /** About 1 MiB of lines with one label. */
 const MAX_CHANGES = 4_096;
 /**
- * Sequence numbers begin at random: one that a subscriber has from an earlier run of the daemon is
- * then not taken for one of this run. The largest is far below 2^53.
+ * Sequence numbers begin at a random number. So a number from an earlier run of the daemon is not
+ * mistaken for one of this run. The largest is far below 2^53.
  */
 const FIRST_FROM = 2 ** 32;
 const FIRST_BELOW = 2 ** 47;

@@ -1,7 +1,7 @@
 /**
- * Which keys have expired since subscribers were told of them, and which are good again. A clock
- * that was ahead, and is set back, calls good keys expired for a while, and nothing else in the
- * source changes with it.
+ * Tracks which keys have expired, or became valid again, since subscribers were notified. While a
+ * clock is ahead, valid keys count as expired. When it is set back, nothing else in the source
+ * changes.
  */
 
 import { stateAt } from './key-lines.js';
@@ -13,27 +13,27 @@ type Expiries = Map<number, number>;
 export class ExpiryWatch {
   /** Of nodes whose key subscribers have. */
   readonly #good: Expiries = new Map();
-  /** Of nodes of which subscribers were told that their key has expired. */
+  /** Nodes whose key subscribers know as expired. */
   readonly #expired: Expiries = new Map();
   /** The first expiry of a good key. */
   #first = Infinity;
   /** The last expiry of an expired one. */
   #last = -Infinity;
 
-  /** Takes note of what subscribers are told of a node at `now`. */
+  /** Records the state that subscribers get of a node at `now`. */
   note(keys: NodeKeys, now: number): void {
     const expiresAt = keys.current?.expiresAt;
     this.forget(keys.idI);
     if (keys.state === 'current' && expiresAt !== undefined) this.#put(keys.idI, expiresAt, stateAt(keys, now) === 'expired');
   }
 
-  /** Of a node that has changed, subscribers will be told anew. */
+  /** Deletes the record of a changed node, because subscribers will be notified of it again. */
   forget(idI: number): void {
     this.#good.delete(idI);
     this.#expired.delete(idI);
   }
 
-  /** Returns the nodes of which subscribers know something else than what holds at `now`. */
+  /** Returns the nodes whose state at `now` differs from the one that subscribers have. */
   due(now: number): readonly number[] {
     if (now <= this.#first && now > this.#last) return [];
     const expired = [...this.#good].filter(([, expiresAt]) => now > expiresAt);

@@ -25,7 +25,7 @@ export const LOOKUP_RESULTS = [
   'unknown-kid',
   'label-refused',
 ] as const;
-/** How a look-up ended. All but `found` are what `error` says of it. */
+/** Result of a look-up. All results but `found` are values of `error`. */
 export type LookupResult = (typeof LOOKUP_RESULTS)[number];
 
 export interface ConnectionOptions extends Pick<

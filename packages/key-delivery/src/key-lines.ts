@@ -7,7 +7,7 @@ import { LineBuffer } from './line-buffer.js';
 /** The sequence number of all lines of a snapshot: nothing can be resumed from within one. */
 const IN_SNAPSHOT = 0;
 
-/** What a subscriber is told of a node that has no current key. */
+/** The event for a node that has no current key. */
 const EVENTS = {
   initial: 'reset',
   disabled: 'disabled',
@@ -42,7 +42,7 @@ export function wipeKeys(keys: NodeKeys | undefined): void {
   for (const { applicationRoot } of keys?.former ?? []) applicationRoot.wipe();
 }
 
-/** Returns the event that tells a node's state. @param seq `undefined` within a snapshot */
+/** Returns the event for a node's state. @param seq `undefined` within a snapshot */
 export function eventLine(
   idI: number,
   keys: NodeKeys | undefined,

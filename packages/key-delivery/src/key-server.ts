@@ -25,7 +25,10 @@ import type { KeySource } from './key-source.js';
 /** How often it is checked whether keys have expired, in ms. */
 const EXPIRY_INTERVAL_MS = 1_000;
 const OWNER_ONLY = 0o600;
-/** Connections that are told why they are refused; more are closed without a word. */
+/**
+ * Refused connections that get a message at the same time. Further ones are closed without a
+ * message.
+ */
 const MAX_REFUSING = 64;
 
 /** For so long a user's use of a socket is noted once, in ms. */
@@ -80,12 +83,12 @@ export class KeyServer {
   readonly #stopListening: () => void;
   readonly #lookups = new LabelledCounter<LookupResult>(LOOKUP_RESULTS);
   readonly #refused = new LabelledCounter<RefusedConnection>(['not-allowed', 'too-many']);
-  /** Connections that are being told why they are refused. */
+  /** Refused connections that are getting a message. */
   #refusing = 0;
   #isSourceComplete: boolean;
   #resyncs = 0;
 
-  /** @throws Failure if this machine has no way to tell who connects */
+  /** @throws Failure if this machine cannot identify the user of a connection */
   constructor({
     source,
     log,
@@ -282,7 +285,7 @@ export class KeyServer {
     );
   }
 
-  /** Subscribers that wait for the end of their snapshot are told of it. */
+  /** Notifies subscribers that wait for the end of their snapshot. */
   #noteComplete(): void {
     this.#isSourceComplete = true;
     for (const connection of this.#connections.keys()) connection.sendChanges();

@@ -1,5 +1,5 @@
 /**
- * The sockets through which a daemon gives out keys: those of its configuration, and one of its own
+ * The sockets through which a daemon gives out keys: those of its configuration, and a separate one
  * for its commands.
  */
 
@@ -16,8 +16,8 @@ export interface KeySocketsOptions extends KeyServerOptions {
 }
 
 /**
- * Opens the sockets. Returns `undefined` if this machine cannot tell who connects to a socket and
- * the configuration names none.
+ * Opens the sockets. Returns `undefined` if this machine cannot identify the user of a connection
+ * and the configuration names no socket.
  *
  * @throws Failure if a socket of the configuration cannot be served
  */

@@ -1,5 +1,5 @@
-// Where the keys of nodes come from: the interface between a daemon's store and key delivery.
-// Application keys are derived from a generation's application root, never stored.
+// The source of nodes' keys: the interface between a daemon's store and key delivery. Application
+// keys are derived from a generation's application root, never stored.
 
 import type { Secret } from '@latchkey/protocol';
 

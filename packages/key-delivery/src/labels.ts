@@ -6,7 +6,7 @@ import { isReservedLabel } from '@latchkey/protocol';
 export const MAX_LABELS = 16;
 const MAX_LABEL_LENGTH = 64;
 
-/** Returns what is wrong with a label, or `undefined` if it may be asked for. */
+/** Returns the fault of a label, or `undefined` if it is valid. */
 export function wrongLabel(label: string): string | undefined {
   if (label === '' || label.includes('\0')) return 'expected a label, e.g. mqtt-psk';
   if (Buffer.byteLength(label) > MAX_LABEL_LENGTH) return `expected a label of ${MAX_LABEL_LENGTH} octets at most`;

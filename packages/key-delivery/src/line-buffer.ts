@@ -1,5 +1,5 @@
 /**
- * Builds one line of JSON in octets. A key goes in as hex digits without ever being a string, so
+ * Builds one line of JSON in octets. A key is written as hex digits without ever being a string, so
  * that the line can be wiped once it is sent.
  */
 
@@ -7,11 +7,11 @@ const INITIAL_LENGTH = 512;
 const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1');
 
 export class LineBuffer {
-  // Outside Node.js's shared pool, so that no other buffer lies in the same memory.
+  // Outside Node.js's shared pool, so that no other buffer shares its memory.
   #octets = Buffer.allocUnsafeSlow(INITIAL_LENGTH);
   #length = 0;
 
-  /** Adds JSON as it stands. */
+  /** Adds JSON unchanged. */
   raw(json: string): this {
     this.#reserve(Buffer.byteLength(json));
     this.#length += this.#octets.write(json, this.#length);

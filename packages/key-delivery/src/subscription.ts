@@ -1,6 +1,6 @@
 /**
- * Sends one subscriber a snapshot, then each change. Lines are made when the socket has room for
- * them: what waits for a slow subscriber is sequence numbers, not keys.
+ * Sends a snapshot to one subscriber, then each change. Lines are built when the socket accepts
+ * them. The queue of a slow subscriber therefore holds sequence numbers, not keys.
  */
 
 import type { Socket } from 'node:net';
@@ -44,8 +44,8 @@ export class Subscription {
   #position: number;
   #snapshot: Snapshot | undefined;
   /**
-   * Once all up to this change is sent, the subscriber is told that it is synced. `Infinity` while
-   * the source is not complete.
+   * Sequence number after which the subscriber gets `synced`. `Infinity` while the source is not
+   * complete.
    */
   #syncAt: number | undefined;
   #turn: NodeJS.Immediate | undefined;
@@ -59,7 +59,7 @@ export class Subscription {
     this.continue();
   }
 
-  /** Sends what is due, soon. */
+  /** Schedules sending of pending events. */
   continue(): void {
     this.#turn ??= setImmediate(() => {
       this.#turn = undefined;
@@ -137,7 +137,7 @@ export class Subscription {
     return next === undefined || next > this.#syncAt;
   }
 
-  /** Nodes that never had a key of their own are not in it: there is nothing to revoke. */
+  /** Omits nodes that never had a key of their own, because no key must be revoked. */
   #sendSnapshotLine({ nodes, seq }: Snapshot): boolean {
     const { labels, now, send, onSent } = this.#options;
     const { value: keys, done } = nodes.next();

@@ -1,9 +1,9 @@
 /**
- * Why there is no key. The daemon says of a node: `unknown`, `initial` (it has not joined),
- * `disabled`, `removed`, `moved`, `expired`, `withdrawn` (not confirmed by the registry for too
- * long), `unknown-kid`; of a label: `label-refused`; of a
- * connection: `not-allowed`, `too-many`, `bad-request`, `unavailable`. The client itself:
- * `disconnected`, `timeout`, `closed`.
+ * Reason why no key is available. The daemon reports of a node: `unknown`, `initial` (it has not
+ * joined), `disabled`, `removed`, `moved`, `expired`, `withdrawn` (not confirmed by the registry
+ * for too long), `unknown-kid`. Of a label: `label-refused`. Of a connection: `not-allowed`,
+ * `too-many`, `bad-request`, `unavailable`. The client itself reports `disconnected`, `timeout`,
+ * `closed`.
  */
 export type KeysErrorCode =
   | 'unknown'

@@ -8,7 +8,7 @@ export type Line = Readonly<Record<string, unknown>>;
 /** No line of a daemon is longer. A peer that sends one is none. */
 const MAX_LINE = 1_048_576;
 const NEWLINE = 0x0a;
-/** A key has 16 octets or more: one that is cut short is none. */
+/** A key has 16 octets or more; a truncated one is invalid. */
 const KEY = /^(?:[0-9a-f]{2}){16,255}$/;
 const ID = /^[0-9a-f]{8}$/;
 

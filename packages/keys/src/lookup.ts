@@ -24,7 +24,7 @@ interface Pending {
   readonly reject: (error: KeysError) => void;
 }
 
-/** Where a controller serves keys unless its configuration says otherwise. */
+/** Default key socket of a controller. */
 export const DEFAULT_SOCKET = '/run/latchkey/controller/keys.sock';
 const DEFAULT_TIMEOUT_MS = 5_000;
 /** Look-ups that wait for an answer on one socket. */
@@ -35,9 +35,9 @@ const sessions = new Map<string, LookupSession>();
 /**
  * Returns the key of a node for one use.
  *
- * @param identity `ID`, for the current key, or `ID@KID`, for one generation that is still in use
+ * @param identity `ID` for the current key, or `ID@KID` for one generation that is still in use
  * @param label names the use, e.g. `tls-psk`
- * @throws KeysError that says why there is none
+ * @throws KeysError with the reason if no key is available
  */
 export async function lookup(identity: string, label: string, options: LookupOptions = {}): Promise<NodeKey> {
   const { socket = DEFAULT_SOCKET, timeoutMs = DEFAULT_TIMEOUT_MS } = options;

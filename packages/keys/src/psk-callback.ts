@@ -39,9 +39,9 @@ const ID_DIGITS = 8;
 const IDENTITY = /^([0-9a-f]{8})(?:@([0-9a-f]{8}))?$/;
 
 /**
- * Returns the `pskCallback` of a TLS server, once all keys have come. The identity is `ID`, for the
- * current key, or `ID@KID`, for one generation that is still in use. node:tls asks synchronously,
- * so all keys are kept in this process and change as they change in the registry.
+ * Returns the `pskCallback` of a TLS server, once all keys have arrived. The identity is `ID` for
+ * the current key, or `ID@KID` for one generation that is still in use. node:tls asks
+ * synchronously, so this process caches all keys and follows each change in the registry.
  *
  * @throws KeysError if the daemon refuses the user or the label
  */
@@ -111,7 +111,7 @@ class KeyTable {
   readonly #label: string;
   readonly #onRevoke: (id: string, reason: string) => void;
   readonly #nodes = new Map<string, Node>();
-  /** Nodes that a snapshot under way has listed. The others are gone once it is complete. */
+  /** Nodes that the pending snapshot has listed. All others are removed once it is complete. */
   #listed: Set<string> | undefined;
 
   constructor(label: string, onRevoke: (id: string, reason: string) => void) {

@@ -34,8 +34,8 @@ export interface NodeKeyEvent {
 }
 
 /**
- * From here on no key of the node may be used, former ones included. `withdrawn`: the daemon has
- * not reached the registry for too long; a key may come again.
+ * From this event on no key of the node may be used, former ones included. `withdrawn`: the daemon
+ * has not reached the registry for too long; the key may become valid again.
  */
 export interface RevocationEvent {
   readonly type: 'disabled' | 'removed' | 'moved' | 'reset' | 'expired' | 'withdrawn';
@@ -46,7 +46,10 @@ export interface RevocationEvent {
 export type KeyEvent =
   | NodeKeyEvent
   | RevocationEvent
-  /** Forget what came before: a snapshot follows. A node that is not in it by `synced` is gone. */
+  /**
+   * Discard all earlier events: a snapshot follows. A node that is not listed before `synced` was
+   * removed.
+   */
   | { readonly type: 'resync'; readonly seq: 0 }
   /** Everything up to now has come. */
   | { readonly type: 'synced'; readonly seq: number };
@@ -61,7 +64,7 @@ export interface SubscribeOptions {
    * is called with its `seq`.
    */
   readonly ack?: 'next' | 'manual' | undefined;
-  /** Called when the daemon cannot be reached. The subscription goes on trying. */
+  /** Called when the daemon cannot be reached. The subscription continues to retry. */
   readonly onDisconnect?: ((error: KeysError) => void) | undefined;
 }
 
@@ -110,8 +113,8 @@ class KeySubscription implements Subscription {
   }
 
   ack(seq: number): void {
-    // One from before a reconnection or a resync means nothing to this daemon: the event comes
-    // again.
+    // The daemon does not know a sequence number from before a reconnection or a resync. It sends
+    // the event again.
     if (this.#received === undefined || seq < this.#received.first || seq > this.#received.last) return;
     this.#acknowledged = seq;
     this.#connection?.send({ ack: seq });
@@ -159,7 +162,7 @@ class KeySubscription implements Subscription {
       socket,
       onConnect: () => {
         const from = this.#acknowledged;
-        // A snapshot replaces the part of one that came before the connection was lost.
+        // A snapshot replaces the partial one from before the connection was lost.
         if (from === undefined && this.#hasGivenEvents) this.#push({ type: 'resync', seq: 0 });
         this.#connection?.send({ subscribe: labels, ...(from === undefined ? {} : { from }) });
       },
@@ -174,7 +177,7 @@ class KeySubscription implements Subscription {
 
   #reconnect(error: KeysError): void {
     if (this.#isClosed) return;
-    // What was not dealt with comes again.
+    // The daemon sends unprocessed events again.
     this.#queue.length = 0;
     if (!RETRIED.has(error.code)) {
       this.#failure = error;

@@ -1,7 +1,4 @@
-/**
- * Damage to a store, said in words a person can act on wherever LMDB, or the decoder of rows, meets
- * it.
- */
+/** Reports damage to a store with advice, wherever LMDB or the decoder of rows detects it. */
 
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, Key } from 'lmdb';
@@ -71,7 +68,7 @@ export function guardTable<V, K extends Key>(table: Database<V, K>, damaged: Dam
   });
 }
 
-/** An iterator that fails lets go of what it reads, which lmdb's own does not. */
+/** A failing iterator releases what it reads, unlike lmdb's own iterator. */
 function guardIterator<T>(entries: Iterator<T>, guard: (next: () => IteratorResult<T>) => () => IteratorResult<T>): Iterator<T> {
   const next = guard(() => entries.next());
   return {

@@ -24,9 +24,9 @@ import { emptyStore, MAGIC } from './pages.js';
 
 /** The file that holds the data of a store in a folder. */
 export const STORE_FILE = 'data.mdb';
-/** Holds LMDB's locks, and who reads which snapshot. LMDB makes it anew for the first process. */
+/** Holds LMDB's locks and its table of readers. LMDB recreates it for the first process. */
 export const LOCK_FILE = 'lock.mdb';
-/** What LMDB makes of it for its default of 126 reads at once. */
+/** Length that LMDB gives the file for its default of 126 readers. */
 const LOCK_LENGTH = 8_272;
 const PRIVATE_FILE = 0o600;
 
@@ -64,7 +64,7 @@ function prepareLock(path: string): void {
     fchmodSync(fd, PRIVATE_FILE);
     const { size } = fstatSync(fd);
     const inUse = isLocked(fd);
-    // Written, so that the disk has room for it: LMDB would only set the length.
+    // Writes the octets, so that the disk reserves space: LMDB would only set the length.
     if (!inUse && size < LOCK_LENGTH) writeFileSync(fd, new Uint8Array(LOCK_LENGTH - size));
     if (inUse && !beginsWithMagic(fd)) {
       throw new Failure(`${path} was overwritten while a process uses the store`, {

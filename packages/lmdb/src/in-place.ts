@@ -1,7 +1,7 @@
 /**
- * Whether the file of a store that is open still is where it was opened. LMDB writes on into a file
- * that was removed, or moved away with its folder. The next start would not find what was written,
- * and a node whose new key is in there would be locked out.
+ * Checks that the file of an open store is still at its path. LMDB continues to write into a file
+ * that was deleted, or moved with its folder. The next start would not find these writes, and a
+ * node whose new key is among them would be locked out.
  */
 
 import { stat } from 'node:fs/promises';
@@ -13,7 +13,7 @@ const LOOK_EVERY_MS = 1_000;
  * no more to it, unless they or their disk hang.
  */
 export const MOVE_NOTICED_MS: number = 2 * LOOK_EVERY_MS;
-/** What stat(2) says of a path that leads nowhere. Other errors say nothing about the file. */
+/** Errors of stat(2) for a path that does not exist. Other errors say nothing about the file. */
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
 
 export class InPlace {
@@ -21,7 +21,7 @@ export class InPlace {
   readonly #identity: string;
   readonly #timer: NodeJS.Timeout;
   #isInPlace = true;
-  /** A disk that hangs is not asked again before it answered. */
+  /** Prevents a second check while a hanging disk has not answered the first. */
   #isLooking = false;
 
   private constructor(path: string, identity: string) {

@@ -23,11 +23,11 @@ import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
 import { StoreOpenLock } from './open-lock.js';
 
 /**
- * - `overlappingSync: false`: a write is visible to nobody before it is on the disk
+ * - `overlappingSync: false`: a write is visible to no reader before it is durable
  *   (docs/decisions/0002).
- * - `eventTurnBatching: false`: otherwise a failed commit rejects a promise of lmdb's own that
- *   nobody can catch. Transactions that are queued together share one sync all the same.
- * - `noSubdir: false`: a folder is a folder, also where its name has a dot.
+ * - `eventTurnBatching: false`: otherwise a failed commit rejects an internal promise of lmdb that
+ *   no caller can catch. Transactions that are queued together still share one sync.
+ * - `noSubdir: false`: the path is a folder, even if its name has a dot.
  */
 const SAFE_OPTIONS = { overlappingSync: false, eventTurnBatching: false, noSubdir: false } as const;
 
@@ -48,16 +48,16 @@ export interface StoreOptions extends Omit<RootDatabaseOptions, 'path'> {
 
 export interface Store<V, K extends Key> extends RootDatabase<V, K> {
   /**
-   * Runs what opens the tables of the store, while nobody writes. lmdb opens a table in a
-   * transaction of the calling thread. Another handle of this process may have a transaction under
-   * way that waits for the same thread: both would wait forever.
+   * Runs `action`, which opens the tables of the store, while no process writes. lmdb opens a table
+   * in a transaction of the calling thread. If another handle of this process has a pending
+   * transaction that waits for the same thread, both would wait forever.
    */
   openTables<T>(action: () => T): Promise<T>;
 }
 
 /**
- * Opens the store in `path`, or makes one. Refuses one whose file others can read, and one that is
- * damaged.
+ * Opens or creates the store in `path`. Refuses a store whose file other users can read, and a
+ * damaged one.
  */
 export async function openStore<V, K extends Key>(
   path: string,
@@ -71,7 +71,7 @@ export async function openStore<V, K extends Key>(
     if (await exists(file)) await access(file, constants.R_OK | constants.W_OK);
     await checkPrivateFile(file);
     silenceLmdb();
-    // A folder that nobody else enters before there is a file in it.
+    // Creates a folder that no other user can enter, before a file is in it.
     await ensurePrivateFolder(path);
     const openLock = await StoreOpenLock.open(path);
     let inPlace: InPlace | undefined;
@@ -122,8 +122,8 @@ async function openChecked<V, K extends Key>(
 }
 
 /**
- * Has the store's transactions wait while another process opens it, and refused while its file is
- * not in place; its tables say what is wrong with them.
+ * Makes the store's transactions wait while another process opens it, and fail while its file is
+ * not in place. Its tables report damage.
  */
 function behind<V, K extends Key>(
   openLock: StoreOpenLock,
@@ -151,7 +151,8 @@ function behind<V, K extends Key>(
       try {
         running = start(openLock.reentrant(action));
       } catch (error) {
-        // lmdb throws at once if the store is closed. Inside a transaction, that one is to fail.
+        // lmdb throws synchronously if the store is closed. Inside a transaction, that transaction
+        // must fail.
         if (openLock.isInside) throw error;
         return failed(error);
       }
@@ -232,7 +233,7 @@ export async function writeFailure(path: string, error: unknown): Promise<Failur
   return systemFailure(`cannot write to the store ${path}`, Object.assign(cause as Error, { code: full ? 'ENOSPC' : name }));
 }
 
-/** lmdb's own error gives the reason of a failed commit, by number, in a promise of its own. */
+/** lmdb's own error gives the reason of a failed commit, by number, in a separate promise. */
 async function causeOf(error: unknown): Promise<unknown> {
   try {
     return error instanceof Error && 'commitError' in error ? await error.commitError : error;
@@ -241,7 +242,9 @@ async function causeOf(error: unknown): Promise<unknown> {
   }
 }
 
-/** On the disk that `path` is on; without end where nobody can tell, as when the folder is gone. */
+/**
+ * Free blocks of the disk with `path`; infinite if unknown, for example if the folder was deleted.
+ */
 async function freeBlocks(path: string): Promise<number> {
   return statfs(path).then(
     ({ bavail }) => bavail,
@@ -250,8 +253,8 @@ async function freeBlocks(path: string): Promise<number> {
 }
 
 /**
- * lmdb prints the stack of a failed write to standard error; we say what happened ourselves.
- * Nothing else here uses the console.
+ * lmdb prints the stack of a failed write to standard error, where this package reports the failure
+ * itself. Nothing else here uses the console.
  */
 function silenceLmdb(): void {
   console.error = () => undefined;

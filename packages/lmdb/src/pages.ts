@@ -31,7 +31,7 @@ const META = {
   end: 160,
 } as const;
 /**
- * A tree as its parent stores it. What comes first is the page size in the meta page's first one,
+ * A tree as its parent stores it. The first field is the page size in the meta page's first tree,
  * and 0 in all others.
  */
 const TREE = { pageSize: 0, flags: 4, depth: 6, root: 40, length: 48 } as const;
@@ -41,8 +41,7 @@ const TREE = { pageSize: 0, flags: 4, depth: 6, root: 40, length: 48 } as const;
  */
 const NODE = { low: 0, flags: 4, keyLength: 6, key: 8 } as const;
 /**
- * Stands in place of data too long for a page: number of the first of their own pages, and how
- * many.
+ * Reference to data that do not fit into a page: number of their first page, and number of pages.
  */
 const OVERFLOW = { page: 0, pages: 16, length: 24 } as const;
 
@@ -54,9 +53,8 @@ const PAGE_SIZES: ReadonlySet<number> = new Set([4_096, 8_192, 16_384, 32_768, 6
 /** What a page is. */
 const KIND = { branch: 0x01, leaf: 0x02, overflow: 0x04, meta: 0x08 } as const;
 /**
- * The keys of a tree are integers: the free pages', and those of some others. Trees of other kinds
- * are not in our stores. Under their flags LMDB takes pages for what they are not, and ends the
- * process.
+ * The keys of a tree are integers: those of free pages, and of some others. Our stores contain no
+ * other kinds of trees. Wrong flags would make LMDB misinterpret pages and end the process.
  */
 const INTEGER_KEYS = 0x08;
 const NODE_FLAG = { overflow: 0x01, tree: 0x02 } as const;
@@ -64,7 +62,7 @@ const NODE_FLAG = { overflow: 0x01, tree: 0x02 } as const;
 const MAX_DEPTH = 32;
 /** Either half of the root's number in an empty tree. */
 const NO_ROOT = 0xffff_ffff;
-/** Octets read at once. */
+/** Octets per read. */
 const READ = 1024 * 1024;
 /** Two pages this far apart are read together with those in between. */
 const GAP = 8;
@@ -120,7 +118,7 @@ function readMeta(fd: number, at: number): Snapshot | undefined {
   // LMDB takes the flags of the free pages' tree for those of the store, too.
   if (u16(octets, META.free + TREE.flags) !== INTEGER_KEYS || u64(octets, META.address) !== 0) return undefined;
   if (!isKnownTree(octets, META.main)) return undefined;
-  // Pages are taken from what is mapped: LMDB writes how much that is with each transaction.
+  // LMDB allocates pages within the mapped size, which it writes with each transaction.
   const lastPage = u64(octets, META.lastPage);
   if ((lastPage + 1) * pageSize > u64(octets, META.mapped)) return undefined;
   const trees = [treeAt(octets, META.free, 'free'), treeAt(octets, META.main, 'main')];
@@ -147,8 +145,7 @@ export function isShort({ lastPage, pageSize }: Snapshot, size: number): boolean
 }
 
 /**
- * Says which page the snapshot needs and does not find in order. Returns `undefined` if there is
- * none.
+ * Names a page that the snapshot needs and that is damaged. Returns `undefined` if none is.
  *
  * The snapshot's pages must stay as they are until the promise resolves: no transaction may reuse
  * them.
@@ -175,7 +172,7 @@ interface Due {
   readonly level: number;
 }
 
-/** Data in pages of their own, still to be read. */
+/** Long data in separate pages, not read yet. */
 interface LongData {
   readonly page: number;
   readonly pages: number;
@@ -183,7 +180,9 @@ interface LongData {
   readonly tree: Tree;
 }
 
-/** Reads all trees at once, level by level in the order of pages: most of the file in one sweep. */
+/**
+ * Reads all trees together, level by level in the order of pages: most of the file in one sweep.
+ */
 class Walk {
   readonly #fd: number;
   readonly #pageSize: number;
@@ -319,7 +318,7 @@ class Walk {
   }
 
   /**
-   * A count, then numbers of pages; -N in front of one stands for N pages from there on, 0 for
+   * A count, then numbers of pages. -N before a number stands for N pages from there on, 0 for
    * none.
    */
   #checkFree(list: DataView, page: number): void {

@@ -1,7 +1,7 @@
 /**
- * What a table has under a key, as octets: a row that is looked at again and again need be decoded
- * only if they have changed. LMDB puts them where the next look puts its own; `getBinary` would
- * make an array of its own of them each time, which costs as much as the look.
+ * Reads the octets of a row, so that a row which is read often is decoded only if it changed. LMDB
+ * reuses the buffer for the next read. `getBinary` would allocate an array each time, which costs
+ * as much as the read.
  */
 
 import type { Database, Key } from 'lmdb';

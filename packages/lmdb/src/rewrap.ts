@@ -4,11 +4,11 @@ import type { Database } from 'lmdb';
 const ROWS_PER_TRANSACTION = 4_096;
 
 /**
- * Seals the rows of a table anew, chunk by chunk. One that was sealed already costs a look, so that
- * after a crash it goes on where it was.
+ * Reseals the rows of a table, chunk by chunk. A row that is already resealed costs one read, so
+ * the work continues after a crash where it stopped.
  *
  * @param write runs a write transaction
- * @param rewrap the row sealed anew, or `undefined` where it is so already
+ * @param rewrap returns the resealed row, or `undefined` if it is resealed already
  */
 export async function rewrapTable<Row>(
   table: Database<Row, number>,

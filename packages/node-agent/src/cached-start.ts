@@ -1,7 +1,4 @@
-/**
- * Starts the program from V8's code cache: V8 takes half as long to have it as it kept it the last
- * time as to compile it.
- */
+/** Starts the program from V8's code cache, which takes half as long as compiling it. */
 
 import { readFileSync } from 'node:fs';
 import { createRequire, Module } from 'node:module';
@@ -28,7 +25,7 @@ export function startFromCache(programPath: string, options: readonly string[]):
   const cacheAccepted = cachedData !== undefined && script.cachedDataRejected === false;
   const module = new Module(programPath);
   module.filename = programPath;
-  // Parts of the program that are loaded later look for this one there.
+  // Parts of the program that are loaded later find this one there.
   require.cache[programPath] = module;
   script.runInThisContext()(module.exports, require, module, programPath, import.meta.dirname);
   module.loaded = true;
@@ -38,8 +35,8 @@ export function startFromCache(programPath: string, options: readonly string[]):
 }
 
 /**
- * Where the command line says it is, before anything is there that reads command lines: where this
- * is mistaken, the program gets compiled.
+ * Returns the state folder that the command line names, before the parser of command lines is
+ * loaded. If the result is wrong, the program is compiled.
  */
 function stateFolder(words: readonly string[]): string | undefined {
   const at = words.lastIndexOf('--state');

@@ -1,8 +1,8 @@
 /**
- * What V8 has compiled, in a file of the state folder. Whoever can write that file decides what
- * this process runs, so it is believed only where root and this process's own user alone can have
- * written it; and V8 itself looks at little more than its own version, so it has to be for this
- * program, of this Node.js, and whole.
+ * V8's code cache, in a file of the state folder. A user who can write that file controls what this
+ * process runs. It is therefore used only if no user except root and the process's own could have
+ * written it. V8 itself checks little more than its version. So this module also checks that the
+ * file is complete, and made for this program and this Node.js.
  */
 
 import { createHash } from 'node:crypto';
@@ -21,7 +21,7 @@ import {
 import { join } from 'node:path';
 
 const FILE = 'code-cache';
-/** SHA-256 of what it is for and of what follows. */
+/** SHA-256 of the identity of the program, and of the code that follows. */
 const DIGEST_LENGTH = 32;
 /** Some 400 KiB are expected. */
 const MAX_OCTETS = 4 * 1024 * 1024;
@@ -67,7 +67,7 @@ function removeIfPossible(path: string): void {
   }
 }
 
-/** Whether nobody but root and this process's own user can write to it. */
+/** Returns true if only root and this process's own user can write to it. */
 function hasTrustedOwner({ uid, mode }: Stats): boolean {
   return (uid === 0 || uid === process.geteuid?.()) && (mode & 0o022) === 0;
 }

@@ -7,8 +7,8 @@ import { formatNode, type StoredNode } from './node-file.js';
 import { NODE_FILE } from './node-json.js';
 
 /**
- * Installs a node (the draft's step 3). Unless told to replace, refuses where one is installed: its
- * key would be lost.
+ * Installs a node (the draft's step 3). Unless `replace` is set, refuses if a node is installed:
+ * its key would be lost.
  */
 export async function createNodeFile(folder: string, record: StoredNode, replace: boolean): Promise<void> {
   await ensurePrivateFolder(folder);

@@ -1,25 +1,23 @@
 /**
- * Powered time: ms that have passed for this node, by a clock that nobody sets and that goes on
- * where it was after a restart. A candidate's age is measured by it (profile, "Node", rule 4), so
- * it may lag behind real time but never run ahead of it. Boots are counted with it: each may have
- * come after any time, which powered time lacks. They count for the renewal of a key, never for the
- * age of a candidate.
+ * Powered time: ms of operation of this node, by a clock that no user sets and that continues after
+ * a restart. A candidate's age is measured by it (profile, "Node", rule 4), so it may lag behind
+ * real time but never run ahead of it. Boots are counted too: before each one any time may have
+ * passed, which powered time lacks. Boots count for the renewal of a key, never for the age of a
+ * candidate.
  */
 
 import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import type { NodeClocks } from '@latchkey/protocol';
 
-/** What is kept of powered time on disk. */
+/** Powered time as stored on the disk. */
 export interface SavedUptime {
   readonly ms: number;
-  /** The boot it was saved in, where the system tells boots apart. */
+  /** The boot in which it was saved, if the system identifies boots. */
   readonly boot: string | undefined;
   /** The system's uptime at that moment, in ms. */
   readonly uptime_ms: number;
-  /**
-   * Boots this node has seen; where the system does not tell them apart, each start counts as one.
-   */
+  /** Boots of this node. If the system does not identify boots, each start counts as one. */
   readonly boots: number;
 }
 
@@ -29,7 +27,7 @@ export class CumulativeUptime {
   /** Boots this node has seen, this one included. */
   readonly boots: number;
 
-  /** Goes on from what was saved: in the same boot also the time between two runs counts. */
+  /** Continues from the saved time. In the same boot, the time between two runs counts too. */
   constructor(saved: SavedUptime | undefined) {
     const sameBoot = saved?.boot !== undefined && saved.boot === this.#boot && saved.uptime_ms <= uptimeMs();
     this.#offset = (saved?.ms ?? 0) - (sameBoot ? saved.uptime_ms : uptimeMs());

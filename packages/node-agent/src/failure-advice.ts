@@ -9,7 +9,7 @@ import type { AttemptResult } from './attempt-result.js';
 interface Attempted {
   /** What the node held when the attempt began. */
   readonly state: NodeState;
-  /** Where it is kept. */
+  /** State folder of the node. */
   readonly folder: string;
   readonly controller: Endpoint;
 }
@@ -95,7 +95,7 @@ function refused(code: string, step: 'M1' | 'M5', { state, controller }: Attempt
   );
 }
 
-/** What to do, and whether the auth-server knows more. */
+/** Returns the advice, and whether the auth-server knows more. */
 function adviceFor(code: string): readonly [advice: string, more: boolean] {
   switch (code) {
     case '4.03':

@@ -1,4 +1,4 @@
-/** `on_key_change`: tells the device's other software that there is a new key, or none any more. */
+/** `on_key_change`: notifies the device's other software of a new key, or of an expired one. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -39,7 +39,7 @@ interface DueHook extends Omit<Hook, 'reason' | 'idI'> {
   readonly write: (change: RecordChange) => Promise<void>;
 }
 
-/** Runs the hook if it has still to be told of the confirmed key, or of its expiry. */
+/** Runs the hook if it was not yet notified of the confirmed key, or of its expiry. */
 export async function runDueHook({ file, now, write, ...hook }: DueHook): Promise<void> {
   const { state, hookPending, keyLease, expiryHookFor } = file.record;
   const { idI, confirmed } = state;
@@ -87,12 +87,12 @@ export async function runHook({ command, reason, idI, stateFolder, log, signal }
 }
 
 /**
- * `undefined`: the system has nothing left for another process; some of its errors are thrown,
- * others come as an event.
+ * Returns `undefined` if the system has no resources for another process. Some of its errors are
+ * thrown, others arrive as an event.
  */
 function start(command: string, env: NodeJS.ProcessEnv, log: Log): ChildProcess | undefined {
   try {
-    // A group of its own: what the shell started ends with it.
+    // A separate process group, so that child processes of the shell end with it.
     return spawn('/bin/sh', ['-c', command], { env, stdio: ['ignore', 'ignore', 'inherit'], detached: true });
   } catch (error) {
     tellNotStarted(error, log);

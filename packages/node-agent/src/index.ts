@@ -1,7 +1,4 @@
-/**
- * What the testbed takes from here, to run many nodes in one process: the agent and the file it
- * keeps all it has in.
- */
+/** Exports for the testbed, which runs many nodes in one process: the agent and its state file. */
 
 export { NodeAgent, type NodeAgentOptions } from './node-agent.js';
 export { createNodeFile } from './create-node-file.js';

@@ -42,7 +42,7 @@ export async function install(options: InstallOptions): Promise<void> {
       const deviceKeyErasureDue =
         deviceKey !== undefined && options.keepDeviceKey !== true && (await hasDeviceKey(options.state));
       const split = deviceKey === undefined ? {} : { split: true, deviceKeyErasureDue };
-      // The age of a candidate goes by powered time, which therefore stays too.
+      // Powered time stays too, because the age of a candidate is measured in it.
       const record = { state, endpoints: [controller], powered: previous?.powered, ...nothingYet, ...split };
       await createNodeFile(options.state, record, options.replace === true);
       if (deviceKey !== undefined) await keepOrErase(options, deviceKey);
@@ -129,7 +129,7 @@ async function keepOrErase({ state, keepDeviceKey }: InstallOptions, deviceKey: 
   return eraseDeviceKeyIfDue(state, await NodeFile.open(state));
 }
 
-/** Whatever is wrong with the node that is here is told when it is replaced. */
+/** Faults of the installed node are reported when it is replaced. */
 async function finishEarlierInstallation(folder: string): Promise<void> {
   await removeAsideKeys(folder);
   const file = (await NodeFile.isInstalled(folder)) ? await NodeFile.open(folder).catch(() => undefined) : undefined;
@@ -137,9 +137,9 @@ async function finishEarlierInstallation(folder: string): Promise<void> {
 }
 
 /**
- * Returns what is installed in the folder. Returns `undefined` if nothing is, or, with a warning,
- * if it is damaged. What may be read another time is not given up: a mode, a failing disk and a
- * file of another version say nothing of the candidates in it.
+ * Returns the state that is installed in the folder. Returns `undefined` if none is, or, with a
+ * warning, if it is damaged. Fails if the file may be readable later: a wrong mode, a failing disk
+ * or a file of another version does not make its candidates void.
  */
 async function readPrevious(folder: string, idI: number): Promise<StoredNode | undefined> {
   if (!(await NodeFile.isInstalled(folder))) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Where an installation comes from: the label of a node, its line of a manifest, or options and a
- * file with the key.
+ * Sources of an installation: the label of a node, its line of a manifest, or options and a file
+ * with the key.
  */
 
 import { formatId } from '@latchkey/protocol';
@@ -25,7 +25,7 @@ const KEY_PATTERN = /^[0-9a-fA-F]{32}$/;
 const NEVER_AN_ARGUMENT = 'An initial key is never an argument: others could read it.';
 const STANDARD_INPUT = '-';
 
-/** What the command line tells; files are named, or `-` for standard input. */
+/** Options of the command line. They name files, or `-` for standard input. */
 export interface InstallationOptions {
   readonly id?: number;
   readonly label?: string;
@@ -88,7 +88,7 @@ async function fromManifest(options: InstallationOptions, path: string): Promise
   });
 }
 
-/** A manifest in the clear is private; one that is encrypted may have come by any way. */
+/** A manifest in clear must be a private file; an encrypted one may be any file. */
 async function manifestOctets({ passphraseFile, identity }: InstallationOptions, path: string): Promise<Uint8Array> {
   const name = displayName(path);
   if (passphraseFile !== undefined && identity !== undefined) {

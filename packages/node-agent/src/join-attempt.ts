@@ -1,8 +1,7 @@
 /**
- * One attempt to get a new key, M1 to M6, over CoAP. What a message means is decided by the
- * initiator; here it is carried out, in the order that no crash can turn into a lockout: the
- * candidate is on the disk before M5 goes out, and the confirmed key is on the disk before anything
- * is told of it.
+ * One attempt to get a new key, M1 to M6, over CoAP. The initiator decides on messages; this file
+ * executes its decisions, in an order in which no crash causes a lockout. The candidate is on the
+ * disk before M5 is sent. The confirmed key is on the disk before it is reported.
  */
 
 import { randomBytes, randomInt } from 'node:crypto';
@@ -35,21 +34,21 @@ import type { CumulativeUptime } from './cumulative-uptime.js';
  */
 const TOKEN_LENGTH = 4;
 /**
- * For an M4 or an M6 to come: four of CoAP's five transmissions, in ms. After that an M5 goes out
- * once more, from a new socket.
+ * Timeout of M4 and of M6, in ms: four of CoAP's five transmissions. After it, M5 is sent a second
+ * time, from a new socket.
  */
 const M4_TIMEOUT_MS = 30_000;
 const M5_DEADLINE_MS = 30_000;
 /**
- * For a right answer to come after an empty ACK or one that did not open, in ms: a controller waits
- * 15 s for its auth-servers.
+ * Timeout for a right answer after an empty ACK or an undecryptable answer, in ms: a controller
+ * waits 15 s for its auth-servers.
  */
 const GRACE_MS = 16_000;
 /**
  * Between an M5 that was refused for the moment, or not answered, and the next, at least, in ms.
  */
 const M5_RETRY_DELAY_MS = 2_000;
-/** A draw from [0, 1) has this many values. */
+/** Number of values of a random number in [0, 1). */
 const RANDOM_RANGE = 2 ** 32;
 const COAP_CHANGED = '2.04';
 const COAP_UNAUTHORIZED = '4.01';
@@ -65,8 +64,8 @@ export interface AttemptOptions {
   readonly file: Pick<NodeFile, 'record' | 'write'>;
   readonly controller: Endpoint;
   /**
-   * How many attempts at this controller came before: a name may mean several addresses, and each
-   * is the first one in turn.
+   * Number of earlier attempts at this controller. A name may have several addresses, and each is
+   * tried first in turn.
    */
   readonly turn: number;
   readonly uptime: Pick<CumulativeUptime, 'now' | 'clocks' | 'save'>;
@@ -83,9 +82,11 @@ export interface AttemptEnvironment extends ProcessTime {
   readonly receiveM4: typeof receiveM4;
   readonly receiveM6: typeof receiveM6;
   readonly randomBytes: (n: number) => Uint8Array;
-  /** A draw from [0, 1). */
+  /** Returns a random number from [0, 1). */
   readonly uniform: () => number;
-  /** A client with a new socket, connected to what the controller's name means now. */
+  /**
+   * Returns a client with a new socket, connected to the current address of the controller's name.
+   */
   readonly connect: (
     options: Pick<AttemptOptions, 'controller' | 'turn' | 'metrics'>,
   ) => Promise<Pick<CoapClient, 'exchange' | 'close'>>;
@@ -153,7 +154,7 @@ class Way {
     return Promise.race([this.#closed, this.#connecting]);
   }
 
-  /** The next client has a new socket, connected to what the controller's name means then. */
+  /** The next client has a new socket, and resolves the controller's name again. */
   async renew(): Promise<void> {
     const before = this.#connecting;
     this.#connecting = undefined;
@@ -276,7 +277,7 @@ class JoinAttempt {
     return { kind: 'joined', keyBefore, key: state.confirmed.fingerprint, lifetime };
   }
 
-  /** POST, once more with the Echo if the controller asks for proof of our address. */
+  /** Sends POST, and repeats it with the Echo if the controller challenges it. */
   async #exchange<D extends M4Decision | M6Decision>(
     step: 'M1' | 'M5',
     payload: Uint8Array,
@@ -311,7 +312,7 @@ class JoinAttempt {
       graceMs: GRACE_MS,
       accept: (response) => classify(response, decide, log, (foreign) => (this.#foreign = foreign)),
     });
-    // The socket has it after what is queued now.
+    // The socket sends it after the datagrams that are queued now.
     setImmediate(onSent);
     const outcome = await exchange;
     metrics.exchanges[step].observe(now() - since);

@@ -22,7 +22,7 @@ export interface FormerKey {
   readonly expiresAt: number | undefined;
 }
 
-/** Where both stand in a node's file. */
+/** Both times as stored in a node's file. */
 interface KeyTimes {
   readonly keyLease: KeyLease | undefined;
   readonly formerKey?: FormerKey | undefined;
@@ -71,8 +71,8 @@ export function leaseOfPromoted(
 }
 
 /**
- * Returns the confirmed key as the former one, as another takes its place. An initial key leaves
- * nothing: no application key comes from it.
+ * Returns the confirmed key as the former one, when another replaces it. An initial key leaves no
+ * former key, because no application key derives from it.
  */
 export function formerKeyOf(record: KeyTimes & { readonly state: NodeState }, now: NodeClocks): FormerKey | undefined {
   const { idI, confirmed, initial } = record.state;
@@ -81,8 +81,8 @@ export function formerKeyOf(record: KeyTimes & { readonly state: NodeState }, no
 }
 
 /**
- * Returns how long ago the former key was replaced, in ms. Powered time lacks what the device was
- * off: after another boot the wall clock counts if it shows more.
+ * Returns the time since the former key was replaced, in ms. Powered time lacks the time without
+ * power. After another boot the wall clock counts if it shows more.
  */
 export function msSinceReplaced({ replacedAt }: FormerKey, now: NodeClocks): number {
   const poweredMs = now.poweredMs - replacedAt.poweredMs;

@@ -8,7 +8,10 @@ import { CumulativeUptime } from './cumulative-uptime.js';
 import { NodeFile } from './node-file.js';
 import { printedGenerations } from './printed-generations.js';
 
-/** @throws Failure if the node has no key of its own, it has expired, or there is no former key */
+/**
+ * @throws Failure if the node has no key of its own, if the key has expired, or if no former key
+ *   exists
+ */
 export async function readKeys(options: ApplicationKeyOptions & { readonly state: string }): Promise<string> {
   const { record } = await NodeFile.open(options.state);
   const { idI, initial } = record.state;

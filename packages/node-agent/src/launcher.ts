@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
- * How an installed node-agent starts. What is long-lived starts from V8's code cache. `key` is
- * called for each handshake by some, so it reads the node's file with as little as that takes.
- * Other commands, and a `key` that is not plain, are compiled, as they use other parts.
+ * Entry point of an installed node-agent. Long-running commands start from V8's code cache. Some
+ * applications call `key` for each handshake, so it reads the node's file and loads as little as
+ * possible. Other commands, and a `key` with unusual arguments, are compiled, because they execute
+ * other code.
  */
 
 import { createRequire } from 'node:module';

@@ -1,9 +1,9 @@
 /**
- * A node agent works for a moment and then waits for days: once M1 is on its way, or there is
- * nothing to do, V8 is told to spare memory rather than time. Without its optimising compiler some
- * 4 MiB of Node.js are never touched, and young objects get no more room than they start with. Not
- * sooner: what is compiled under other flags than these is of no use any more, and that is all that
- * Node.js brings along for its own modules.
+ * Makes V8 favour memory over speed when M1 has been sent, or the agent is idle. A node agent works
+ * briefly and then waits for days. Without the optimising compiler some 4 MiB of Node.js are never
+ * used, and the space for young objects keeps its initial size. The flags are set only then,
+ * because changing them invalidates cached bytecode, including the bytecode that Node.js ships for
+ * its own modules.
  */
 
 import { runInNewContext } from 'node:vm';
@@ -40,9 +40,8 @@ export class MemorySaver {
   }
 
   /**
-   * Gives back what starting and joining have left behind, a megabyte or two, before a wait.
-   * Node.js has no call for it: V8 hands its collector to contexts that are made after it was asked
-   * to.
+   * Frees a megabyte or two of garbage from starting and joining, before a wait. Node.js has no
+   * call for it. V8 exposes its collector only to contexts that are created after the flag was set.
    */
   collectGarbage(): void {
     this.reduceFootprint();

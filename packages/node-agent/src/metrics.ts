@@ -9,7 +9,7 @@ import type { AttemptResult } from './attempt-result.js';
  */
 const CODES = ['4.00', '4.01', '4.03', '4.04', '4.29', '5.03', '5.04'] as const;
 
-/** How an attempt ended; `local failure`: a name that means nothing, a disk that takes no key. */
+/** Result of an attempt. `local failure`: a name that does not resolve, or a failed write. */
 type AttemptOutcome =
   | 'joined'
   | 'wait'
@@ -37,7 +37,7 @@ export class NodeMetrics {
   /** Attempts since the last that gave a key. */
   failuresInRow = 0;
 
-  /** @param result `undefined`: it could not be made, or what it gave could not be stored */
+  /** @param result `undefined` if the attempt could not start, or its result could not be stored */
   recordResult(result: AttemptResult | undefined): void {
     const outcome = result === undefined ? 'local failure' : outcomeOf(result);
     this.joins.increment(outcome);

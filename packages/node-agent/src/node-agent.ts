@@ -66,7 +66,7 @@ export class NodeAgent {
   readonly #memorySaver: MemorySaver | undefined;
   readonly #uptime: CumulativeUptime;
   readonly #stopping = new AbortController();
-  /** Ends the sleep under way. */
+  /** Ends the current sleep. */
   #wake = new AbortController();
   #isAsked = false;
   /** Counts attempts: each takes the next controller, and the next address of it. */
@@ -145,7 +145,7 @@ export class NodeAgent {
     this.#wake.abort();
   }
 
-  /** Makes the next attempt at once. */
+  /** Makes the next attempt immediately. */
   joinNow(): void {
     this.#isAsked = true;
     this.#wake.abort();
@@ -189,8 +189,8 @@ export class NodeAgent {
   }
 
   /**
-   * Waits, for two minutes at most, until the oldest of four candidates may be replaced by a fifth,
-   * and saves powered time meanwhile. Otherwise, on a device where a timer starts one attempt per
+   * Waits, for two minutes at most, until the oldest of four candidates may be replaced by a fifth.
+   * Saves powered time during the wait. Otherwise, on a device where a timer starts one attempt per
    * boot, powered time would grow by only a second with each boot.
    */
   async ageCandidates(): Promise<void> {

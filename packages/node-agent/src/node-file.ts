@@ -19,7 +19,7 @@ interface LastAttempt {
 
 export interface StoredNode {
   readonly state: NodeState;
-  /** Where its controllers are. */
+  /** Addresses of its controllers. */
   readonly endpoints: readonly Endpoint[];
   readonly keyLease: KeyLease | undefined;
   /** The key before, while peers may use it. */
@@ -36,7 +36,9 @@ export interface StoredNode {
   readonly deviceKeyErasureDue?: boolean | undefined;
 }
 
-/** What is written, or how it follows from the record as it is when it is written. */
+/**
+ * The changed fields, or a function that computes them from the record at the time of the write.
+ */
 export type RecordChange = Partial<StoredNode> | ((record: StoredNode) => Partial<StoredNode>);
 
 const idSchema = z.pipe(

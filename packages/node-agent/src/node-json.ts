@@ -1,6 +1,6 @@
 /**
- * How a node's keys stand in its file. It loads no schema: `node-file` checks all of the file,
- * `quick-key` what it uses.
+ * Encoding of a node's keys in its file. It loads no schema: `node-file` validates the whole file,
+ * `quick-key` the fields that it uses.
  */
 
 import type { Secret } from '@latchkey/protocol';

@@ -1,4 +1,4 @@
-/** The whole command line, for whoever runs it and for whoever describes it. */
+/** The command tree of the program, for running it and for describing it. */
 
 import { healthCommand } from '@latchkey/runtime/telemetry';
 import { program, sortOptions, withExamples } from '@latchkey/runtime/cli';
@@ -26,7 +26,7 @@ const COMMANDS: Readonly<Record<string, (saveCodeCache: SaveCodeCache) => Comman
 };
 
 interface ProgramOptions {
-  /** The command that was asked for: where there is such a one no other is made. */
+  /** The command that was called. If it exists, no other command is built. */
   readonly commandName?: string | undefined;
   readonly saveCodeCache?: SaveCodeCache | undefined;
 }

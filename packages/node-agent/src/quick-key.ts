@@ -24,7 +24,7 @@ const MAX_OCTETS = 65_536;
 const GROUP_AND_OTHERS = 0o077;
 const ID = /^[0-9a-f]{8}$/;
 
-/** What is used of the file. Anything else than this form makes it the program's. */
+/** The fields of the file that are used. A file of any other form is left to the full program. */
 interface NodeJson {
   readonly version: number;
   readonly id: string;
@@ -45,7 +45,8 @@ export function printFromFile(words: readonly string[]): boolean {
 }
 
 /**
- * `undefined`: there is no key to be used, or something is wrong, of which the program says what.
+ * Returns `undefined` if no key can be used, or the file has a fault, which the full program then
+ * reports.
  */
 function keysFromFile(query: KeyArguments): string | undefined {
   try {

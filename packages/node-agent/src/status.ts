@@ -1,4 +1,4 @@
-/** What a node tells of itself, for people and for scripts: never a key. */
+/** Status of a node, for people and for scripts. It never contains a key. */
 
 import { formatId, type NodeClocks, msUntilRenewal } from '@latchkey/protocol';
 import { formatDuration } from '@latchkey/runtime/config';
@@ -8,8 +8,8 @@ import { expiryOf } from './key-lease.js';
 import type { StoredNode } from './node-file.js';
 
 /**
- * `installed`: it has its initial key; `joined`: a key of its own; `expired`: that is over;
- * `unconfirmed`: it may have another, the network has not said so.
+ * `installed`: the node has its initial key. `joined`: it has a key of its own. `expired`: that key
+ * has expired. `unconfirmed`: it may have a newer key, which the network has not confirmed.
  */
 type Status = 'installed' | 'joined' | 'expired' | 'unconfirmed';
 

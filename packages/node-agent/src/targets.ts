@@ -107,7 +107,7 @@ export class NodeTargets {
     return new NodeTargets(deliverer, file, labelsOf(targets), 1000 * activateAfter);
   }
 
-  /** Has the files follow the key that is to be used now. */
+  /** Updates the files to the current key. */
   update(): void {
     if (this.#isStopped) return;
     const { record } = this.#file;
@@ -137,7 +137,7 @@ export class NodeTargets {
     });
   }
 
-  /** Waits for what is being written, some seconds at most. */
+  /** Waits for pending writes, some seconds at most. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);

@@ -1,4 +1,4 @@
-/** What a node lets others see of it: its ID, its keys and its controller stay unnamed. */
+/** Telemetry of a node. It never names the node's ID, its keys or its controller. */
 
 import { type Check, dropsMetric, exchangesMetric, joinsMetric, type Metric, type Telemetry } from '@latchkey/runtime/telemetry';
 import { probeFolder } from '@latchkey/runtime/files';
@@ -10,7 +10,7 @@ import type { NodeFile } from './node-file.js';
 /** A probe writes to flash: not at every look, in ms. */
 const STORE_CACHE_MS = 60_000;
 
-/** @param targets what those that it has let others see */
+/** @param targets telemetry of the targets */
 export function telemetryOf(
   agent: NodeAgent,
   file: NodeFile,

@@ -53,8 +53,8 @@ export interface ControllerChanges extends Partial<Pick<ControllerRecord, 'nid' 
 }
 
 /**
- * Changes where nodes reach a controller, where it reaches auth-servers, whether it is
- * pass-through, and what people know of it. Returns false if nothing differs.
+ * Changes the addresses of a controller and of its auth-servers, its pass-through mode and its
+ * description. Returns false if nothing differs.
  */
 export async function setController(registry: Registry, idC: number, changes: ControllerChanges): Promise<boolean> {
   return registry.write({ controllers: [idC], metadata: ['clock history'] }, (found) => {
@@ -141,8 +141,8 @@ export async function removeController(registry: Registry, idC: number): Promise
 }
 
 /**
- * Another SK_cs for a controller: both count until it uses the new one. One that was ordered before
- * and never used goes.
+ * Stages another SK_cs for a controller: both are valid until the controller uses the new one. A
+ * key that was staged before and never used is dropped.
  */
 export async function stageControllerKey(registry: Registry, idC: number, staged: Secret): Promise<void> {
   await registry.write({ controllers: [idC] }, (found) => {
@@ -161,7 +161,10 @@ function requireControllerRow(found: Snapshot, idC: number): ControllerRow {
   return row;
 }
 
-/** What becomes of a node, and what the log says of that. `undefined`: it is so already. */
+/**
+ * The change of a node, and its entry in the audit log. `undefined`: the node already has this
+ * state.
+ */
 type NodeChange = { readonly event: Omit<AuditEvent, 'node' | 'previousEntry'>; readonly after: NodeRow | 'remove' } | undefined;
 
 interface NodesToChange {
@@ -169,13 +172,13 @@ interface NodesToChange {
   /** That nodes may be assigned to. */
   readonly controllers?: readonly number[];
   readonly precondition?: NodePrecondition | undefined;
-  /** Whether what was seen of a node goes with the change. */
+  /** True if the recorded activity of the node is deleted with the change. */
   readonly forgetActivity?: boolean;
   readonly change: (row: NodeRow, found: Snapshot, idI: number) => NodeChange;
   readonly describe?: (before: NodeDescription | undefined) => DescribedNode;
 }
 
-/** What becomes of a node's description. `undefined`: it is so already. */
+/** The change of a node's description. `undefined`: the node already has it. */
 type DescribedNode = { readonly after: DescriptionTexts; readonly fields: readonly string[] } | undefined;
 
 /** Changes nodes, all or none; gives how many were not so already. */
@@ -258,7 +261,7 @@ export function moveNodes(
   });
 }
 
-/** What nodes are given. What is left out stays. */
+/** Settings of nodes. Omitted settings stay. */
 export interface NodeSettings {
   /** Lifetime and grace of the keys that they get from now on, in seconds. */
   readonly terms?: Pick<NodeRow, 'lifetime' | 'grace'>;
@@ -307,7 +310,7 @@ export interface InitialKey {
   readonly split?: SplitKey | undefined;
 }
 
-/** Back to an IK: what the node proved since is forgotten, and it joins as a new one. */
+/** Resets a node to an IK: its former keys are deleted, and it joins as a new one. */
 export async function resetNode(registry: Registry, idI: number, ik: Secret, split?: SplitKey): Promise<void> {
   await resetNodes(registry, new Map([[idI, { ik, split }]]));
 }
@@ -436,7 +439,7 @@ export async function setJoinWindow(
   }));
 }
 
-/** Notes that the initial keys of an order left the registry once more. */
+/** Records that the initial keys of an order were exported again. */
 export async function recordExport(registry: Registry, number: number, count: number, note: string): Promise<void> {
   await changeOrder(registry, number, { what: 'order exported', count, note }, (order) => order);
 }
@@ -463,7 +466,7 @@ async function changeOrder(
   });
 }
 
-/** Texts for people. Its entry stays, so that a join that is under way goes on. */
+/** Changes the texts for people. The entry number stays, so that a pending join continues. */
 export async function describeOrder(
   registry: Registry,
   number: number,

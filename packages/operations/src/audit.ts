@@ -68,7 +68,7 @@ export interface PruneContext extends Context, Approval<AuditPruneInput> {
   readonly keep: (pieces: AsyncIterable<string>) => Promise<void>;
 }
 
-/** The chain goes on from the entries that were taken out. */
+/** The chain continues from the last pruned entry. */
 export const auditPrune: Operation<AuditPruneInput, AuditPruneInput, PruneContext> = implement(
   contract.auditPrune,
   async (context: PruneContext, input) => {

@@ -15,32 +15,36 @@ import {
 import type { Registry } from '@latchkey/registry';
 
 /**
- * Those that the clock has not yet left behind: now, or once it comes to them, no key is committed.
+ * Returns the ranges that the clock has not passed yet. While the clock is in one of them, no key
+ * is committed.
  */
 export function blockedRanges({ previous }: ClockHistory, wall: number): readonly TimeRange[] {
   return previous.filter((span) => span.until >= wall || findPreviousRange({ previous: [span] }, wall) !== undefined);
 }
 
 /**
- * Until when nothing at all is committed, ms since the epoch: a step back is less than five minutes
- * ago, which a server has noticed, or will notice as it starts. No command shortens that.
+ * Returns the end of the five-minute hold-off after a backward clock step, in ms since the epoch.
+ * Returns `undefined` if none is active. A server has noticed the step, or will at its start. No
+ * command shortens the hold-off.
  */
 export function holdoffUntil(history: ClockHistory, now: Clocks): number | undefined {
   const { steppedBackAt: detected = -Infinity } = new ClockStepDetector(now, history);
   const { steppedBackAt: recorded = -Infinity } = history;
-  // One that lies ahead is of a monotonic clock from before the machine was started anew.
+  // A value in the future comes from the monotonic clock of an earlier boot; ignore it.
   const setBackAt = Math.max(detected, recorded <= now.monotonicMs ? recorded : -Infinity);
   const remainingMs = setBackAt + CLOCK_STEP_HOLDOFF_MS - now.monotonicMs;
   return remainingMs > 0 ? now.wallMs + remainingMs : undefined;
 }
 
 /**
- * Controllers that still use an SK_cs from before the last break. What was sealed under one that
- * was replaced since opens no more, so that of all others no M7 from before can be kept back.
+ * Returns the controllers that still use an SK_cs from before the last discontinuity. A message
+ * under a replaced SK_cs does not decrypt any more. So only these controllers can have a delayed M7
+ * from before.
  */
 export async function controllersWithOldKeys(registry: Registry): Promise<number[]> {
   const replaced = await replacedSinceBreak(registry);
-  // Read last: a controller whose key is replaced meanwhile is named, which only warns once more.
+  // Read last: a controller whose key is replaced in the meantime is then named, which is only a
+  // superfluous warning.
   const controllers = await registry.controllers();
   return controllers.map(({ idC }) => idC).filter((idC) => !replaced.has(formatId(idC)));
 }
@@ -57,9 +61,9 @@ async function replacedSinceBreak(registry: Registry): Promise<ReadonlySet<strin
 }
 
 /**
- * M7s of those times count again. Gives what was released.
+ * Accepts M7s of these times again. Returns the released ranges.
  *
- * @param among what an administrator was shown: a range that came since stays
+ * @param among ranges that the administrator was shown: a later range stays blocked
  */
 export async function releaseRanges(
   registry: Registry,

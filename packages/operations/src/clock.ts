@@ -24,7 +24,7 @@ async function viewHistory({ registry, clock }: Context, history: ClockHistory):
   };
 }
 
-/** What is to be released, and which controllers make that unsafe. */
+/** The ranges to release, and the controllers that make it unsafe. */
 export type ReleaseContext = Context & Approval<ClockView>;
 
 export const clockRelease: Operation<object, ClockRelease, ReleaseContext> = implement(

@@ -64,9 +64,9 @@ export const controllersShow: Operation<ControllerInput, ControllerDetails> = im
 /** Receives the credential of a controller, which holds its SK_cs. */
 export interface CredentialContext extends Context {
   /**
-   * Keeps the credential, then changes the registry. Takes the credential back if that fails.
+   * Stores the credential, then changes the registry. Deletes the credential if that fails.
    *
-   * @param change resolves once the registry knows the credential
+   * @param change resolves once the registry has the credential
    */
   readonly handOver: (credential: Credential, change: () => Promise<void>) => Promise<void>;
 }

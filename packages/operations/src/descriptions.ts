@@ -1,4 +1,4 @@
-/** What people know of nodes and controllers: how it changes, and how it is shown. */
+/** Descriptions of nodes and controllers for people: changes and views. */
 
 import type { ControllerDescription, NodeDescription } from '@latchkey/registry';
 import type { ManifestTexts } from '@latchkey/provisioning';
@@ -64,10 +64,10 @@ export function viewControllerDescription(description: ControllerDescription = {
 }
 
 /**
- * Reads what a row of a file says of a node. Tags stand in one text, separated by semicolons, or in
- * an array.
+ * Reads the description of a node from a row of a file. Tags are one text, separated by semicolons,
+ * or an array.
  *
- * @returns what is wrong, in words, if anything is
+ * @returns a message about the first error, if any
  */
 export function descriptionFromTexts({ tags, ...texts }: ManifestTexts): DescriptionTexts | string {
   const list = typeof tags === 'string' ? tags.split(TAG_SEPARATOR).filter((tag) => tag.trim() !== '') : tags;

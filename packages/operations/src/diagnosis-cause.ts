@@ -214,7 +214,8 @@ function findRefusal(situation: Situation): Finding | undefined {
         ? undefined
         : { cause: 'clock', action: { kind: 'set-clocks', controller: formatId(refused.by) } };
     case 'storeFailed':
-      // The server writes down what its clock shows every half minute: the disk takes writes again.
+      // The server stores its clock's time every half minute. A time after the rejection shows that
+      // the disk accepts writes again.
       return (surroundings.server.seenAt ?? -Infinity) > refused.at
         ? undefined
         : { cause: 'store', action: { kind: 'check-disk' } };
@@ -273,8 +274,8 @@ function findSilentDevice(situation: Situation): Finding {
   const check: Action = { kind: 'check-device', node: id, ...placeOf(controller) };
   if (node === undefined || controller === undefined) return { cause: 'device-silent', action: check };
   const heardAt = controller.sighting.lastSeen?.at;
-  // Where nothing came from its controller either, the server cannot tell which of the two is
-  // silent. What comes for nodes of others does not tell a caller with limits.
+  // If the controller sent nothing else either, the server cannot know whether the node or the
+  // controller is silent. A caller with limits must not see requests for nodes of other orders.
   const isHeard = surroundings.visibleOrders === undefined && wasHeardLately(controller, now);
   const instead = isHeard ? {} : { instead: checkController(controller) };
   if (!node.initial) return { cause: 'expiring', action: check, ...instead };

@@ -15,7 +15,7 @@ import { implement, inTurn, type Operation, withProgress } from './operation.js'
 
 /** Nodes that are diagnosed before other requests are answered. */
 const NODES_PER_YIELD = 8;
-/** Nodes that are read at once: from a database, that takes as long as to read one. */
+/** Nodes per read: from a database, reading them takes as long as reading one. */
 const NODES_PER_READ = 64;
 /** Nodes of a group that are named. */
 const MAX_EXAMPLES = 20;

@@ -1,6 +1,6 @@
 /**
- * What is known of a node when somebody asks why it has not joined: gathered from the registry,
- * judged in `diagnosis-cause.ts`.
+ * The situation of a node that has not joined: collected from the registry here, and judged in
+ * `diagnosis-cause.ts`.
  */
 
 import { type ClockHistory, type Clocks, formatId, rejectedUntil } from '@latchkey/protocol';
@@ -19,8 +19,8 @@ const MAX_ENTRIES = 20_000;
 /** Entries of one node's life that are looked through for a key. */
 const MAX_LIFE = 10_000;
 /**
- * Where a store belongs to one process, whoever asks has stopped the server: for so long it counts
- * as running, in ms.
+ * If a store belongs to one process, an operator has stopped the server to run the diagnosis. The
+ * server counts as running for this time, in ms.
  */
 const STOPPED_TO_ASK_MS = 300_000;
 
@@ -54,8 +54,8 @@ interface ControllerCount extends Count {
   /** How many should have renewed since the controller was heard. */
   missed: number;
   /**
-   * ms since the epoch. What others do at a controller is nothing that a caller with limits sees:
-   * to it the controller was heard when one of its own nodes last got a key.
+   * ms since the epoch. A caller with limits must not see the activity of other orders. For such a
+   * caller it is the time when one of its own nodes last got a key.
    */
   heardAt: number;
 }
@@ -77,8 +77,8 @@ export interface Surroundings {
   /** Fingerprint of the key in the device, 4 hex digits. With `visibleOrders` it says nothing. */
   readonly deviceKey?: string | undefined;
   /**
-   * Of the caller. A node of another order is to it as one that never was, and it is told neither
-   * fingerprints nor how many nodes of others there are.
+   * Limits of the caller. To it a node of another order does not exist. It sees neither
+   * fingerprints nor the number of nodes of other orders.
    */
   readonly visibleOrders?: VisibleOrders;
 }
@@ -114,8 +114,8 @@ export interface Situation {
 }
 
 /**
- * Each node in its situation, in the order of `ids`: all are read at once. A few at a time: while
- * they are read, nothing else is done.
+ * Returns the situation of each node, in the order of `ids`, with one read for all. Call with a few
+ * nodes at a time, because nothing else runs during the read.
  */
 export async function* situationsOf(
   registry: Registry,
@@ -278,9 +278,10 @@ export async function surroundingsOf(
 }
 
 /**
- * Whether a daemon holds the lock, not a command. A full disk takes no words about the holder.
+ * Returns true if a daemon holds the lock, not a command. If the disk is full, the lock file does
+ * not name its holder.
  *
- * @param sinceSeenMs how long ago a server last wrote what its clock showed
+ * @param sinceSeenMs time since a server last stored its clock's time
  */
 function isServedHere({ locked, holder }: FolderLockState, sinceSeenMs: number): boolean {
   if (locked && (holder === undefined || / run\b/.test(holder))) return true;

@@ -1,4 +1,4 @@
-/** The cause of a diagnosis in words: what happened, to whom and since when. */
+/** The sentence for the cause of a diagnosis: the event, the node or component, and the time. */
 
 import { expiryOf, formatId, REFUSALS } from '@latchkey/protocol';
 import type { LateNodes } from './contract/diagnosis.js';
@@ -9,7 +9,7 @@ import { renewalDue } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { orderStatus } from '@latchkey/registry';
 
-/** @param count nodes that are late, where the sentence says how many */
+/** @param count late nodes, if the sentence contains their number */
 export function sentenceOf(finding: Finding, situation: Situation, count: LateNodes | null): string {
   const { id, node, now, controller, surroundings, asked, refused } = situation;
   const idC = controller?.id ?? 'unknown';
@@ -196,7 +196,8 @@ function heard({ controller, surroundings }: Situation): string {
 }
 
 /**
- * Whether this node is the only one that is late says whether to go to the device or to the daemon.
+ * Describes the late nodes. If this node is the only one, the operator should check the device,
+ * otherwise the daemon.
  */
 function lateNodes(situation: Situation, count: LateNodes | null): string {
   if (count === null) return '';

@@ -1,7 +1,7 @@
 /**
- * Why a node has not joined, or does not renew: the cause and what to do about it, from what the
- * registry holds and what its server saw. All of it is plain data: `sentence` says the cause in
- * words, and `next-steps.ts` turns the action into command lines.
+ * Diagnoses why a node has not joined, or does not renew. The cause and the action follow from the
+ * registry, and from the activity that its server recorded. All of it is plain data: `sentence`
+ * describes the cause, and `next-steps.ts` turns the action into command lines.
  */
 
 import { expiryOf, formatId } from '@latchkey/protocol';
@@ -71,7 +71,8 @@ function factsOf(situation: Situation, count: LateNodes | null): Facts {
   const { node, order, asked, refused, controller, now, surroundings, disabled, removed, registryRestored } = situation;
   const time = (at: number | undefined): string | null => (at === undefined ? null : isoTime(at));
   const expiry = node && expiryOf(node);
-  // Who disabled the node, and what other nodes of its controller ask, is nothing that it shows.
+  // A caller with limits does not see who disabled the node, nor requests of other nodes of its
+  // controller.
   const isLimited = surroundings.visibleOrders !== undefined;
   return {
     at: isoTime(now),

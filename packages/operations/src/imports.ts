@@ -148,8 +148,8 @@ interface Writing {
 }
 
 /**
- * Compares part by part, and writes what is added where nobody sees it, unless something is
- * refused.
+ * Compares part by part. Writes the additions to a pending order, which no reader sees, unless a
+ * line is rejected.
  */
 async function write(
   registry: Registry,

@@ -1,8 +1,8 @@
 /**
- * Who could know an initial key: whom it was given to, or either half of it, and which controllers
- * were shown it; which controllers could have a key that came of it; and how many nodes it still
- * opens the door for. An IK that no node holds any more
- * is retired: it is nowhere in the registry but for its fingerprint.
+ * Reports who could know an initial key: the recipients of the key, or of either half of it, and
+ * the controllers that received it. Also reports which controllers could have a key that derives
+ * from it, and how many nodes it still admits. An IK that no node holds any more is retired: the
+ * registry only has its fingerprint.
  */
 
 import type { Registry } from '@latchkey/registry';

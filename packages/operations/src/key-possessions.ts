@@ -1,11 +1,11 @@
 /**
- * Which nodes have, or had, which initial keys, and which controllers could have what came of each:
- * an initial key, or one of the PSKs that follow from it. Who had one key of a node and listens on
- * has each later one.
+ * Lists the initial keys that each node has or had, and the controllers that could have a key
+ * derived from each. Such a key is the initial key, or one of the PSKs that follow from it. An
+ * attacker with one key of a node, who records its later joins, has each later key.
  *
- * A controller could have the keys of the nodes that were assigned to it while it was not
- * pass-through. The registry keeps that by assignment, whether or not a node joined meanwhile, so
- * that an M3 needs no write.
+ * A controller could have the keys of nodes that were assigned to it while it was not pass-through.
+ * The registry stores assignments whether or not a node joined in that time, so that an M3 needs no
+ * write.
  */
 
 import {
@@ -33,11 +33,11 @@ export interface Possession {
   /** Controllers that could have it, or a key that came of it. */
   readonly holders: readonly number[];
   /**
-   * Whether others could, too: there were more than a row names, or the registry was restored from
-   * a backup since, and what was assigned after the backup is lost.
+   * True if further controllers could, too. A row has a maximum of names, and after a restore the
+   * assignments since the backup are lost.
    */
   readonly otherHolders: boolean;
-  /** Whether it is the node's initial key now; else it was taken from the node. */
+  /** True if it is the node's current initial key. False if it was taken from the node. */
   readonly present: boolean;
   /** Whether it is the node's key. */
   readonly held: boolean;
@@ -48,8 +48,8 @@ export interface Possession {
 }
 
 /**
- * Pages of them: present ones, in ascending order of ID, then those that were taken, oldest first.
- * A key that is taken meanwhile comes twice, rather than never.
+ * Iterates over pages: present keys in ascending order of ID, then retired keys, oldest first. A
+ * key that is retired during the walk may occur twice, but is never missed.
  */
 export async function* possessions(registry: Registry): AsyncGenerator<readonly Possession[]> {
   const restoredEntry = registry.restored?.entry ?? 0;

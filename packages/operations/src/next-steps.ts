@@ -1,6 +1,4 @@
-/**
- * What a diagnosis says to do, as steps for a person: where, what, and the command line to paste.
- */
+/** Converts the action of a diagnosis to steps for a person: place, action, and command line. */
 
 import type { CommandLine } from '@latchkey/runtime/failure';
 import { existsSync } from 'node:fs';

@@ -46,8 +46,8 @@ export class NodeBatch {
   /**
    * Copies the key. Returns false, and adds nothing, at `MAX_BATCH_NODES` nodes.
    *
-   * @param line where the node stands in a file, for messages
-   * @param half the installer's half of the key, in a batch of split keys; copied, too
+   * @param line of the node in a file, for messages
+   * @param half installer's half of the key, in a batch of split keys; copied, too
    */
   add(idI: number, idC: number, ik: Uint8Array, line: number, half?: Uint8Array): boolean {
     if (this.#length >= MAX_BATCH_NODES) return false;
@@ -66,7 +66,7 @@ export class NodeBatch {
     return true;
   }
 
-  /** Gives the node that was added last what people know of it. */
+  /** Sets the description of the node that was added last. */
   describeLast(texts: DescriptionTexts): void {
     this.#descriptions.set(this.#length - 1, texts);
   }
@@ -75,7 +75,7 @@ export class NodeBatch {
     return this.#descriptions.get(i);
   }
 
-  /** Puts node `i` into another batch as well, without what people know of it. */
+  /** Copies node `i` into another batch, without its description. */
   copyTo(i: number, into: NodeBatch): void {
     into.add(this.idI(i), this.idC(i), this.#keyOf(i), this.line(i), this.#halfOf(i));
   }

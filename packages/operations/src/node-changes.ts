@@ -137,7 +137,7 @@ async function countAlreadySo(registry: Registry, change: ManyNodesChange, nodes
   );
 }
 
-/** Tells whether a node is so already, but for its description. */
+/** Returns a test for nodes that already have this state, descriptions not considered. */
 function stateTest(change: ManyNodesChange): (node: NodeInfo) => boolean {
   switch (change.kind) {
     case 'disable':

@@ -1,6 +1,4 @@
-/**
- * Puts nodes back to an initial key: the one that they had, one that is named, or a new one each.
- */
+/** Resets nodes to an initial key: their former one, a named one, or a new one for each. */
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
@@ -93,7 +91,10 @@ async function selectNodes(context: Context, { ids, order }: NodeResetInput): Pr
 /** Throws if a node must not be reset. */
 type Check = (idI: number, row: NodeRow) => void;
 
-/** Before anybody is asked, or a key is drawn. The write of each node looks again. */
+/**
+ * Checked before the confirmation and before keys are generated. The write of each node checks
+ * again.
+ */
 async function refuseSplits(registry: Registry, ids: readonly number[]): Promise<void> {
   await registry.readNodes(ids, (found, part) => {
     for (const idI of part) {
@@ -103,7 +104,7 @@ async function refuseSplits(registry: Registry, ids: readonly number[]): Promise
   });
 }
 
-/** A whole key where a split one was lets the installer in again: the caller must say so. */
+/** A whole key in place of a split one lets the installer join again: the caller must permit it. */
 function refuseSplit(idI: number, { split }: NodeRow): void {
   if (split !== true) return;
   throw new UsageFailure(`the initial key of node ${formatId(idI)} is split: a device key is one half of it`, {
@@ -112,7 +113,7 @@ function refuseSplit(idI: number, { split }: NodeRow): void {
   });
 }
 
-/** Makes the initial key of what was drawn or named. */
+/** Derives the initial key from the generated or named key. */
 function combine(idI: number, key: Secret, splitting: Splitting | undefined): InitialKey {
   if (splitting === undefined) return { ik: key };
   const { deviceKeys, manufacturer } = splitting;
@@ -215,7 +216,7 @@ async function resetOne(context: ResetContext, idI: number, { splitting, check }
   };
 }
 
-/** What the registry says of the node, whether or not a server runs on it now. */
+/** Diagnoses the node by the registry, whether or not a server is running. */
 async function remainingObstacle({ registry, clock, visibleOrders }: Context, idI: number): Promise<Diagnosis> {
   const now = clock();
   const surroundings = await surroundingsOf(registry, await readFolderLock(registry.folder), now, { visibleOrders });
@@ -237,10 +238,10 @@ export function keysLost(reset: number, nodes: number, error: unknown): unknown 
 }
 
 /**
- * Draws an initial key for each node. A caller that is interrupted runs it again, and new keys are
- * drawn.
+ * Generates an initial key for each node. A caller that is interrupted runs it again, and new keys
+ * are generated.
  *
- * @param onlyInitial passes over a node that has joined since it was selected
+ * @param onlyInitial skips a node that has joined since it was selected
  */
 async function resetAll(
   context: ResetContext,
@@ -301,8 +302,8 @@ async function resetAll(
 }
 
 /**
- * Finds the initial key to go back to, or the installer's half of it: the one that is named, a new
- * one, or the one that other nodes still hold.
+ * Returns the initial key for the reset, or the installer's half of it: the named one, a new one,
+ * or the one that other nodes still hold.
  */
 async function findKey(
   { registry, readKey, openOutput, readDeviceKeys }: ResetContext,

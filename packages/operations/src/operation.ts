@@ -21,16 +21,16 @@ export interface Context {
   readonly visibleOrders?: VisibleOrders;
   /** Shows how far long work is. */
   readonly progress?: Progress | undefined;
-  /** Does what goes through all nodes once it is its turn. Without it that begins at once. */
+  /** Queues a walk through all nodes. If absent, a walk begins at once. */
   readonly inTurn?: (<T>(walk: () => Promise<T>) => Promise<T>) | undefined;
 }
 
-/** @param what in words, such as `storing` */
+/** @param what text, such as `storing` */
 export type Progress = <T>(what: string, total: number, work: (report: (done: number) => void) => Promise<T>) => Promise<T>;
 
 /**
- * Asked before anything is changed, with what is about to change. Throws if it must not be: by it a
- * person is asked, and a preview ends.
+ * Called before anything is changed, with a preview of the changes. Throws to cancel. Used for the
+ * confirmation by a person, and to end a dry run.
  */
 export interface Approval<Preview> {
   readonly approve?: ((preview: Preview) => Promise<void>) | undefined;
@@ -70,12 +70,12 @@ export function parseInput<Input>({ name, input: schema }: Contract<Input, unkno
   throw new UsageFailure(`${name}: ${describe(parsed.error)}`, { advice: 'Nothing was changed.' });
 }
 
-/** Does what goes through all nodes, once it is its turn. No such walk is within another. */
+/** Runs a walk through all nodes in its turn. Walks must not be nested. */
 export function inTurn<T>(context: Context, walk: () => Promise<T>): Promise<T> {
   return context.inTurn === undefined ? walk() : context.inTurn(walk);
 }
 
-/** Runs the work, showing how far it is where somebody looks. */
+/** Runs the work, and shows its progress if the context has a display. */
 export function withProgress<T>(
   { progress }: Context,
   what: string,

@@ -48,10 +48,10 @@ function* controllersOf(shares: readonly ControllerShare[]): Generator<number, u
 }
 
 /**
- * Draws the installer's half of each initial key, and makes the key of it and the device key. The
- * IDs are the manufacturer's.
+ * Generates the installer's half of each initial key, and combines it with the device key. The
+ * manufacturer assigned the IDs.
  *
- * @param shares of as many nodes as there are device keys
+ * @param shares for as many nodes as there are device keys
  */
 export function generateSplitNodes(shares: readonly ControllerShare[], deviceKeys: DeviceKeys, sharedHalf: boolean): NodeBatch {
   const batch = new NodeBatch(true);

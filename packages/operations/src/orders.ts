@@ -48,7 +48,8 @@ const NO_NODES: Readonly<NodeTally> = { nodes: 0, joined: 0 };
 export const ordersList: Operation<object, OrderList> = implement(contract.ordersList, async (context) => {
   const { registry, clock, visibleOrders } = context;
   const { wallMs: now } = clock();
-  // First the orders: one that is made meanwhile is left out, and not listed without its nodes.
+  // Reads the orders first, so that an order created during the walk is left out, and not listed
+  // without its nodes.
   const orders = (await registry.orders()).filter(({ number }) => isVisible(visibleOrders, number));
   const counts = await countNodesBy(registry, { visibleOrders }, now, 'order');
   return { items: orders.flatMap((order) => viewOrder(order, counts.get(order.number) ?? NO_NODES, now) ?? []) };
@@ -192,8 +193,8 @@ export interface KeyOutput {
   /** For the audit log. */
   readonly kind: 'manifest' | 'encrypted manifest';
   /**
-   * @param beforeCommit puts what the manifest says into the registry, before it can be taken;
-   *   gives the lines that take the place of `lines`, if some are not to be handed out
+   * @param beforeCommit writes the content of the manifest to the registry, before the manifest can
+   *   be used. Returns lines that replace `lines`, if some must not be handed out
    */
   readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit) => Promise<void>;
   /** For age recipients only: where the file goes that another machine encrypted to them. */
@@ -204,9 +205,9 @@ export interface KeyOutput {
 
 export interface HandoverContext extends Context {
   /**
-   * Finds the place of the manifest. Called before anything is drawn or changed.
+   * Opens the output of the manifest. Called before keys are generated or anything is changed.
    *
-   * @param nodes how many nodes the manifest has, where the operation knows by then
+   * @param nodes number of nodes in the manifest, if already known
    */
   readonly openOutput: (nodes?: number) => Promise<KeyOutput>;
 }
@@ -277,7 +278,10 @@ export const ordersCreate: Operation<OrderCreateInput, CreatedOrder, OrderCreate
   },
 );
 
-/** Returns who has the device keys. Device keys have a holder, and nothing else has. */
+/**
+ * Returns the holder of the device keys. A holder is required with device keys, and not allowed
+ * without.
+ */
 export function requireHolder(
   readDeviceKeys: (() => Promise<DeviceKeys>) | undefined,
   manufacturer: string | undefined,

@@ -1,6 +1,6 @@
 /**
- * What a caller with limits sees of a registry: some orders, and the nodes of these. To that caller
- * everything else is as if it did not exist. Every list, count, lookup and change asks here.
+ * The part of a registry that a caller with limits sees: some orders and their nodes. For that
+ * caller nothing else exists. Every list, count, look-up and change checks here.
  */
 
 import { parseId } from '@latchkey/protocol';

@@ -31,8 +31,7 @@ const NONE = /$^./;
 interface Columns {
   readonly delimiter: string;
   /**
-   * Where each of the checker's columns stands in a row, then each of its further ones: -1 for
-   * none.
+   * Index in a row of each column that the validator knows, then of each further one; -1 if absent.
    */
   readonly places: readonly number[];
   /** True if they are the first ones, in the checker's order. */

@@ -42,7 +42,7 @@ export function normalizeLabel(text: string): string {
   return text.trim().replace(BEFORE_ZONE, (part) => part.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase()));
 }
 
-/** Whether a text says of itself that it is a label, whole or not. */
+/** Returns true if a text has the prefix of a label, complete or not. */
 export function isLabel(text: string): boolean {
   return text.trim().toLowerCase().startsWith(`${SCHEME}:`);
 }

@@ -64,10 +64,10 @@ export function parseManifest(text: string, name: string): ManifestLine[] {
 }
 
 /**
- * Finds the line of one node. Lines of other nodes may be bad.
+ * Returns the line of one node. Lines of other nodes may be malformed.
  *
- * @throws NotFound if there is none; UsageFailure if there are two that differ, or a bad one that
- *   is, or may be, of the node
+ * @throws NotFound if no line names the node; UsageFailure if two lines of it differ, or a
+ *   malformed line may belong to it
  */
 export function findManifestLine(octets: Uint8Array, idI: number, options: ManifestReaderOptions): ManifestLine {
   const { name } = options;

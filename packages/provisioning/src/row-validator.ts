@@ -11,9 +11,7 @@ import { showValue } from './shown-value.js';
 /** The fields of a row, in the order in which they are written. */
 export const MANIFEST_COLUMNS = ['id', 'controller_id', 'controller', 'ik'] as const;
 
-/**
- * What people know of a node: a file may have these fields, too. A device takes no notice of them.
- */
+/** Description fields that a file may also have. A device ignores them. */
 const MANIFEST_TEXT_COLUMNS = ['name', 'site', 'location', 'tags', 'note'] as const;
 
 /** Texts of a row as they stand there, not looked at. Those that are empty are left out. */

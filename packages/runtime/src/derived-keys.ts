@@ -20,7 +20,7 @@ export function deriveKeys(
   return { ...generation, keys: Object.fromEntries(keys), fingerprint: applicationRoot.fingerprint };
 }
 
-/** What to say of an expired key. @param expiry ms since the epoch, if it is known */
+/** Failure for an expired key. @param expiry ms since the epoch, if it is known */
 export function expiredFailure(idI: number, expiry: number | undefined): Failure {
   const since = expiry === undefined ? 'has expired' : `expired at ${new Date(expiry).toISOString()}`;
   return new Failure(`the key of node ${formatId(idI)} ${since}`, {
@@ -28,7 +28,7 @@ export function expiredFailure(idI: number, expiry: number | undefined): Failure
   });
 }
 
-/** What to say where `--previous` finds nothing. */
+/** Failure if `--previous` finds no former key. */
 export function noFormerKey(idI: number): Failure {
   return new Failure(`node ${formatId(idI)} has no former key that peers may still use`, {
     advice: 'Use its current key: leave out --previous.',

@@ -1,7 +1,4 @@
-/**
- * What a person is told when something cannot be done: what happened, what to do, and the exit
- * code.
- */
+/** Failures for people: what happened, what to do, and the exit code. */
 
 /** Words of a command line, the program first. A word `|` pipes one command into the next. */
 export type CommandLine = readonly string[];
@@ -10,13 +7,13 @@ export type CommandLine = readonly string[];
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
 /**
- * Kinds of failures. The API has a status for each, and a command that works over the API gets the
- * kind back from the answer.
+ * Kinds of failures. The API has a status for each. A command that works over the API restores the
+ * kind from the answer.
  *
  * - `failed`: the command, its files and the configuration are right, and the work failed.
- * - `not-found`: a node, an order, a user or something else that was named does not exist.
+ * - `not-found`: a node, an order, a user or another named object does not exist.
  * - `usage`: the command line, a file or the configuration is wrong, or the registry is in a state
- *   that does not allow what was asked for.
+ *   that does not permit the request.
  */
 export type FailureKind = 'failed' | 'not-found' | 'usage';
 
@@ -125,8 +122,8 @@ export function systemFailure(action: string, error: unknown): Failure {
 const UNPRIVILEGED_PORTS = 1_024;
 
 /**
- * The same where nobody can listen on what the option `--NAME`, or `NAME:` of the configuration,
- * says.
+ * Like the above, if the address of the option `--NAME`, or `NAME:` of the configuration, cannot be
+ * listened on.
  */
 export function listenFailure(action: string, name: 'listen' | 'http', port: number | undefined, error: unknown): Failure {
   const failure = systemFailure(action, error);

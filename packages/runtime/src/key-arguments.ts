@@ -1,6 +1,6 @@
 /**
- * The options of `key` as they are usually given, read without what reads command lines. It loads
- * nothing: the command is to be as quick as it can be.
+ * Parses the usual options of `key` without the command-line parser. It loads nothing, because the
+ * command must start fast.
  */
 
 import { writeSync } from 'node:fs';

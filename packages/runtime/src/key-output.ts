@@ -1,6 +1,4 @@
-/**
- * How `key` prints application keys. It loads nothing: the command is to be as quick as it can be.
- */
+/** Output of `key`: application keys. It loads nothing, because the command must start fast. */
 
 /** The keys of one generation, by label, in hex. */
 export interface PrintedGeneration {

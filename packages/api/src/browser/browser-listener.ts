@@ -43,7 +43,10 @@ export function openSessions({ registry, ...options }: BrowserSessionsOptions): 
   });
 }
 
-/** On a unix socket the proxy says where the browser is. On loopback nobody else's word counts. */
+/**
+ * On a unix socket the proxy reports the browser's address. On loopback a reported address is
+ * ignored.
+ */
 function addressOf({ raw, headers }: FastifyRequest): string | undefined {
   const { remoteAddress } = raw.socket;
   if (remoteAddress !== undefined && remoteAddress !== '') return unmapIPv4(remoteAddress);

@@ -30,7 +30,7 @@ export function browserRules(origin: string): (request: FastifyRequest) => void 
   };
 }
 
-/** Whether a person goes to a page: by its address, or by a link elsewhere. */
+/** Returns true if a person opens a page, by its address or by a link on another site. */
 function isVisit(path: string, headers: FastifyRequest['headers']): boolean {
   if (path === '/v1' || path.startsWith('/v1/')) return false;
   return (

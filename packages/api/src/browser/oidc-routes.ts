@@ -1,6 +1,7 @@
 /**
- * Signing in with an OpenID provider. The provider sends the browser back to a page of the console,
- * which brings the answer here by a request of its own origin: no cookie has to pass a redirect.
+ * Sign-in with an OpenID provider. The provider redirects the browser to a page of the console,
+ * which passes the result on in a request of its own origin. No cookie therefore has to survive a
+ * redirect.
  */
 
 import type { FastifyInstance } from 'fastify';
@@ -45,7 +46,7 @@ export function addOidcRoutes(server: FastifyInstance, sessions: Sessions, oidc:
     return sendNewSession(reply, sessions, session);
   });
 
-  // The session of the page is the one that goes on, so no cookie is needed.
+  // The session of the page continues, so no new cookie is needed.
   server.post('/v1/step-up/oidc', own, async (request, reply) => {
     bodyOf(nothingSchema, request);
     sessions.takeStepUp(request);

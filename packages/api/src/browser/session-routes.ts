@@ -1,4 +1,4 @@
-/** Signing in and out, and what a person does with the own sessions and password. */
+/** Sign-in, sign-out, and a person's own sessions and password. */
 
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { isoTime } from '@latchkey/runtime/iso-time';

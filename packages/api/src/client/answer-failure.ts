@@ -1,6 +1,6 @@
 /**
- * What an answer that is no success means to the person who ran a command: what the operation says
- * of a mistake is what it says on the machine.
+ * Failure for an answer that reports no success. For an error of usage the message is the same as
+ * on the machine itself.
  */
 
 import { type ProblemDocument, problemSchema, UNSEEN } from '@latchkey/operations/contract';

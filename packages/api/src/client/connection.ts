@@ -45,7 +45,10 @@ export interface ApiRequest {
   readonly body?: string | undefined;
   /** It may be sent again though it may have been done. */
   readonly isRepeatable: boolean;
-  /** What to do if it may have been done, and no answer says so. Absent of what changes nothing. */
+  /**
+   * Advice if the request may have been executed, and no answer confirms it. Absent for requests
+   * that change nothing.
+   */
   readonly ifUnanswered?: Advice | undefined;
 }
 
@@ -72,9 +75,9 @@ export class ApiConnection {
   }
 
   /**
-   * Sends a request, again where that cannot do anything twice.
+   * Sends a request, and retries it if a repetition has no second effect.
    *
-   * @throws Failure if there is no answer
+   * @throws Failure if no answer arrives
    */
   async send(sent: ApiRequest): Promise<ApiAnswer> {
     let wasSent = false;
@@ -158,7 +161,7 @@ function retryWait({ status, headers }: ApiAnswer, { isRepeatable }: ApiRequest)
 
 type Opened = (error: Error | null, socket: Socket) => void;
 
-/** Hands out connections whose server is the one that was meant. */
+/** Returns connections only after verifying that the server is the intended one. */
 class VerifyingAgent extends Agent {
   readonly #options: ConnectionOptions;
 
@@ -231,7 +234,7 @@ const UNTRUSTED: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** Why the connection could not be made: nothing was sent. */
+/** Describes why the connection failed: nothing was sent. */
 function connectFailure(target: ApiTarget, error: Error): NotSent {
   if (error instanceof NotSent) return error;
   const name = formatTarget(target);

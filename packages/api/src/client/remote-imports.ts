@@ -15,7 +15,7 @@ const recipientSchema = z.object({ recipient: z.string() });
 
 type Extras = Pick<ImportContext, 'file' | 'decrypt' | 'readDeviceKeys' | 'report' | 'approve' | 'progress'>;
 
-/** Looks at what the file would do, then has just that done. */
+/** Previews the import, then runs exactly the previewed one. */
 export async function importNodes(
   api: RouteCaller,
   { manufacturer: _, dry_run: isDry, ...terms }: ImportInput,

@@ -1,6 +1,6 @@
 /**
- * Keys of a registry elsewhere. They come as an age file: for recipients that the caller names, or
- * for one that is made for this call. That file is opened here.
+ * Keys of a registry elsewhere. They arrive as an age file, encrypted to recipients that the caller
+ * names, or to one that is generated for this call. In the second case the file is decrypted here.
  */
 
 import {
@@ -69,16 +69,16 @@ async function receiveFile(
   } catch (error) {
     throw ifLost === undefined ? withAdvice(error, ifUnfinished(routeNamed(route), { id })) : ifLost(error, result);
   } finally {
-    // What could not be kept is handed over again, as another file. This one goes within the hour
-    // in any case.
+    // If the keys could not be saved, a later call gets them in another file. The server removes
+    // this file within the hour in any case.
     await api.fetch('jobs.remove-file', { job: id }).catch(() => undefined);
   }
   return result;
 }
 
 /**
- * As `receiveFile`, with the recipient of this program, or one that is made for this call: `keep`
- * gets the text in the file.
+ * Like `receiveFile`, with the recipient of this program, or one generated for this call. `keep`
+ * receives the text of the file.
  */
 async function receiveText(
   api: RouteCaller,
@@ -103,7 +103,7 @@ function receiveManifest(api: RouteCaller, request: Omit<KeyRequest, 'recipients
   return receiveFile(api, { ...request, recipients: encrypted.recipients }, (octets) => encrypted.write(octets));
 }
 
-/** Lines of a file with keys that are in memory opened at once. */
+/** Decrypted lines of a key file that are in memory at the same time. */
 const EXPORT_PAGE = 1_000;
 
 const exportedLineSchema = z.looseObject({ secret_key: z.string() });

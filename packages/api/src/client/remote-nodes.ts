@@ -36,7 +36,7 @@ const namedSchema = z.object({ id: z.string() });
 
 /** Pages of nodes. Each page after the first begins where the server said. */
 export class NodePages {
-  /** Where the page after the latest one begins. */
+  /** Cursor after the latest page. */
   #next: { readonly id: string; readonly cursor: string } | undefined;
 
   async list(api: RouteCaller, { after, limit, ...filter }: NodeListInput): Promise<unknown> {
@@ -77,7 +77,7 @@ interface ChangeExtras extends Approval<NodeChangePreview> {
   readonly progress?: Progress | undefined;
 }
 
-/** Shows the caller what is selected, then changes that and nothing else. */
+/** Shows the caller the selected nodes, then changes exactly these. */
 export async function changeNodes(
   api: RouteCaller,
   select: NodeSelection,

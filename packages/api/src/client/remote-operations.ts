@@ -56,7 +56,9 @@ import { changeNodes, dismissWaiting, exportNodes, listAudit, listWaiting, NodeP
 import { hasRoute, RouteCaller } from './route-caller.js';
 import type { RouteInput } from './route-request.js';
 
-/** What a command gives an operation in addition to its input: whom to ask, where files go. */
+/**
+ * Context that a command adds to the input of an operation: how to confirm, and where to put files.
+ */
 export type Extras<C extends Context> = Omit<C, keyof Context> & Pick<Context, 'progress'>;
 
 type Translation = (api: RouteCaller, input: never, extras: never) => Promise<unknown>;
@@ -91,7 +93,7 @@ function translations(): ReadonlyMap<string, Translation> {
     translate(controllersAdd, addController),
     translate(controllersRotate, rotateController),
     translate(controllersRemove, async (api, input, { approve }) => {
-      // Nobody is asked about one that is not there.
+      // Fails before the question if the controller does not exist.
       await api.fetch('controllers.show', { ...input });
       await approve?.(input);
       return api.fetch('controllers.remove', { ...input });

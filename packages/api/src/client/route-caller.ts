@@ -15,7 +15,7 @@ import { requestOf, type RouteInput } from './route-request.js';
 import { ifUnfinished, withAdvice } from './unfinished.js';
 
 const ACCEPTED = 202;
-/** Between two looks at a job, in ms: first, and at most. */
+/** Poll interval of a job, in ms: first, and at most. */
 const MIN_POLL_MS = 50;
 const MAX_POLL_MS = 2_000;
 /** Items of a page: as many as the API gives. */
@@ -56,7 +56,7 @@ export class RouteCaller {
     this.keyPair = keyPair;
   }
 
-  /** Returns what the route answers; of one that begins a job, the job's result. */
+  /** Returns the answer of the route. If the route begins a job, returns the job's result. */
   async fetch(name: string, input: RouteInput, progress?: Progress): Promise<unknown> {
     const route = routeNamed(name);
     const answer = await this.#send(route, input);
@@ -128,7 +128,7 @@ export class RouteCaller {
         ifUnfinished(route, { id: job.id, auditFrom: job.audit_from }),
       );
     const failure = problemFailure(job.problem, route, this.#connection.name);
-    // The operation has said what is so unless the fault was the server's own.
+    // The message of the operation is complete, unless the server itself failed.
     throw job.problem.status < 500 || failure.advice !== undefined
       ? failure
       : withAdvice(failure, ifUnfinished(route, { id: job.id, auditFrom: job.audit_from }));

@@ -1,4 +1,4 @@
-/** The request of a route: where each field of its input goes. The reverse of `request-input`. */
+/** Builds the request of a route from its input. The reverse of `request-input`. */
 
 import { randomUUID } from 'node:crypto';
 import type { Route } from '../route.js';
@@ -7,7 +7,7 @@ import { ifUnfinished } from './unfinished.js';
 
 export type RouteInput = Readonly<Record<string, unknown>>;
 
-/** A change overwrites what is there now, as a command on the machine does. */
+/** A change overwrites the current version, like a command on the machine. */
 const ANY_VERSION = '*';
 
 /** @param input of the route's schema; fields that are `undefined` are left out */

@@ -1,6 +1,6 @@
-/** Where an API is, as a person writes it, and the key by which its TLS server is known. */
+/** Address of an API, as a person writes it, and the key that identifies its TLS server. */
 
-/** A server over TLS, or a unix socket of this machine. Nothing goes in clear. */
+/** A server over TLS, or a unix socket of this machine. Nothing is sent in clear. */
 export type ApiTarget =
   | { readonly kind: 'https'; readonly origin: string; readonly host: string; readonly hostname: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string };

@@ -1,7 +1,7 @@
 /**
- * Streams of events (server-sent events), which follow the audit log. All streams share one look at
- * the log. A stream sends a few entries of each look one by one, and of the rest how many there are
- * of each kind.
+ * Streams of server-sent events that follow the audit log. All streams share one poll of the log. A
+ * stream sends a few entries of each poll one by one. For the rest it sends the number of each
+ * kind.
  */
 
 import type { ServerResponse } from 'node:http';
@@ -14,17 +14,17 @@ import type { OpaqueValues } from '../opaque.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
 
-/** Between two looks at the log, and between two signs of life, in ms. */
+/** Poll interval of the log, and keep-alive interval, in ms. */
 const INTERVAL_MS = 500;
 const SIGN_OF_LIFE_MS = 15_000;
 /** Entries of one look that a stream sends one by one: 20 a second. */
 const MAX_SINGLE = 10;
 /**
- * Entries that a stream may be behind. Beyond that it is told to read again what it shows: a caller
- * that sees some orders, only if one of the entries is of these.
+ * Entries that a stream may be behind. Beyond this bound the client must reload its data. A caller
+ * that is limited to some orders must do so only if an entry concerns these orders.
  */
 const MAX_BEHIND = 1_024;
-/** Entries that are looked through for that. With more the stream is told in any case. */
+/** Maximum of entries that are scanned for that. With more, the stream must reload in any case. */
 const MAX_LOOKED_THROUGH = 20_000;
 /** Streams of one caller, and of all. Beyond that a request is answered 429. */
 const MAX_STREAMS_PER_CALLER = 10;
@@ -76,7 +76,7 @@ export class EventStreams {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #signOfLifeAt = performance.now();
-  /** When the registry was restored that was last looked at. */
+  /** Restore time of the registry at the last poll. */
   #restoredAt: number | undefined;
   #isClosed = false;
 
@@ -152,7 +152,8 @@ export class EventStreams {
 
   async #look(): Promise<void> {
     await this.#options.registry.use(async (registry) => {
-      // One that is opened meanwhile may begin beyond this head: its turn is the next look.
+      // A stream that opens during the poll may begin beyond this head. Its first poll is the next
+      // one.
       const streams = [...this.#streams];
       const head = await headSeq(registry);
       const restoredAt = registry.restored?.at;
@@ -205,7 +206,7 @@ export class EventStreams {
     stream.seq = head;
   }
 
-  /** What the client shows may be out of date: it is to read it again. */
+  /** Tells the client that its data may be stale, and that it must reload them. */
   #resync(stream: Stream, head: number): void {
     stream.seq = head;
     this.#send(stream, head, {}, 'resync');
@@ -263,7 +264,7 @@ function matches(entry: AuditEntry, { what, node, controller, order }: EventFilt
   );
 }
 
-/** Not who made a change, nor a key: those are in the audit log, for callers who may read it. */
+/** Leaves out the actor and the key. Callers with access to the audit log find them there. */
 function viewEvent({ at, what, node, controller, order, count }: AuditEntry): object {
   return { at, what, node, controller, order, count };
 }

@@ -31,9 +31,10 @@ export class IdempotentRequests {
   }
 
   /**
-   * Does what is asked, or returns what it was answered before.
+   * Runs the action, or returns the stored answer of an earlier request.
    *
-   * @throws Problem without a key, for a key of another request, and while the first one runs
+   * @throws Problem without a key, for a key of another request, and while the first request is
+   *   running
    */
   async run(request: IdempotentRequest, action: () => Promise<StoredAnswer>): Promise<StoredAnswer> {
     const { principal, key, parts, now: at, registryRestoredAt } = request;

@@ -6,9 +6,9 @@ import { Failure } from '@latchkey/runtime/failure';
 import { viewJob } from './job-view.js';
 import { RequestStore } from './request-store.js';
 
-/** Between two looks whether a job has ended, in ms. */
+/** Poll interval for the end of a job, in ms. */
 const LOOK_MS = 100;
-/** How long a job may take for the part that is under way, in ms. */
+/** Maximum time of a job for its current part, in ms. */
 const MAX_WAIT_MS = 60_000;
 
 export interface JobStore extends JobSource {

@@ -1,6 +1,6 @@
 /**
- * What the audit log has of a job that ended without its result: whether its change was made is
- * known from there only.
+ * Entries of the audit log for a job that ended without its result. Only these entries show whether
+ * its change was made.
  */
 
 import {
@@ -19,7 +19,7 @@ import type { JobRecord } from './request-store.js';
 /** Entries that are looked through for one job. */
 const MAX_ENTRIES = 20_000;
 
-/** The entry that goes with the change of an operation. One of a reset is of each node. */
+/** The audit entry of an operation's change. A reset has one entry for each node. */
 const ENTRY_OF: ReadonlyMap<string, AuditEntry['what']> = new Map<string, AuditEntry['what']>([
   [ordersCreate.name, 'order created'],
   [ordersExport.name, 'order exported'],
@@ -35,8 +35,8 @@ export function hasEntry(kind: string): boolean {
 }
 
 /**
- * Returns the first entry that may be of the job, or `null` if there is none. Of two jobs of one
- * caller at once it may be the other one's.
+ * Returns the first entry that may belong to the job, or `null`. If a caller has two concurrent
+ * jobs, it may belong to the other one.
  */
 export async function firstEntryOf({ audit }: Registry, job: JobRecord): Promise<number | null> {
   const { kind, actor, auditHead = 0, order, controller } = job;

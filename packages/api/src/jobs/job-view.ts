@@ -20,7 +20,10 @@ export function viewJob(record: JobRecord): JobView {
   };
 }
 
-/** Who sees some orders only sees no numbers of entries: they tell what is done to others. */
+/**
+ * A caller limited to some orders sees no entry numbers, because they reveal changes to other
+ * orders.
+ */
 function auditFromOf({ kind, limits, state, auditHead, auditFrom }: JobRecord): number | null {
   if (limits !== null || state === 'running' || state === 'done' || !hasEntry(kind) || auditHead === undefined) return null;
   return auditFrom === undefined ? auditHead + 1 : auditFrom;

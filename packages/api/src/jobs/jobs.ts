@@ -1,5 +1,5 @@
 /**
- * Changes that take long. A job belongs to the caller that began it, goes on while that one has the
+ * Long-running changes. A job belongs to the caller that began it, runs while that caller has the
  * rights for it, and ends with the process.
  */
 
@@ -19,12 +19,12 @@ import { firstEntryOf, hasEntry } from './job-entries.js';
 import { viewJob } from './job-view.js';
 import type { JobRecord, RequestStore } from './request-store.js';
 
-/** Jobs at once, of one caller and of all. At the bound a request is answered 503. */
+/** Concurrent jobs, of one caller and of all. At the bound a request is answered 503. */
 const MAX_RUNNING_PER_CALLER = 2;
 const MAX_RUNNING = 8;
 const RETRY_AFTER_S = 10;
 const ID_OCTETS = 12;
-/** Between two looks at what commands on the machine have cancelled, in ms. */
+/** Poll interval for cancellations by commands on the machine, in ms. */
 const LOOK_MS = 500;
 
 /** What the work of a job is given. */
@@ -80,7 +80,7 @@ export class Jobs {
   }
 
   /**
-   * Resolves once the work has begun; it goes on by itself.
+   * Resolves once the work has begun. The work continues in the background.
    *
    * @throws what the work threw before it began; Problem if too many jobs run
    */
@@ -230,15 +230,15 @@ export class Jobs {
   }
 
   /**
-   * @throws NotFound for a job of another caller, or one that the caller has no rights for any
-   *   more, as for one that does not exist
+   * @throws NotFound for a job that does not exist, belongs to another caller, or exceeds the
+   *   caller's current rights
    */
   show(principal: Principal, id: string): JobView {
     return viewJob(this.#find(principal, id));
   }
 
   /**
-   * Ends a job after the part that is under way. It may end by itself before that.
+   * Cancels a job after its current part. The job may end before that.
    *
    * @throws NotFound as `show` does; UsageFailure if it has ended already
    */
@@ -273,7 +273,7 @@ export class Jobs {
     return record;
   }
 
-  /** Interrupts what runs, after the part that is under way. */
+  /** Interrupts running jobs after their current parts. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#stopLooking();

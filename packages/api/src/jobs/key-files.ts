@@ -10,8 +10,8 @@ import { type Rate, RateLimiter } from '../rate-limiter.js';
 
 const LIFETIME_MS = 3_600_000;
 /**
- * Files of one caller and of all, with those that jobs are to make. At the bound a request is
- * refused, before keys are drawn.
+ * Files of one caller and of all, including those that pending jobs will write. At the bound a
+ * request is rejected before keys are generated.
  */
 const MAX_FILES_PER_CALLER = 4;
 const MAX_FILES = 16;

@@ -1,7 +1,7 @@
 /**
- * What the API remembers of changes that take long, or that a caller may send twice: jobs, and
- * answers by Idempotency-Key. Next to the registry, so that a restart of the API knows them. A
- * restore of the registry voids the answers.
+ * Durable state of long-running and repeatable changes: jobs, and answers by Idempotency-Key. The
+ * store is next to the registry, so it survives a restart of the API. A restore of the registry
+ * voids the answers.
  */
 
 import { createHash } from 'node:crypto';
@@ -72,7 +72,7 @@ export interface AnswerRecord {
 }
 
 interface RequestTables {
-  /** Jobs that somebody on the machine has cancelled. */
+  /** Jobs that a command on the machine has cancelled. */
   readonly cancellations: Database<true, string>;
   readonly jobs: Database<JobRecord, string>;
   readonly answers: Database<AnswerRecord, string>;
@@ -116,7 +116,7 @@ export class RequestStore {
     return requests;
   }
 
-  /** For a command, beside the API. */
+  /** Opens the store for a command, while the API may have it open. */
   static async openBeside(folder: string): Promise<RequestStore> {
     const { store, tables } = await OwnStore.open(folder, {
       name: STORE_FOLDER,
@@ -161,7 +161,7 @@ export class RequestStore {
     await this.#store.write(() => this.#cancellations.putSync(id, true));
   }
 
-  /** Returns the jobs that are to be cancelled, once. */
+  /** Returns the jobs to cancel, and clears the list. */
   async takeCancellations(): Promise<readonly string[]> {
     const requested = (): string[] => [...this.#cancellations.getKeys()];
     if (this.#store.read(requested).length === 0) return [];
@@ -189,10 +189,10 @@ export class RequestStore {
   }
 
   /**
-   * Remembers that a request is under way, unless its key was used within the last day. Returns the
-   * record of that use.
+   * Records a pending request, unless its key was used within the last day. Returns the record of
+   * that use.
    *
-   * @returns `full` if there is no room for another key
+   * @returns `full` if no further key can be stored
    */
   beginAnswer(caller: string, key: string, record: AnswerRecord): Promise<AnswerRecord | 'full' | undefined> {
     const name = nameOf(caller, key);

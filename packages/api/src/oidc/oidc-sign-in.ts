@@ -1,7 +1,7 @@
 /**
- * Signing in with an OpenID provider: the code flow with PKCE, state and nonce, by openid-client.
- * The provider is asked for nothing until a person signs in with it: one that does not answer keeps
- * nobody from a password.
+ * Sign-in with an OpenID provider: the code flow with PKCE, state and nonce, by openid-client. The
+ * provider is contacted only when a person signs in with it. An unreachable provider therefore does
+ * not prevent a sign-in by password.
  */
 
 import type { Log } from '@latchkey/runtime/daemon';
@@ -14,14 +14,14 @@ import type { OidcConfig } from './config.js';
 import { PendingSignIns } from './pending-sign-ins.js';
 
 const TIMEOUT_S = 10;
-/** What the provider says of itself is asked for again after so long, in ms. */
+/** Cache lifetime of the provider's metadata, in ms. */
 const METADATA_AGE_MS = 3_600_000;
 /** How long ago a person may have given the password to the provider, in seconds. */
 const MAX_AGE_S = 12 * 3_600;
 const MAX_FRESH_AGE_S = 240;
 /** The clocks of the provider and of this machine differ by so much at most, in ms. */
 const CLOCK_TOLERANCE_MS = 60_000;
-/** What a person may be called: it stands in the audit log, and in paths. */
+/** Permitted names of persons: a name is written to the audit log, and is part of paths. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,47}$/;
 const REFUSED = 'a sign-in with the provider was refused';
 /** No name of `user add` has a colon. */
@@ -33,7 +33,7 @@ export interface OidcIdentity {
   readonly subject: string;
 }
 
-/** A person whom the provider has recognised. */
+/** A person whom the provider has authenticated. */
 export interface OidcPerson {
   readonly name: string;
   /** `undefined`: nothing is allowed to that person here. */
@@ -62,7 +62,7 @@ interface PendingStepUp extends AuthorizationRequest {
   readonly begunAt: number;
 }
 
-/** A person goes on at the provider. */
+/** A step-up that continues at the provider. */
 interface StartedStepUp {
   readonly url: string;
   /** For the page that began it. */
@@ -145,7 +145,7 @@ export class OidcSignIn {
   }
 
   /**
-   * @param isFresh the person is to give the password again
+   * @param isFresh the person must enter the password again
    * @throws Problem if the provider does not answer
    */
   async begin(isFresh: boolean): Promise<StartedSignIn> {
@@ -159,9 +159,9 @@ export class OidcSignIn {
   }
 
   /**
-   * @param secret that the page brings
-   * @param query what the provider sent the browser back with
-   * @throws Problem: the same one whatever is wrong, but for a provider that fails
+   * @param secret sent by the page
+   * @param query with which the provider redirected the browser
+   * @throws Problem: the same for every fault, except for a failure of the provider
    */
   async finish(handle: string | undefined, secret: string, query: string): Promise<OidcPerson> {
     try {
@@ -177,9 +177,9 @@ export class OidcSignIn {
   }
 
   /**
-   * The person of a session is to give the password to the provider again, now.
+   * Begins a step-up: the person of a session must enter the password at the provider again.
    *
-   * @param session its ID: only that session can end the step-up
+   * @param session its ID: only that session can complete the step-up
    * @throws Problem if the provider does not answer
    */
   async beginStepUp(session: string): Promise<StartedStepUp> {
@@ -190,7 +190,7 @@ export class OidcSignIn {
     return { url, secret };
   }
 
-  /** @throws Problem that says what is wrong: the caller is known */
+  /** @throws Problem that names the fault, because the caller is authenticated */
   async finishStepUp(session: string, secret: string, query: string): Promise<OidcPerson> {
     try {
       const pending = this.#stepUps.take(secret);
@@ -228,9 +228,9 @@ export class OidcSignIn {
   }
 
   /**
-   * Returns the claims of the person whom the answer is about. `auth_time` is that of the ID token.
+   * Returns the claims of the authenticated person. `auth_time` is that of the ID token.
    *
-   * @param maxAge of `auth_time`, in seconds; without it the caller checks `auth_time`
+   * @param maxAge of `auth_time`, in seconds; if absent, the caller checks `auth_time`
    */
   async #redeem({ state, nonce, codeVerifier }: AuthorizationRequest, query: string, maxAge?: number): Promise<PersonClaims> {
     const { client, configuration } = await this.#discover();
@@ -267,7 +267,10 @@ export class OidcSignIn {
     return refused(error);
   }
 
-  /** Where the browser ends the session at the provider; `undefined` if that is not possible. */
+  /**
+   * Returns the URL at which the browser ends the session at the provider, or `undefined` if the
+   * provider has none.
+   */
   async logoutUrl(): Promise<string | undefined> {
     try {
       const { client, configuration } = await this.#discover();
@@ -300,7 +303,7 @@ export class OidcSignIn {
     return { name: `${PREFIX}${name.toLowerCase()}`, role, identity: { issuer, subject }, authenticatedAt };
   }
 
-  /** Of several roles the one that may most. */
+  /** Of several roles, returns the one with most rights. */
   #roleOf(claim: unknown): Role | undefined {
     const values: readonly unknown[] = Array.isArray(claim) ? claim : [claim];
     const { roles } = this.#config;
@@ -311,7 +314,7 @@ export class OidcSignIn {
   }
 
   async #discover(): Promise<{ readonly client: typeof OpenIdClient; readonly configuration: OpenIdClient.Configuration }> {
-    // Loaded where somebody signs in with it only.
+    // Loaded only when a user signs in with the provider.
     const client = await import('openid-client');
     const now = performance.now();
     if (this.#provider !== undefined && now - this.#provider.at < METADATA_AGE_MS)

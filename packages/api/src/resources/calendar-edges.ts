@@ -46,7 +46,9 @@ class LocalClock {
     return { year: local.getUTCFullYear(), month: local.getUTCMonth(), day: local.getUTCDate(), weekday: local.getUTCDay() };
   }
 
-  /** The first moment of a date. Where clocks are set at midnight the date may begin at 1:00. */
+  /**
+   * Returns the first moment of a date. If clocks change at midnight, the date may begin at 1:00.
+   */
   startOf(date: number): number {
     const candidates = [date - DAY_MS, date + DAY_MS].map((near) => date - this.#offsetAt(near)).toSorted((a, b) => a - b);
     return candidates.find((time) => time + this.#offsetAt(time) >= date) ?? candidates[0] ?? date;

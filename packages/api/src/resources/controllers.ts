@@ -1,4 +1,4 @@
-/** Controllers: where they are, and what a server last saw of them. */
+/** Controllers: their addresses, and the activity that a server last recorded. */
 
 import { call, controllersList, controllersRemove, controllersSet, controllersShow } from '@latchkey/operations';
 import { controllerSchema as contractSchema, controllerTextFields, endpointSchema } from '@latchkey/operations/contract';

@@ -1,4 +1,4 @@
-/** Why a node has not joined, or does not renew its key: what `node why` says. */
+/** Diagnoses why a node has not joined, or does not renew its key, like `node why`. */
 
 import { parseId } from '@latchkey/protocol';
 import { call, diagnoseNode, nodesDiagnoseGroups, surroundingsOf } from '@latchkey/operations';

@@ -1,4 +1,7 @@
-/** Who could know initial keys. Needs a walk through all nodes, so the result is kept. */
+/**
+ * Reports who could know initial keys. The report needs a walk through all nodes, so its result is
+ * cached.
+ */
 
 import { call, ordersExposure } from '@latchkey/operations';
 import { exposureSchema, type ExposureInput, type ExposureView } from '@latchkey/operations/contract';

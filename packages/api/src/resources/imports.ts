@@ -59,7 +59,7 @@ const effectSchema = z.object({
   warnings: z.array(z.string()).readonly().describe('About lines that are imported nevertheless'),
 });
 
-/** What an import would do, and what it takes to do it. */
+/** Preview of an import: its effects, and the `expect` that confirms them. */
 interface ImportPreview extends Omit<ImportOutcome, 'dry_run' | 'done' | 'order'> {
   readonly moves: readonly { readonly way: string; readonly nodes: number }[];
   readonly shared_keys: number;
@@ -151,7 +151,7 @@ type ImportResult = Pick<
 /** Of the job. */
 export const importResultSchema: z.ZodType<ImportResult> = z.object({ order: orderNumberSchema.nullable(), ...countFields });
 
-/** @throws Problem for what is no file for this API */
+/** @throws Problem for a file that this API does not accept */
 async function openFile({ importKeys }: RouteContext, base64: string): Promise<Uint8Array> {
   const { identity } = await importKeys();
   try {
@@ -170,7 +170,7 @@ async function preview(context: RouteContext, input: Input, octets: Uint8Array):
   try {
     await call(importsRun, importContext(operationContext(context), octets, report), operationInput(input, true));
   } catch (error) {
-    // That lines are refused is what a preview is for.
+    // A preview must report rejected lines, not fail on them.
     if (reported === undefined || !(error instanceof UsageFailure)) throw error;
     isRefused = true;
   }
@@ -197,7 +197,8 @@ interface Reported {
 }
 
 /**
- * `expect` stands for the octets of the file, how it is imported, and what happens to each line.
+ * `expect` identifies the octets of the file, the options of the import, and the outcome of each
+ * line.
  */
 function viewPreview(
   { opaque, principal }: RouteContext,

@@ -1,4 +1,4 @@
-/** Changes that take long: how far they are, and what became of them. */
+/** Long-running changes: their progress and their results. */
 
 import type { Context } from '@latchkey/operations';
 import { z } from 'zod';
@@ -23,7 +23,7 @@ export const jobInputSchema: z.ZodObject<{ job: z.ZodString }> = z.strictObject(
   job: z.string().regex(JOB_ID, { error: 'expected the ID of a job, as Location has it' }),
 });
 
-/** Begins a job that looks at the whole registry and changes nothing. */
+/** Begins a job that reads the whole registry and changes nothing. */
 export async function startWalk(
   { jobs, principal }: RouteContext,
   kind: string,

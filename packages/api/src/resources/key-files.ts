@@ -55,8 +55,8 @@ export function refuseManyNodes(nodes: number, order: number, advice: string): v
 }
 
 /**
- * The command stands in the advice: in `run` it would get the options that name this API. The
- * recipient of the request may be one that a command made for that request only.
+ * The command is part of the advice text: in `run` it would get the options that name this API. The
+ * recipient of the request may be one that a command generated for that request only.
  */
 export function exportOnTheMachine(order: number): string {
   return `Hand them over on the machine of the registry, with --recipient if the manifest is to be encrypted: latchkey-auth-server order export ${order} --out ./order-${order}`;

@@ -33,7 +33,7 @@ interface KeyJobControl extends JobControl {
   /** Begins the job, with so many parts. */
   readonly openOutput: (total?: number) => Promise<KeyOutput>;
   readonly handOver: CredentialContext['handOver'];
-  /** Of what is neither a manifest nor a credential. Begin the job first. */
+  /** For a text that is neither a manifest nor a credential. Begin the job first. */
   readonly handOverText: (id: string, text: string) => Promise<void>;
 }
 

@@ -67,7 +67,7 @@ const nodeSchema = z
   })
   .meta({ id: 'Node' });
 
-/** Where nodes are, and of which order. */
+/** Filters by controller, site and order. */
 const placeFilterFields = {
   order: z.array(orderNumberSchema).max(MAX_VALUES).optional().describe('Number of an order or import; repeat it for several'),
   controller: z.array(idSchema).max(MAX_VALUES).optional().describe('Controller that the node is assigned to'),
@@ -96,8 +96,8 @@ type Filters = z.output<typeof filtersSchema>;
 const SORTS = ['id', '-id', 'expires_at', '-expires_at', 'joined_at', '-joined_at'] as const;
 
 /**
- * Where the page before ended, by value and ID of its last node, and how many nodes the first page
- * found.
+ * End of the former page, by value and ID of its last node, and the number of nodes that the first
+ * page found.
  */
 const cursorContentSchema = z.tuple([z.number().nullable(), z.int(), z.int()]);
 
@@ -119,7 +119,7 @@ const list = defineRoute({
 });
 
 interface ListRequest extends PageInput {
-  /** Of the list: a cursor goes on with no other one. */
+  /** Name of the list: a cursor is valid for one list only. */
   readonly name: string;
   readonly filters: Filters;
   readonly sort: (typeof SORTS)[number];
@@ -241,7 +241,7 @@ const calendar = defineRoute({
   },
 });
 
-/** Counted from the index: a registry may have more orders than a page has room for. */
+/** Counted from the index, because a registry may have more orders than fit on a page. */
 const calendarByOrder = defineRoute({
   name: 'calendar.orders',
   summary: 'Count keys that expire in a time by order',

@@ -15,14 +15,14 @@ import type { ListedToken, TokenOwner, TokenRecord, TokenStore } from './token-s
 
 export const MAX_LIFETIME_S: number = 366 * 86_400;
 /**
- * Of a person of the sign-in provider. As a session, a token ends so soon after the provider last
- * said what the person may do.
+ * Lifetime of a token of a person of the sign-in provider. Like a session, the token expires this
+ * long after the provider last confirmed the person's role.
  */
 const MAX_PERSON_LIFETIME_S = 12 * 3_600;
 /** So long, in ms, a token counts that was made while the clock was ahead. */
 const MAX_AHEAD_MS = 86_400_000;
 const MAX_NAME = 64;
-/** Characters that would not be seen, or would change what is seen next to them. */
+/** Characters that are invisible, or that change the display of adjacent characters. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/u;
 export const TOKEN_NAME_RULE: string = `expected 1 to ${MAX_NAME} characters that can be seen`;
 

@@ -1,6 +1,6 @@
 /**
- * Where tokens are kept: an LMDB store of their own beside the registry, so that no backup of the
- * registry brings back a token. Both the API and commands have it open.
+ * Storage of tokens: an LMDB store next to the registry. It is separate, so that no backup of the
+ * registry restores a token. Both the API and commands open it.
  */
 
 import type { OrderLimits } from '@latchkey/operations/contract';
@@ -10,10 +10,10 @@ import type { Scope } from '../access.js';
 import { OwnStore } from '../own-store.js';
 
 const MAX_TOKENS = 1_024;
-/** Of one user: nobody uses up those of all. */
+/** Limit per user, so that no user exhausts the total. */
 const MAX_OF_OWNER = 32;
 
-/** A user of the console. The time tells one user from a later one of the same name. */
+/** A user of the console. The time distinguishes a user from a later one of the same name. */
 export interface TokenOwner {
   readonly name: string;
   readonly createdAt: number;
@@ -53,11 +53,12 @@ export interface ListedToken extends TokenRecord {
 
 export interface TokenStore {
   /**
-   * Removes expired tokens if there is no room for another one.
-   * @throws UsageFailure if there is none then
+   * Removes expired tokens if the store is full.
+   *
+   * @throws UsageFailure if it is still full
    */
   makeRoom(owner: TokenOwner | undefined, now: number): Promise<void>;
-  /** Makes room first. */
+  /** Makes space first. */
   add(token: TokenRecord): Promise<void>;
   /** Sees what another process wrote before. */
   find(id: string): Promise<TokenRecord | undefined>;

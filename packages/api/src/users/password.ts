@@ -1,7 +1,7 @@
 /**
- * Passwords: scrypt, one at a time. A password takes 32 MiB and 0.4 s of CPU time to check, so a
- * flood of sign-ins waits in a short queue. Persons who are signed in have a queue of their own,
- * which is served first.
+ * Passwords: scrypt, one check at a time. A check takes 32 MiB and 0.4 s of CPU time, so a flood of
+ * sign-ins waits in a short queue. Persons who are signed in have a separate queue, which is served
+ * first.
  */
 
 import { createHmac, randomBytes, scrypt, type ScryptOptions, timingSafeEqual } from 'node:crypto';
@@ -38,7 +38,7 @@ const scryptAsync = promisify<Buffer, Uint8Array, number, ScryptOptions, Buffer>
 
 export class Passwords {
   readonly #cost: ScryptCost;
-  /** Compared with where there is no password, so that both take the same time. */
+  /** Hash to compare with if no password is stored, so that both cases take the same time. */
   readonly #nobody: PasswordHash;
   readonly #waiting: Readonly<Record<PasswordQueue, (() => void)[]>> = { session: [], 'sign-in': [] };
   #isBusy = false;
@@ -56,7 +56,7 @@ export class Passwords {
   }
 
   /**
-   * Whether this is the password. Takes as long if there is none.
+   * Returns true if the password is right. Takes the same time if no password is stored.
    *
    * @throws Problem if too many passwords wait
    */
@@ -72,7 +72,7 @@ export class Passwords {
     if (this.#isBusy) {
       const waiting = this.#waiting[queue];
       if (waiting.length >= MAX_WAITING) throw new Problem('busy', { retryAfter: RETRY_AFTER_S });
-      // The turn before hands over, so that nobody gets in between.
+      // The former check resolves this promise, so that no other check can intervene.
       await new Promise<void>((start) => waiting.push(start));
     }
     this.#isBusy = true;

@@ -35,7 +35,7 @@ const MAX_IDLE_MS = 30 * 60_000;
 const MAX_AGE_MS = 12 * 3_600_000;
 /** The last use of a session is written once in so many ms. */
 const USE_INTERVAL_MS = 60_000;
-/** Clocks differ a little between what is stored and now. */
+/** Tolerance between stored times and the current time. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
 /** Sign-ins from one IPv4 address or /64. */
@@ -54,7 +54,7 @@ export interface SessionsOptions {
   /** When the registry was restored, ms since the epoch; `null` if never. */
   readonly registryRestoredAt: () => Promise<number | null>;
   readonly record: (event: AuditEvent, actor: string) => Promise<void>;
-  /** Where a request comes from, `undefined` if that is not known. */
+  /** Returns the source address of a request, or `undefined` if it is unknown. */
   readonly addressOf: (request: FastifyRequest) => string | undefined;
   readonly log: Log;
   readonly monotonicMs?: (() => number) | undefined;
@@ -142,10 +142,10 @@ export class Sessions {
   }
 
   /**
-   * Begins a session of a person whom the sign-in provider has recognised.
+   * Begins a session of a person whom the sign-in provider has authenticated.
    *
-   * @throws Problem if nothing is allowed to that person any more, which ends all its sessions; or
-   *   if another person of the provider had that name
+   * @throws Problem if the person has no role any more, which ends all its sessions; or if another
+   *   person of the provider had that name
    */
   async beginForPerson(request: FastifyRequest, person: OidcPerson): Promise<NewSession> {
     const { users, addressOf } = this.#options;
@@ -197,7 +197,7 @@ export class Sessions {
     }
   }
 
-  /** Sets the password that goes with a sign-in link. The link is good once. */
+  /** Sets the password that goes with a sign-in link. The link is valid once. */
   async redeemLink(request: FastifyRequest, token: string, password: string): Promise<NewSession> {
     const { users, passwords, addressOf, record } = this.#options;
     const address = addressOf(request);
@@ -233,9 +233,10 @@ export class Sessions {
   }
 
   /**
-   * The provider has recognised the person of the session again, who has the role of now.
+   * Completes a step-up: the provider has authenticated the person of the session again, with the
+   * current role.
    *
-   * @throws Problem if it is another person, or nothing is allowed to that person any more
+   * @throws Problem if it is another person, or a person who has no role any more
    */
   async stepUpPerson(request: FastifyRequest, person: OidcPerson): Promise<number> {
     const { hash, user } = this.of(request);
@@ -282,7 +283,7 @@ export class Sessions {
     return this.#options.users.endSessionOf(this.of(request).user.name, id);
   }
 
-  /** Waits for what is being written. */
+  /** Waits for pending writes. */
   async close(): Promise<void> {
     await Promise.all(this.#writing);
   }

@@ -13,7 +13,7 @@ import { OwnStore } from '../own-store.js';
 import type { PasswordHash } from './password.js';
 
 const MAX_USERS = 1_024;
-/** Of one user. At the bound the one that was used least recently ends. */
+/** Sessions of one user. At the bound the least recently used one ends. */
 const MAX_SESSIONS = 16;
 const ID_OCTETS = 10;
 
@@ -56,7 +56,7 @@ export interface SessionRecord {
   readonly lastUsedAt: number;
   /** When the password was last given. */
   readonly signedInAt: number;
-  /** Where it was begun from, as far as that is known. */
+  /** Address from which it was begun, if known. */
   readonly address: string | null;
   readonly registryRestoredAt: number | null;
 }
@@ -110,9 +110,9 @@ export interface UserStore {
     replaced: Uint8Array | undefined,
   ): Promise<boolean>;
   /**
-   * Begins a session of a person whom the provider has recognised, with the role of now, and ends
-   * `replaced`, and the users of names that the person had before. Returns `undefined`, and changes
-   * nothing, if the name is another person's, or there are too many users.
+   * Begins a session of a person whom the provider has authenticated, with the current role. Ends
+   * `replaced`, and removes the users of former names of that person. Returns `undefined`, and
+   * changes nothing, if the name belongs to another person, or too many users exist.
    */
   addPersonSession(
     hash: Uint8Array,
@@ -342,7 +342,7 @@ class LmdbUserStore implements UserStore {
     return this.#store.close();
   }
 
-  /** A salt is drawn for each password. */
+  /** Each password has a random salt. */
   #hasPassword(name: string, { salt }: PasswordHash): boolean {
     const password = this.#users.get(name)?.password ?? undefined;
     return password !== undefined && Buffer.compare(password.salt, salt) === 0;
@@ -373,7 +373,7 @@ class LmdbUserStore implements UserStore {
   }
 }
 
-/** Names are given anew at a provider, subjects are not. */
+/** A provider may reuse names, but not subjects. */
 export function isSamePerson(a: OidcIdentity | undefined, b: OidcIdentity): boolean {
   return a !== undefined && a.issuer === b.issuer && a.subject === b.subject;
 }

@@ -8,7 +8,10 @@ const PAGE = 500;
 const MAX_ANSWER = 4 * 1024 * 1024;
 const TIMEOUT_MS = 30_000;
 
-/** No key, no fingerprint, no text of people: what is not named here does not leave. */
+/**
+ * Contains no key, no fingerprint and no text of people. Fields that are not named here are not
+ * sent.
+ */
 export type WebhookEvent = Pick<AuditEntryView, 'seq' | 'at' | 'what' | 'node' | 'controller' | 'order' | 'count'>;
 
 const entrySchema: z.ZodType<WebhookEvent> = z.object({

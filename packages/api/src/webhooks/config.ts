@@ -22,7 +22,7 @@ export interface WebhookConfig {
 }
 
 export interface WebhooksConfig {
-  /** Where it is kept how far each one is. */
+  /** File that stores the progress of each webhook. */
   readonly state: string;
   /** An API token with the scope `audit`. */
   readonly token_file: string;

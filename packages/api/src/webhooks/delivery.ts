@@ -24,7 +24,7 @@ export interface Target {
   readonly allowsPrivate: boolean;
 }
 
-/** Private, local, and those that are nobody's. */
+/** Private, local and unassigned address ranges. */
 const NOT_PUBLIC = new BlockList();
 for (const [network, prefix] of [
   ['0.0.0.0', 8],
@@ -58,7 +58,7 @@ export function isPublic(address: string): boolean {
   return !NOT_PUBLIC.check(plain, plain.includes(':') ? 'ipv6' : 'ipv4');
 }
 
-/** The addresses that are connected to are those that were looked at. */
+/** Connects only to addresses that were checked. */
 const lookupPublic: LookupFunction = (hostname, options, callback) => {
   lookupAll(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {
     const addresses = error === null ? found.filter(({ address }) => isPublic(address)) : [];
@@ -76,8 +76,8 @@ function signatureOf(secret: Uint8Array, { id, body }: Delivery, timestamp: numb
 }
 
 /**
- * Resolves once the receiver has taken it. Redirects are not followed, and what the receiver
- * answers is not read.
+ * Resolves once the receiver has accepted it. Redirects are not followed, and the body of the
+ * answer is not read.
  */
 export function deliver({ url, secret, allowsPrivate }: Target, delivery: Delivery, signal: AbortSignal): Promise<void> {
   const timestamp = Math.floor(Date.now() / 1_000);

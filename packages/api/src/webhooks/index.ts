@@ -1,6 +1,6 @@
 /**
- * Webhooks: a process of its own, which speaks to the network and has neither the registry nor its
- * keys. It reads the audit log through the API, with a token.
+ * Webhooks: a separate process with network access, without the registry and its keys. It reads the
+ * audit log through the API, with a token.
  */
 
 import { join } from 'node:path';

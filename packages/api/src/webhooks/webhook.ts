@@ -14,7 +14,7 @@ import { deliver, type Delivery, type Target } from './delivery.js';
 
 /** Events of one POST. */
 const MAX_BATCH = 100;
-/** Between two looks at the log, and between tries of a batch, in ms. */
+/** Poll interval of the log, and first retry delay of a batch, in ms. */
 const INTERVAL_MS = 1_000;
 const FIRST_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 300_000;
@@ -73,7 +73,7 @@ export class Webhook {
     return this.#options.outcomes;
   }
 
-  /** Gives up what is under way: the receiver gets it again after the next start. */
+  /** Aborts the pending delivery. The receiver gets it again after the next start. */
   async stop(): Promise<void> {
     this.#abort.abort();
     await this.#running;
@@ -141,7 +141,8 @@ export class Webhook {
         const reason = error instanceof Error ? error.message : String(error);
         this.#log.warn(this.name, { webhook: this.name, failures: this.#failures }, `a webhook is behind: ${reason}`);
         const delay = Math.min(MAX_RETRY_MS, firstRetryMs * 2 ** (this.#failures - 1));
-        // Not all at once after the receiver was away.
+        // Adds jitter, so that webhooks do not all retry at the same time after the receiver was
+        // down.
         if (!(await this.#wait(delay * (0.75 + Math.random() / 2)))) return undefined;
       }
     }
@@ -159,8 +160,8 @@ export class Webhook {
 }
 
 /**
- * The same events have the same ID: a receiver knows a batch that it got before. Numbers of entries
- * come again after a restore, with other events: the ID has a hash of the body, too.
+ * The same events have the same ID, so a receiver detects a repeated batch. After a restore, entry
+ * numbers are used again for other events. The ID therefore includes a hash of the body.
  */
 function deliveryOf(events: readonly WebhookEvent[]): Delivery {
   const [first, last] = [events[0]?.seq ?? 0, events.at(-1)?.seq ?? 0];

@@ -1,4 +1,4 @@
-/** The steps of an action in words, with command lines to paste. */
+/** The steps of an action as text, with command lines to paste. */
 
 import { type Step, stepsFor } from '@latchkey/operations';
 import type { Action } from '@latchkey/operations/contract';

@@ -24,7 +24,7 @@ import { call, type CommandContext, withOperations } from './operation-call.js';
 
 const DEFAULT_LIMIT = 100;
 const FOLLOW_INTERVAL_MS = 500;
-/** Entries read at once. */
+/** Entries per page. */
 const PAGE = 1_000;
 
 export function auditCommand(): Command {
@@ -95,7 +95,7 @@ async function follow({ from, ...options }: RegistryOptions & { readonly from?: 
   });
 }
 
-/** Entries to the end of the log, or through the last one that may come, read page by page. */
+/** Iterates over entries to the end of the log, or through the last possible one, page by page. */
 async function* entriesFrom(context: CommandContext, first: number, last?: number): AsyncGenerator<AuditEntryView> {
   for (let from: number | undefined = first; from !== undefined;) {
     const { items }: AuditPage = await call(auditList, context, { from, up_to: last, limit: PAGE });
@@ -116,7 +116,7 @@ function exportCommand(): Command {
 
 async function exportLog({ from, ...options }: RegistryOptions & { readonly from?: number }): Promise<void> {
   await withOperations(options, async (context) => {
-    // The HEAD is that of the last line, also if entries are written while somebody reads.
+    // The HEAD is that of the last line, even if entries are written during the walk.
     const { head, seq } = await call(auditHead, context, {});
     await printLines(linesOf(entriesFrom(context, from ?? 1, seq)));
     if (head !== null) process.stderr.write(`HEAD ${head}\n`);

@@ -58,7 +58,7 @@ function releaseCommand(): Command {
 }
 
 async function release({ yes, ...options }: RegistryOptions & { readonly yes?: true }): Promise<void> {
-  // No question where nothing can come of it.
+  // Asks nothing if the command would change nothing.
   const approve = async ({ controllers_with_old_keys: controllers }: ClockView): Promise<void> => {
     if (controllers.length > 0) await confirm(`${formatOldKeys(controllers)} Release all the same?`, yes);
   };

@@ -43,7 +43,7 @@ function addCommand(): Command {
 
 async function add(name: string, { server, tokenFile, caFile, pin, identityFile }: AddOptions): Promise<void> {
   refuseTaken(await readContexts(), name);
-  // A context that cannot work is of no use, and what is wrong with it shows here best.
+  // A context that cannot work is useless, so its faults are reported here.
   if (tokenFile !== undefined) await readSecretFile(tokenFile, '--token-file');
   if (caFile !== undefined) await readAuthorities(caFile);
   if (identityFile !== undefined) await readSecretFile(identityFile, '--identity-file');

@@ -1,4 +1,4 @@
-/** Registries elsewhere by the names that this user gave them. Tokens are in files of their own. */
+/** Remote registries by the names that this user gave them. Tokens are in separate files. */
 
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -37,7 +37,7 @@ const fileSchema: z.ZodType<Contexts> = z.strictObject({
   contexts: z.record(z.string(), contextSchema),
 });
 
-/** Where they are kept: of the user, not of the machine. */
+/** Path of the file, which belongs to the user, not to the machine. */
 export function contextsPath(): string {
   return join(environment('XDG_CONFIG_HOME') ?? join(homedir(), '.config'), 'latchkey', 'contexts.json');
 }
@@ -50,8 +50,8 @@ export async function readContexts(): Promise<Contexts> {
 }
 
 /**
- * Changes what is saved, and returns what was before. Nobody else does in between: two commands at
- * once would each undo the other. What `change` throws leaves all as it was.
+ * Changes the saved contexts, and returns the former ones. A lock excludes other commands: two
+ * concurrent changes would undo each other. If `change` throws, nothing is changed.
  */
 export async function changeContexts(change: (saved: Contexts) => Contexts): Promise<Contexts> {
   const path = contextsPath();

@@ -36,7 +36,7 @@ export function descriptionFrom({ name, site, contact }: DescriptionOptions): Co
   return { name: textOrNull(name), site: textOrNull(site), contact: textOrNull(contact) };
 }
 
-/** `null` stands for a text that is taken away, and `undefined` for one that stays. */
+/** Returns `null` for a text that is removed, and `undefined` for one that stays. */
 export function textOrNull(text: string | undefined): string | null | undefined {
   return text?.trim() === '' ? null : text;
 }

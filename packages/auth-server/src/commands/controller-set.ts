@@ -127,9 +127,7 @@ interface WrittenManifest {
   readonly path: string;
 }
 
-/**
- * Hands over the initial keys of the nodes that have not joined once more, with the new address.
- */
+/** Reissues the initial keys of the nodes that have not joined, with the new address. */
 async function writeManifests(
   context: CommandContext,
   { id, nid, nodes }: ControllerChange,

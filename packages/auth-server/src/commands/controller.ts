@@ -92,7 +92,7 @@ async function requireFree(out: string): Promise<void> {
   });
 }
 
-/** Writes a credential, then changes the registry; without that change the file goes again. */
+/** Writes a credential, then changes the registry. Deletes the file if that change fails. */
 async function writeCredentialThen(out: string, credential: Credential, change: () => Promise<void>): Promise<void> {
   await writeCredential(out, credential);
   try {

@@ -12,7 +12,7 @@ import { LABEL_PAGES, type LabelFormat, type LabelPage, labelsOfPage } from '@la
 import { drawQrCode } from '@latchkey/provisioning/qr-code';
 import type { OrderRecord } from '@latchkey/registry';
 
-/** What the head of the sheet tells of the order. */
+/** Fields of the order in the header of the sheet. */
 export type SheetHeader = Pick<OrderRecord, 'number' | 'installer' | 'createdAt'>;
 
 /**
@@ -45,7 +45,7 @@ function headOf({ number }: SheetHeader, page: LabelPage): string {
 `;
 }
 
-/** Labels that peel off, or come from a roll, leave no room for it. */
+/** Label sheets with peel-off labels, and rolls, have no space for it. */
 function headerOf({ number, installer, createdAt }: SheetHeader): string {
   return `<header>
 <h1>Order ${number} for ${escapeHtml(installer)}</h1>
@@ -56,10 +56,7 @@ function headerOf({ number, installer, createdAt }: SheetHeader): string {
 `;
 }
 
-/**
- * The key is in the code alone: a glance at the sheet, or a photograph of poor quality, does not
- * give it away.
- */
+/** The key is in the code only. A glance at the sheet, or a poor photograph, does not reveal it. */
 function labelOf(line: LabelLine): string {
   const id = formatId(line.idI);
   const place = [line.site ?? '', line.location ?? ''].filter((text) => text !== '').join(', ');

@@ -51,9 +51,9 @@ export function listOptions<R>(command: Command, columns: readonly Column<R>[], 
 }
 
 /**
- * What the options ask of a list, checked before it is made.
+ * Output options of a list, validated before the list is read.
  *
- * @throws UsageFailure if a column has another name
+ * @throws UsageFailure if a column has an unknown name
  */
 export class ListOutput<R> {
   readonly #shown: readonly Column<R>[];
@@ -88,7 +88,7 @@ export class ListOutput<R> {
     return this.#order === undefined ? kept : kept.toSorted(this.#order).slice(0, limit);
   }
 
-  /** Rows that are as they are to be printed: CSV and JSON are written as they come. */
+  /** Prints rows. CSV and JSON are written as the rows arrive. */
   async print(rows: AsyncIterable<R> | Iterable<R>): Promise<void> {
     const { json, csv } = this.#options;
     const sorted = this.#order === undefined ? rows : await this.first(rows, Infinity);

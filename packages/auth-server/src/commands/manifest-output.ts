@@ -48,7 +48,7 @@ export function manifestOutputWords({ out, recipient = [], passphraseFile }: Man
   ];
 }
 
-/** A place for a manifest that is free, and who may read what is put there. */
+/** A free path for a manifest, and the permissions of the file that is written there. */
 export class ManifestOutput implements KeyOutput {
   readonly path: string;
   readonly recipients: ManifestRecipients | undefined;
@@ -63,7 +63,10 @@ export class ManifestOutput implements KeyOutput {
     return this.recipients === undefined ? 'manifest' : 'encrypted manifest';
   }
 
-  /** Before anything is drawn or changed: whatever is wrong with the options is found here. */
+  /**
+   * Called before keys are generated or anything is changed, so that faults of the options are
+   * found first.
+   */
   static async prepare({ out, recipient, passphraseFile }: ManifestOutputOptions): Promise<ManifestOutput> {
     const recipients = await recipientsFrom(recipient, passphraseFile);
     await ensurePrivateFolder(out);
@@ -74,8 +77,8 @@ export class ManifestOutput implements KeyOutput {
   }
 
   /**
-   * The manifest gets its name once `beforeCommit` has put what it says into the registry: nobody
-   * takes one that is worth nothing.
+   * Renames the manifest to its final name once `beforeCommit` has written its content to the
+   * registry. So no manifest without effect is ever used.
    */
   async write(lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit): Promise<void> {
     await createFile(this.path, await this.#contentOf(lines), async () => {
@@ -95,7 +98,7 @@ export class ManifestOutput implements KeyOutput {
     return { recipients: this.recipients.recipients, write: (octets) => createFile(this.path, octets) };
   }
 
-  /** What to tell whoever ordered. */
+  /** Advice for the user who created the order. */
   get advice(): string {
     if (this.recipients === undefined)
       return `The manifest is ${this.path}. It holds the initial keys: hand it to the installer and nobody else.`;

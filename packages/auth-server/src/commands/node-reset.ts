@@ -140,7 +140,7 @@ function confirmReset(id: string, { nodes, key, also_held_by: other }: ResetPrev
   );
 }
 
-/** Why the node does not join at once. */
+/** Explains why the node does not join immediately. */
 function obstacleOf({ diagnosis, drawn }: NodeReset, called: Command): string {
   if (diagnosis === null) return '';
   const { cause, sentence, action, instead } = diagnosis;

@@ -1,4 +1,4 @@
-/** A node in words. */
+/** Text output for a node. */
 
 import type { NodeView } from '@latchkey/operations/contract';
 import { formatDuration } from '@latchkey/runtime/config';

@@ -52,10 +52,10 @@ function selectionOf(ids: readonly number[] | undefined, { from, ...options }: S
   return filter;
 }
 
-/** Ends a command that is only to tell what it would do. */
+/** Ends a dry run. */
 class PreviewEnds extends Error {}
 
-/** Changes the selected nodes, and tells how many were changed. */
+/** Changes the selected nodes, and prints their number. */
 async function updateNodes<I extends NodeChangeInput>(
   operation: Operation<I, NodeChange, NodeChangeContext>,
   input: (select: NodeSelection) => I,
@@ -93,7 +93,7 @@ export function disableCommand(): Command {
         ids,
         options,
         done: 'disabled',
-        // The user who names nodes one by one knows how many they are.
+        // A user who names the nodes one by one knows their number.
         approve: ({ count }) => confirm(`Disable ${pluralize(count, 'node')}?`, (ids?.length ?? 0) > 0 ? true : options.yes),
       }),
     );

@@ -210,7 +210,7 @@ function fingerprintArgument(text: string): string {
   return fingerprint.toLowerCase();
 }
 
-/** Steps as JSON has them, with the commands as they are to be typed here. */
+/** Steps as JSON, with the commands as typed on this machine. */
 function stepsInJson(action: Action | null, called: Command): object[] {
   return (action === null ? [] : stepsFor(action)).map(({ on, says, command }) => ({
     on,

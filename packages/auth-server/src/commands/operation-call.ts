@@ -26,7 +26,7 @@ export async function withOperations<T>(options: RegistryOptions, use: (context:
   }
 }
 
-/** Runs an operation; what it asks in between, `context` answers. */
+/** Runs an operation. `context` answers its confirmations. */
 export function call<I, O, C extends Context>(
   operation: Operation<I, O, C>,
   { place, ...extras }: CommandContext & Omit<C, keyof Context>,

@@ -41,7 +41,7 @@ export function installerArgument(text: string): string {
   return name;
 }
 
-/** Where to reach the installer, and where the nodes are. */
+/** Contact of the installer, and location of the nodes. */
 export interface OrderTextOptions {
   readonly contact?: string;
   readonly site?: string;
@@ -60,7 +60,7 @@ export function installerOfFile(path: string): string {
     .join('');
 }
 
-/** Where the device keys of nodes are, and who has them too. */
+/** Source of the device keys of nodes, and their other holder. */
 export interface DeviceKeyOptions {
   readonly deviceKeys?: string;
   readonly manufacturer?: string;
@@ -70,7 +70,7 @@ export interface DeviceKeyOptions {
 export const INSTALLER_HALVES =
   "The keys in it are the installer's halves: each device needs its device key, too (latchkey-node-agent provision).\n";
 
-/** @param what the initial keys are, with device keys */
+/** @param what description of the initial keys, if device keys exist */
 export function deviceKeyOptions(command: Command, what: string): Command {
   return command
     .option(
@@ -115,7 +115,7 @@ export function withOrderNumber(command: Command): Command {
 /**
  * Rejects a window that is never open.
  *
- * @param suspend the command that stops first joins at once, where the order exists
+ * @param suspend the command that stops first joins immediately, if the order exists
  */
 export function checkWindow(window: JoinWindow, suspend?: CommandLine): void {
   const fault = windowFault(storedWindow(window), Date.now());

@@ -1,6 +1,6 @@
 /**
- * Which registry a command works on: that of this machine, or one elsewhere, over its API. Nothing
- * is sent before the place is certain, and a token goes to its own server only.
+ * The registry on which a command works: that of this machine, or a remote one over its API.
+ * Nothing is sent before the place is certain, and a token is sent to its own server only.
  */
 
 import type { RemoteOperations } from '@latchkey/api/client';
@@ -13,7 +13,7 @@ import { readPlainFile, readSecretFile } from '@latchkey/runtime/files';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { contextNamed, readContexts, type SavedContext } from './contexts-file.js';
 
-/** A registry elsewhere, and what proves who is who. */
+/** A registry elsewhere, with the credentials of both sides. */
 export interface RemotePlace {
   /** For a person: the context, and its server. */
   readonly name: string;
@@ -91,7 +91,7 @@ function serverArgument(text: string): string {
 /** Options of a registry on this machine. */
 const LOCAL_OPTIONS: ReadonlySet<string> = new Set(['data', 'localData', 'config', 'masterKeyFile', 'masterKeyCommand']);
 
-/** What proves who is who. */
+/** Credentials of both sides. */
 type Proofs = Omit<SavedContext, 'server'>;
 
 /** What the command line says of the place. */
@@ -177,7 +177,7 @@ async function namedPlace(
   });
 }
 
-/** What the command line says is stronger than what was saved. */
+/** Options of the command line override what was saved. */
 function placeOfContext(name: string, saved: SavedContext, proofs: Proofs, by: string): NamedPlace {
   return {
     server: saved.server,

@@ -1,4 +1,4 @@
-/** Commands whose work may be long, and the daemons beside them. */
+/** Priority of long-running commands, relative to daemons on the same machine. */
 
 import { readdirSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
@@ -22,12 +22,13 @@ export function lowerPriorityOf(command: Command): void {
     try {
       if (getPriority(thread) < NICE) setPriority(thread, NICE);
     } catch {
-      // The thread has ended, or the machine lets nobody change it: the command works all the same.
+      // The thread has ended, or the system does not permit the change. The command works in either
+      // case.
     }
   }
 }
 
-/** Linux keeps a nice value for each thread; a new thread has that of the one that starts it. */
+/** Linux has a nice value per thread. A new thread inherits that of its creator. */
 function threads(): readonly number[] {
   try {
     return readdirSync('/proc/self/task').map(Number);

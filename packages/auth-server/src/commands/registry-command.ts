@@ -15,20 +15,20 @@ import { withProgress } from './progress.js';
 
 export { pluralize };
 
-/** Characters written at once. */
+/** Characters per write. */
 const WRITE_THRESHOLD = 65_536;
 
-/** What every command on a registry is told: where it is, and where its master key is. */
+/** Options of every command on a registry: the locations of the registry and of its master key. */
 export interface RegistryOptions extends MasterKeyOptions, LocationOptions {
   /** The registry is elsewhere: all else is not set. */
   readonly place?: RemotePlace;
 }
 
 /**
- * Options of a command that works on the registry of this machine only.
+ * Adds the options of a command that works on the registry of this machine only.
  *
- * @param config what the command takes from a configuration
- * @param why it does not go over the API, in a sentence
+ * @param config option for the configuration, with what the command reads from it
+ * @param why sentence that explains why the command does not use the API
  */
 export function registryOptions(command: Command, config: Option = configOption(CONFIG_DESCRIPTION), why?: string): Command {
   for (const flags of ['--server <url>', '--context <name>']) command.addOption(refusedOption(command, flags, why));
@@ -106,7 +106,7 @@ export function currentUser(): string {
   }
 }
 
-/** Opens the registry for one command, beside a server that may be running on it. */
+/** Opens the registry for one command, while a server may be running on it. */
 export async function withRegistry<T>(options: RegistryOptions, use: (registry: Registry) => T | Promise<T>): Promise<T> {
   const location = await locateRegistry(options);
   const registry = await openRegistry(location, () => masterKeyOf(options), currentUser());
@@ -124,7 +124,10 @@ export function withContext<T>(options: RegistryOptions, use: (context: Context)
   );
 }
 
-/** Asks on the terminal, unless `--yes` was given; without a terminal that is asked for. */
+/**
+ * Asks for confirmation on the terminal, unless `--yes` was given. Without a terminal, `--yes` is
+ * required.
+ */
 export async function confirm(question: string, yes: true | undefined): Promise<void> {
   if (yes === true) return;
   if (!process.stdin.isTTY) throw new UsageFailure(question, { advice: 'Nothing was changed. Say --yes to do it.' });
@@ -161,8 +164,8 @@ async function* listLines(values: Iterable<unknown> | AsyncIterable<unknown>): A
 }
 
 /**
- * Writes pieces to standard output no faster than they are read, which may take for ever: they are
- * to hold nothing open meanwhile.
+ * Writes pieces to standard output as fast as they are read. The reader may stop for ever, so the
+ * pieces must hold no resource open.
  */
 export async function printLines(pieces: Iterable<string> | AsyncIterable<string>): Promise<void> {
   let buffered = '';

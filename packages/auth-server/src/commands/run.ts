@@ -95,8 +95,8 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
 }
 
 /**
- * In a process of its own, which opens the registry as this one does, and reads there what the
- * environment says. Where a store belongs to one process, in this one.
+ * Starts the API in a separate process, which opens the registry like this one, and reads what the
+ * environment names. Starts it in this process if the store belongs to one process only.
  */
 function startApi(options: RunOptions, api: ApiConfig, embedded: Omit<EmbeddedApiOptions, 'config'>): ApiProcess | EmbeddedApi {
   const { log } = embedded;

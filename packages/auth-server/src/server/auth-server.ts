@@ -42,15 +42,15 @@ import { InDoubt, type Registry, type ControllerRecord, type UnsealedNode, type 
 import { AuthServerMetrics } from '../telemetry/metrics.js';
 import { ClockRollbackGuard } from './clock-rollback-guard.js';
 
-/** Commits under way at once. LMDB gets slow for good when thousands join one transaction. */
+/** Concurrent commits. LMDB becomes permanently slow when thousands join one transaction. */
 const MAX_CONCURRENT_COMMITS = 1_024;
 /**
- * How often a commit that lost its comparison is judged anew before the controller is asked to come
- * again.
+ * How often a commit that failed its comparison is decided again. After that the controller must
+ * retry.
  */
 const MAX_COMMIT_RETRIES = 4;
 
-/** Refusals for which the TS of the request may not have been looked at. */
+/** Rejections that may precede the check of the request's TS. */
 const UNTIMED: ReadonlySet<LinkRefusal> = new Set(['overloaded', 'storeFailed']);
 
 export interface AuthServerOptions {
@@ -130,7 +130,7 @@ export class AuthServer {
       );
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      // The registry cannot be read: with no key, all that can be said is to come again.
+      // The registry cannot be read, so no key is available. The only answer is a retry hint.
       this.#rateLimitedLog.warn('registry', { ...logFields(request), advice: error.advice }, error.message);
       this.metrics.joins.increment('storeFailed');
       return { code: REFUSALS.storeFailed.code, maxAge: retryAfterSeconds('storeFailed') };
@@ -140,10 +140,10 @@ export class AuthServer {
   }
 
   /**
-   * Answers under the controller's SK_cs as it was last read: one read of the node tells whether
-   * the controller's row is the same still, in the snapshot that the node's key is from.
+   * Answers under the cached SK_cs of the controller. One read of the node shows whether the
+   * controller's row is unchanged, in the same snapshot as the node's key.
    *
-   * @returns `undefined` where that does not show: then the controller is read first
+   * @returns `undefined` if the cache cannot be confirmed: then the controller is read first
    */
   #answerUnderKeptKey(request: LinkRequest): Promise<LinkAnswer | undefined> {
     return this.#controllerCache.useKept(request.idC, async ({ skCs }, version) => {
@@ -162,7 +162,7 @@ export class AuthServer {
     version: Version | undefined,
   ): Promise<LinkAnswer> {
     const opened = controller && openWithEitherKey(controller, (skCs) => this.#role.openLinkRequest(request, skCs));
-    // What need not be waited for is not: most requests do not wait at all but for the disk.
+    // Awaits only pending results: most requests wait for nothing but the disk.
     if (
       controller === undefined ||
       opened === undefined ||
@@ -225,7 +225,10 @@ export class AuthServer {
     return isActivated;
   }
 
-  /** Why no join can come to its end, for a clock; `undefined` if none is known to prevent it. */
+  /**
+   * Why no join can complete, because of a clock. Returns `undefined` if no clock is known to
+   * prevent joins.
+   */
   clockFault(): string | undefined {
     return this.#clockGuard.fault() ?? this.#clocks.fault(this.#clock());
   }
@@ -236,16 +239,17 @@ export class AuthServer {
     await this.#clockGuard.persist();
   }
 
-  /** Writes what was seen and not written yet. */
+  /** Writes pending activity. */
   async close(): Promise<void> {
     await this.#activity.close();
     this.#controllerCache.close();
   }
 
   /**
-   * @param isAuthentic whether SK_cs still holds, asked once the node was read, before anything is
-   *   noted or written: SK_cs was read before that. `isKeySent`: K_i goes out under it
-   * @returns `undefined` if it does not
+   * @param isAuthentic returns true if SK_cs is still valid. SK_cs was read earlier, so this is
+   *   called after the node was read, and before anything is recorded. `isKeySent`: K_i is sent
+   *   under it
+   * @returns `undefined` if SK_cs is not valid
    */
   async #decide(
     opened: OpenedRequest,
@@ -282,15 +286,14 @@ export class AuthServer {
         if (!holds) wipe(node, decision);
       }
       if (!holds) return undefined;
-      // The window of an M7 is wider, and it may be late through a slow disk: an M2 tells of clocks
-      // only.
+      // Uses M2 only. The window of an M7 is wider, and a slow disk may delay it.
       if (opened.type === 'M2') this.#noteClock(opened, decision);
       if (decision.kind !== 'commit' || node === undefined) {
         if (decision.kind === 'answer' && opened.type === 'M2' && node !== undefined) {
           this.#recordKeyRequest(opened, node, tid, decision.with === 'M3');
           this.#registry.cacheNode(node);
         }
-        // With M3 the key is what is sealed.
+        // An M3 contains the key, so it is wiped after sealing.
         if (!isKeySent) node?.key.wipe();
         if (decision.kind === 'refuse' && decision.holdoff !== undefined) return heldOff(decision.refusal, decision.holdoff);
         if (decision.kind === 'refuse' && decision.switchedAt !== undefined)
@@ -309,7 +312,10 @@ export class AuthServer {
     return rejection('overloaded');
   }
 
-  /** The time it is: one that is kept, or nothing is judged by it. */
+  /**
+   * Returns the current time once it is stored durably, or a rejection. No decision uses a time
+   * that is not stored.
+   */
   async #trustedTime(): Promise<number | FinalDecision> {
     try {
       await this.#clockGuard.persist();
@@ -320,7 +326,7 @@ export class AuthServer {
     return this.#clockGuard.trustedNow() ?? rejection('overloaded', { reason: 'the clock is being set' });
   }
 
-  /** `conflict`: somebody else's commit came first; what now holds must be judged anew. */
+  /** Returns `conflict` if another commit came first: decide again on the new state. */
   async #commit(opened: OpenedRequest, node: UnsealedNode, decision: CommitDecision): Promise<FinalDecision | 'conflict'> {
     const { idI } = node;
     const { to, commit } = decision;
@@ -346,7 +352,7 @@ export class AuthServer {
       this.onCommit();
       return this.#role.answerCommitted(opened, decision);
     } catch (error) {
-      // It may have happened: what the registry says now tells.
+      // The commit may have happened. The registry shows it when the node is read again.
       if (error instanceof InDoubt) return 'conflict';
       if (!(error instanceof Failure)) throw error;
       return rejection('storeFailed', { reason: error.message, advice: error.advice });
@@ -422,8 +428,8 @@ function rejection(name: LinkRefusal, detail?: RejectionDetail): FinalDecision {
 }
 
 /**
- * The wire has one reason for all that passes. The log tells this one, and the node when to come
- * again.
+ * The wire has one reason for every temporary rejection. The log has the exact one, and the node
+ * gets the retry time.
  */
 function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): FinalDecision {
   const end = isoTime(reissuedAt + REISSUE_HOLDOFF_MS);
@@ -433,15 +439,15 @@ function heldOff(refusal: LinkRefusal, { reissuedAt, remainingMs }: Holdoff): Fi
 }
 
 /**
- * Nobody is to blame for the proof of a transaction that was under way at a switch. The log tells
- * why it does not open.
+ * The failed proof of a transaction that was pending at a switch counts against no source. The log
+ * says why it does not decrypt.
  */
 function switched(refusal: LinkRefusal, at: number): FinalDecision {
   const why = `its proof does not open, and at ${isoTime(at)} its controller was switched to or from pass-through, or the registry was restored: the transaction may have been under way then`;
   return { kind: 'refuse', refusal, detail: { reason: why } };
 }
 
-/** Under the SK_cs in use, or the one that is to take over. */
+/** Decrypts with the SK_cs in use, or with the staged one. */
 function openWithEitherKey<T>(
   { skCs, stagedSkCs }: ControllerRecord,
   open: (skCs: Secret) => T | undefined,

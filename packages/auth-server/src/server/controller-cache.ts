@@ -1,8 +1,8 @@
 /**
- * Controllers with their keys open, as long as the registry has them so: each request needs SK_cs,
- * and to open it takes as long as to open the request. They are in memory as the master key is that
- * opens them. What is replaced is wiped once no request uses it: what others do meanwhile does not
- * keep it.
+ * Cache of controllers with unsealed keys. Every request needs SK_cs, and unsealing it costs as
+ * much as decrypting the request. An entry is valid while the stored row is unchanged. The keys are
+ * in memory, as the master key that unseals them is. A replaced key is wiped when the last request
+ * that uses it finishes, whatever later requests do.
  */
 
 import {
@@ -43,7 +43,7 @@ export class ControllerCache {
     use: (controller: ControllerRecord | undefined, version: Version | undefined) => Promise<T> | T,
   ): Promise<T> {
     const found = this.#registry.readController(idC);
-    // An engine that answers at once costs no turn of the event loop.
+    // A synchronous engine costs no turn of the event loop.
     const entry = this.#entryOf(idC, found instanceof Promise ? await found : found);
     return entry === undefined ? use(undefined, undefined) : lend(entry, use);
   }

@@ -1,7 +1,7 @@
 /**
- * Whether this machine's clock is the wrong one, as far as a server can know: it is taken for wrong
- * while it differs from the clock of every controller that asked. What is known of the controllers
- * is in memory only, and void once this machine's clock is set.
+ * Detects that this machine's clock is wrong, as far as a server can know. The clock counts as
+ * wrong while it differs from the clock of every controller that sent a request. The data about
+ * controllers are in memory only, and void once this machine's clock is set.
  */
 
 import { BACKOFF, type Clocks } from '@latchkey/protocol';
@@ -13,7 +13,7 @@ import { BACKOFF, type Clocks } from '@latchkey/protocol';
 const COUNTS_MS: number = BACKOFF.last + 60_000;
 /** The wall clock was set if it moved against the monotonic one by more than this, in ms. */
 const STEP_MS = 1_000;
-/** At this bound what is known of all is forgotten. */
+/** At this bound all records are deleted. */
 const MAX_CONTROLLERS = 1_024;
 
 /** The latest M2 of a controller. */
@@ -43,8 +43,8 @@ export class ControllerClocks {
   }
 
   /**
-   * Why every join fails; `undefined` if a controller is known whose clock agrees, or none is
-   * known.
+   * Why every join fails. Returns `undefined` if the clock of a known controller agrees, or no
+   * controller is known.
    */
   fault({ wallMs, monotonicMs }: Clocks): string | undefined {
     const ahead = wallMs - monotonicMs;

@@ -1,6 +1,6 @@
 /**
- * Answers an M12 that opened: with M13, with M9, or, for a copy too many, with a bare code. What a
- * controller is told is read from the registry; nothing is remembered but how often it asked.
+ * Answers a decrypted M12: with M13, with M9, or, for a copy beyond the rate limit, with a bare
+ * code. The answer is read from the registry. The only state is how often each controller polled.
  */
 
 import {
@@ -27,7 +27,7 @@ import type { LinkAnswer } from './link-answer.js';
 /** How M12 ended; `copy`: it was one too many. */
 type FeedOutcome = 'answered' | 'start-over' | 'copy' | 'clock' | 'overloaded' | 'storeFailed';
 
-/** Max-Age of what a copy too many gets, in seconds. */
+/** Max-Age of the answer to a copy beyond the rate limit, in seconds. */
 const COPY_MAX_AGE = 1;
 
 interface KeyFeedResponderOptions {

@@ -11,11 +11,11 @@ import { type AuditAction, chunksOf, type Head, type Registry } from '@latchkey/
 import { type Clock, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 
-/** Between two looks at the audit log, in ms: other processes write to it as well. */
+/** Poll interval of the audit log, in ms: other processes write to it as well. */
 const POLL_INTERVAL_MS = 1_000;
 /** After a join here, in ms: others come at the same time. */
 const GATHER_MS = 50;
-/** Without a complete look for so long the keys count as unverified, in ms. */
+/** After this time without a complete poll, in ms, the keys count as unverified. */
 const VERIFIED_FOR_MS = 60_000;
 const NODES_PER_READ = 256;
 /** Pages on their way to the disk. At the bound it waits for the disk. */
@@ -127,25 +127,25 @@ export class RegistryKeys {
       if (last.seq < to.seq && last.seq - written < MAX_ENTRIES_PER_WRITE) continue;
       const reached = await audit.readHeadAt(last.seq);
       if (reached === undefined) break;
-      // One after the other: a later write must not be overtaken by one that read a node earlier.
+      // One after the other: a write must not be overtaken by one that read the node earlier.
       await this.#apply([...ids], cursorOf(reached));
       if (reached.seq >= to.seq) return;
       written = reached.seq;
       ids.clear();
     }
-    // Entries are not there any more: they were pruned meanwhile, and may have named any node.
+    // Entries were pruned since, and may have named any node.
     await this.#readAll(to);
   }
 
   /**
-   * Reads every node that has joined, then looks again at those that only the store knows. What
-   * changes in the meantime has an entry after `head`.
+   * Reads every node that has joined, then re-reads the nodes that only the store has. A change
+   * during the reads has an entry after `head`.
    */
   async #readAll(head: Head): Promise<void> {
     this.#log.info('reading the keys of all nodes for the key sockets');
     const { signal } = this.#stopped;
     const unwritten: Promise<void>[] = [];
-    // All of them: a page that comes late must not undo what the next round writes.
+    // Waits for all writes: a late page must not undo a write of the next round.
     const allWritten = async (): Promise<void> => {
       for (const outcome of await Promise.allSettled(unwritten.splice(0)))
         if (outcome.status === 'rejected') throw outcome.reason;
@@ -172,7 +172,7 @@ export class RegistryKeys {
     await this.#apply([], cursorOf(head));
   }
 
-  /** Writes what the registry says of these nodes now, and how far that is. */
+  /** Writes the current state of these nodes, and the cursor. */
   async #apply(ids: readonly number[], cursor: bigint): Promise<void> {
     const { wallMs } = this.#clock();
     const entries: KeyFeedEntry[] = [];

@@ -7,11 +7,12 @@ const POLL_INTERVAL_MS = 1_000;
 const MAINTENANCE_INTERVAL_MS = 60_000;
 
 /**
- * Ends the process, at once and without clearing up, when a commit has not finished in 30 s: it
- * must not take effect later, when its node may have dropped the candidate it commits, and there is
- * no other way to call back a write the disk holds up. And follows the master key when a command
- * replaces it, keeps the time, forgets initial keys that nodes had long ago, and does for the store
- * what it needs every minute.
+ * Ends the process, at once and without clean-up, when a commit has not finished in 30 s. Such a
+ * commit must not take effect later, when its node may have dropped the candidate. Nothing else can
+ * cancel a write that the disk delays.
+ *
+ * The watchdog also adopts a master key that a command rotated, stores the time, and deletes
+ * expired initial keys. Once a minute it runs the maintenance of the store.
  *
  * @returns a function that stops watching
  */

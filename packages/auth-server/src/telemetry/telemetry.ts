@@ -1,4 +1,4 @@
-/** What the auth-server, or a controller with the registry inside, lets others see. */
+/** Telemetry of the auth-server, or of a controller in combined mode. */
 
 import {
   type Check,
@@ -17,10 +17,10 @@ import type { AuthServer } from '../server/auth-server.js';
 import { RegistryStatistics } from './registry-statistics.js';
 import type { Registry } from '@latchkey/registry';
 
-/** What a registry in a database has of its own. */
+/** Telemetry of a registry in a database. */
 interface ServedFrom {
   readonly clock?: Clock;
-  /** Why nothing can be served from it, if that is known without asking it. */
+  /** Why nothing can be served from the registry, if that is known without a read. */
   readonly fault?: () => string | undefined;
   readonly metrics?: readonly Metric[];
 }

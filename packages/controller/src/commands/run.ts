@@ -37,8 +37,8 @@ import { applicationRootStorePath, masterKeySourceOf, pskStorePaths, type StateO
 
 const SERIALS_FILE = 'serials.json';
 /**
- * Requests of nodes may wait for an auth-server for so long once the controller is to stop, in ms.
- * A silent auth-server would take longer than a daemon has to stop.
+ * Grace period of pending requests to an auth-server when the controller stops, in ms. Waiting for
+ * a silent auth-server would exceed a daemon's stop timeout.
  */
 const UPSTREAM_GRACE_MS = 5_000;
 const NOT_REPLACED =
@@ -88,7 +88,7 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     startApi,
     closeRegistry,
   } = await openAuthServerClient(credential, config, log);
-  // First of what is in the state folder: it tells whose that is.
+  // Opened first, because this file names the controller to which the state folder belongs.
   const tids = await TidAllocator.open(join(options.state, SERIALS_FILE), credential, readClock().wallMs, log);
   const applicationRoots = await openApplicationRootStore(options, config, log);
   const keyServer = await openKeySockets({
@@ -240,7 +240,7 @@ async function writeAgain(applicationRoots: ApplicationRootStore, log: Log): Pro
     const keys = await applicationRoots.writeAgain();
     if (keys > 0) log.info({ keys }, 'keys that waited for the disk are stored');
   } catch (error) {
-    // The log has told of the failure as the node joined.
+    // The failure was logged when the node joined.
     if (!(error instanceof Failure)) throw error;
   }
 }

@@ -14,7 +14,7 @@ function stateOption(): Option {
   return repeatInAdvice(option.makeOptionMandatory());
 }
 
-/** What every command on the keys of nodes is told. */
+/** Options of every command on the keys of nodes. */
 export interface StateOptions extends MasterKeyOptions {
   readonly state: string;
 }
@@ -27,7 +27,7 @@ export function masterKeySourceOf(options: StateOptions): Promise<MasterKeySourc
   return findMasterKey(options, 'master-key', options.state);
 }
 
-/** Where earlier versions kept PSKs. */
+/** Paths at which earlier versions stored PSKs. */
 export function pskStorePaths(state: string): readonly string[] {
   return [join(state, 'keys'), join(state, 'psks')];
 }
@@ -36,7 +36,7 @@ export function applicationRootStorePath(state: string): string {
   return join(state, 'application-roots');
 }
 
-/** Opens the keys for one command, beside a controller that may be running on them. */
+/** Opens the keys for one command, while a controller may be running on them. */
 export async function withApplicationRoots(
   options: StateOptions,
   use: (applicationRoots: ApplicationRootStore, source: MasterKeySource) => void | Promise<void>,

@@ -39,8 +39,9 @@ async function sync(options: StateOptions): Promise<void> {
 }
 
 /**
- * What came of a request of its own; `undefined` if nothing in time. There is one place for
- * requests: another command's is waited for, and one that it replaced is made again.
+ * Requests a poll of the feed. Returns whether its answer was complete, or `undefined` after a
+ * timeout. The store has one request slot. This function waits for another command's request, and
+ * repeats its own if another command replaced it.
  */
 async function outcomeOf(applicationRoots: ApplicationRootStore): Promise<boolean | undefined> {
   const token = randomBytes(8).toString('hex');

@@ -10,17 +10,17 @@ export interface DeliverConfig {
   readonly socket: string;
   /** Folder of the journals. */
   readonly state: string;
-  /** Seconds that a former key goes on being served; as long as the daemon keeps it unless set. */
+  /** Seconds for which a former key is still served. Default: as long as the daemon stores it. */
   readonly overlap?: number | undefined;
   readonly targets: readonly TargetConfig[];
   readonly log_level: LogLevel;
   /** MiB that may be resident. */
   readonly memory: number;
-  /** Where health and metrics are served; nowhere without it. */
+  /** Address of health and metrics; not served if absent. */
   readonly http?: ListenAddress | undefined;
 }
 
-/** Where a daemon serves its keys, and where its `deliver` keeps journals, unless configured. */
+/** Default locations of a daemon's key socket, and of the journals of its `deliver`. */
 export interface DeliverDefaults {
   readonly socket: string;
   readonly state: string;

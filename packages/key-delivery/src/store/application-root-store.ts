@@ -23,16 +23,16 @@ import { fromRow, isGivenOutAlike, type NodeKeysRow, openKeys, rewrapRow, type S
 import { putAside } from './set-aside-store.js';
 import { dropAll, FEED_KEY, openTables, putSealCheck, sealState, type StoreTables } from './store-tables.js';
 
-/** What `latchkey-controller sync` asks for, and what came of it. */
+/** The request of `latchkey-controller sync`, and its outcome. */
 const SYNC_REQUEST_KEY = 'sync request';
 const SYNC_OUTCOME_KEY = 'sync outcome';
 /**
- * For a command beside the controller: what the registry confirmed counts as confirmed for so long,
- * in ms. The controller writes each minute that it was.
+ * How long a confirmation by the registry counts for a command that runs next to the controller, in
+ * ms. The controller writes a confirmation each minute.
  */
 const CONFIRMED_FOR_MS = 150_000;
 
-/** What came of the request with that token. */
+/** Outcome of the request with that token. */
 export interface SyncOutcome {
   readonly token: string;
   readonly isComplete: boolean;
@@ -51,8 +51,8 @@ export interface StoreOptions {
  */
 const BATCH_DELAY_MS = 50;
 /**
- * Keys that wait for the disk, as many as there are transactions open by default: one that hangs is
- * not to cost the controller its memory.
+ * Maximum of keys that wait for the disk, as many as open transactions by default. A hanging disk
+ * must not exhaust the controller's memory.
  */
 const MAX_QUEUED = 16_384;
 /** What is stored of a page of the key feed. */
@@ -67,9 +67,9 @@ interface WriteBatch {
   readonly written: Promise<void>;
 }
 
-/** What a transaction changes beside the tables, once it is committed. */
+/** Changes outside the tables, applied once a transaction is committed. */
 class Changes {
-  /** Nodes of which others are given something else. */
+  /** Nodes whose state for subscribers has changed. */
   readonly givenOut = new Set<number>();
   /** When something of a node is over, in ms since the epoch; Infinity: nothing will be. */
   readonly due = new Map<number, number>();
@@ -89,7 +89,7 @@ export class ApplicationRootStore implements KeySource {
   readonly keyring: Keyring;
   #batch: WriteBatch | undefined;
   #queued = 0;
-  /** The batch that is gathered, or the one that is being written if none is. */
+  /** The batch that is being collected, or else the one that is being written. */
   #lastWrite: Promise<void> | undefined;
   /** Keys that the disk did not take, by ID_i. */
   readonly #unwritten = new Map<number, JoinResult>();
@@ -100,19 +100,19 @@ export class ApplicationRootStore implements KeySource {
    */
   readonly #due = new Map<number, number>();
   #complete: () => void = () => undefined;
-  /** Resolves once the registry has told of every node. */
+  /** Resolves once the registry has reported every node. */
   readonly #completed = new Promise<void>((resolve) => {
     this.#complete = resolve;
   });
   readonly #overlapMs: number;
   readonly #now: () => number;
-  /** Called with a join that arrived too late to count: the feed tells what holds. */
+  /** Called with a join that arrived too late to count: the feed reports the valid state. */
   onLateJoin: (idI: number) => void = () => undefined;
-  /** Whether the registry has confirmed lately what is given out. */
+  /** Returns true if the registry has recently confirmed the keys that are given out. */
   isVerified: () => boolean;
   /** Whether no key is given out, as the registry has not confirmed them for too long. */
   isWithdrawn: () => boolean = () => this.feedProgress.isWithdrawn === true;
-  /** How long `put` took. */
+  /** Durations of `put`. */
   readonly putDurations: Histogram = new Histogram();
 
   private constructor(path: string, tables: StoreTables, { overlapMs = DEFAULT_OVERLAP_MS, now = Date.now }: StoreOptions) {
@@ -133,8 +133,8 @@ export class ApplicationRootStore implements KeySource {
   }
 
   /**
-   * Opens the store for the controller. A damaged store is put aside, and a new one takes its
-   * place: no join needs the keys, and each comes back as its node renews it.
+   * Opens the store for the controller. A damaged store is renamed, and replaced by a new one. No
+   * join needs the keys, and each returns when its node renews it.
    */
   static async openOrReplace(
     path: string,
@@ -152,21 +152,20 @@ export class ApplicationRootStore implements KeySource {
   }
 
   /**
-   * Opens the store, or makes one.
+   * Opens or creates the store.
    *
-   * @param master the store's own master key, or the keyring of a registry, which stays the
-   *   caller's. What such a keyring does not open is dropped: the registry has it.
+   * @param master the store's own master key, or the keyring of a registry, which remains the
+   *   caller's. Keys that such a keyring does not unseal are dropped: the registry has them.
    */
   static async open(path: string, master: Secret | Keyring, options: StoreOptions = {}): Promise<ApplicationRootStore> {
     return new ApplicationRootStore(path, await openTables(path, master), options);
   }
 
   /**
-   * Keeps the application root of a newer transaction; resolves when the disk has it. It is the
-   * caller's, and is to be there until then. All that is put within 50 ms, or while the disk
-   * writes, is written together.
-   * Rejects with a Failure where the disk does not take it, for `writeAgain`, or hangs with 16,384
-   * keys before it.
+   * Stores the application root of a newer transaction, and resolves when it is durable. The caller
+   * owns the key and must not wipe it before. All puts within 50 ms, or during a write, are written
+   * together. Rejects with a Failure if the write fails (`writeAgain` retries it), or if the disk
+   * hangs and 16,384 keys wait.
    */
   put(joined: JoinResult): Promise<void> {
     if (this.#queued >= MAX_QUEUED) {
@@ -208,7 +207,7 @@ export class ApplicationRootStore implements KeySource {
     await this.#write(() => this.#metadata.putSync(SYNC_REQUEST_KEY, token));
   }
 
-  /** The token of a request that nothing came of yet. */
+  /** Token of a pending request. */
   get pendingSync(): string | undefined {
     this.#env.resetReadTxn();
     const token = this.#metadata.get(SYNC_REQUEST_KEY) as string | undefined;
@@ -229,7 +228,7 @@ export class ApplicationRootStore implements KeySource {
     await Promise.allSettled([this.#lastWrite]);
   }
 
-  /** Resolves once the registry has told of every node, since the store was made. */
+  /** Resolves once the registry has reported every node, since the store was created. */
   completed(): Promise<void> {
     return this.#completed;
   }
@@ -243,7 +242,7 @@ export class ApplicationRootStore implements KeySource {
       this.#batch = undefined;
       const changes = new Changes();
       try {
-        // A page that follows one that was not written must not be written either.
+        // A page must not be written if the one before it failed.
         if (previous.status === 'rejected' && operations.some(({ kind }) => kind === 'page')) throw previous.reason;
         const table = this.#table(changes);
         await this.#write(() => {
@@ -269,7 +268,7 @@ export class ApplicationRootStore implements KeySource {
         if (this.#lastWrite === written) this.#lastWrite = undefined;
       }
       this.#apply(changes);
-      // Only now: what the pages had is announced.
+      // Called last, after the changes of the pages were announced.
       if (operations.some((one) => one.kind === 'page' && one.progress.cursor !== FIRST_CURSOR)) this.#complete();
     };
     const written = write();
@@ -277,7 +276,9 @@ export class ApplicationRootStore implements KeySource {
     return { operations, written };
   }
 
-  /** Takes over the key of `joined`; wipes it if there is a newer one, or no room. */
+  /**
+   * Takes ownership of the key of `joined`. Wipes it if a newer one exists, or the queue is full.
+   */
   #remember(joined: JoinResult): void {
     const before = this.#unwritten.get(joined.idI);
     const kept = before === undefined ? this.#unwritten.size < MAX_QUEUED : before.tid < joined.tid;
@@ -287,8 +288,8 @@ export class ApplicationRootStore implements KeySource {
   }
 
   /**
-   * Writes the keys that the disk did not take before. Returns how many; rejects with a Failure if
-   * it takes none.
+   * Retries the keys whose write failed. Returns their number; rejects with a Failure if the write
+   * fails again.
    */
   async writeAgain(): Promise<number> {
     if (this.#unwritten.size === 0) return 0;
@@ -394,7 +395,7 @@ export class ApplicationRootStore implements KeySource {
     return () => this.#listeners.delete(listener);
   }
 
-  /** What is given out of each node is something else now. */
+  /** Announces that the state of every node has changed. */
   announceAll(): void {
     this.#env.resetReadTxn();
     this.#announce(Array.from(this.#nodeKeys.getKeys()));
@@ -442,10 +443,10 @@ export class ApplicationRootStore implements KeySource {
   }
 
   /**
-   * Seals every key anew under the next master key, while the controller serves.
+   * Reseals every key under the next master key, while the controller serves.
    *
    * @param folder whose lock the controller holds
-   * @returns how many keys there are
+   * @returns the number of keys
    */
   async rotate(folder: string, next: NextMasterKey): Promise<number> {
     const keyring = this.keyring;
@@ -463,8 +464,8 @@ export class ApplicationRootStore implements KeySource {
   }
 
   /**
-   * Seals every key as the borrowed keyring seals new ones. Does nothing while that is the same,
-   * and drops all keys if it came too late: the registry has them.
+   * Reseals every key as the borrowed keyring seals new ones. Does nothing while the keyring is
+   * unchanged. Drops all keys if it is too late to unseal them: the registry has them.
    */
   async followMasterKey(): Promise<void> {
     this.#env.resetReadTxn();

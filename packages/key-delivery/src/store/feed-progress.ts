@@ -3,13 +3,13 @@
 import { FIRST_CURSOR } from '@latchkey/protocol';
 
 export interface FeedProgress {
-  /** Where to go on. */
+  /** Cursor of the next request. */
   readonly cursor: bigint;
   /** When the registry last confirmed all keys, ms since the epoch; unset from a start on. */
   readonly confirmedAt: number | undefined;
   /**
-   * For how long the controller has run since then, ms. It is kept for `max_unverified:`, over
-   * restarts; 0 or unset once the registry has confirmed all keys again.
+   * Run time of the controller since then, in ms. It is stored for `max_unverified:`, across
+   * restarts. 0 or unset once the registry has confirmed all keys again.
    */
   readonly unverifiedMs?: number;
   /** No key is given out: `max_unverified:` is over. */

@@ -61,7 +61,7 @@ export function toRow({ state, stateAt, entryTid, current, former }: SealedNodeK
   return row;
 }
 
-/** An entry of the feed as it is stored. `undefined`: it says what is stored already. */
+/** Returns an entry of the feed as stored, or `undefined` if it equals the stored state. */
 export function receivedEntry(
   before: SealedNodeKeys | undefined,
   { idI, state, tid, expiry, applicationRoot }: KeyFeedEntry,
@@ -103,7 +103,7 @@ export function openKeys(
   };
 }
 
-/** Whether both are the same to those who are given keys. */
+/** Returns true if both look the same to subscribers. */
 export function isGivenOutAlike(before: SealedNodeKeys | undefined, after: SealedNodeKeys | undefined): boolean {
   if (before === undefined || after === undefined) return before === after;
   return (
@@ -118,7 +118,7 @@ export function isGivenOutAlike(before: SealedNodeKeys | undefined, after: Seale
   );
 }
 
-/** The row sealed anew, or `undefined` where all of it is sealed so already. */
+/** Returns the resealed row, or `undefined` if the whole row is resealed already. */
 export function rewrapRow(keyring: Keyring, idI: number, row: NodeKeysRow): NodeKeysRow | undefined {
   const generations = [...(row.current === undefined ? [] : [row.current]), ...(row.former ?? [])];
   if (generations.every(({ applicationRoot }) => keyring.isUnderCurrentKey(applicationRoot))) return undefined;

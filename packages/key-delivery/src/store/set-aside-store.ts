@@ -10,7 +10,7 @@ import { syncFolderOf } from '@latchkey/runtime/files';
 /** In the name of a store that was put aside, before the time. */
 const DAMAGED = '-damaged-';
 
-/** Renames the folder of a damaged store, and removes one that was put aside before. */
+/** Renames the folder of a damaged store, and removes one that was renamed before. */
 export async function putAside(path: string, damage: DamagedStore, log: Log): Promise<void> {
   const aside = `${path}${DAMAGED}${new Date().toISOString().replaceAll(':', '')}`;
   try {

@@ -1,4 +1,4 @@
-/** The tables of a store of application roots, and the keyring that opens what is in them. */
+/** The tables of a store of application roots, and the keyring that unseals them. */
 
 import { randomBytes } from 'node:crypto';
 import { type KeyContext, Keyring, KEY_KIND, LmdbMetadata } from '@latchkey/keyring';
@@ -28,10 +28,10 @@ export interface StoreTables {
 }
 
 /**
- * Opens the tables, or makes them.
+ * Opens or creates the tables.
  *
- * @param master the store's own master key, or the keyring of a registry, which stays the caller's.
- *   What such a keyring does not open is dropped: the registry has it.
+ * @param master the store's own master key, or the keyring of a registry, which remains the
+ *   caller's. Keys that such a keyring does not unseal are dropped: the registry has them.
  */
 export async function openTables(path: string, master: Secret | Keyring): Promise<StoreTables> {
   const env = await openStore(path, { maxDbs: 4, ifDamaged: IF_DAMAGED });
@@ -69,8 +69,8 @@ export async function openTables(path: string, master: Secret | Keyring): Promis
 }
 
 /**
- * Whether a borrowed keyring opens what is in the store, and whether it would seal that as it is.
- * `own`: the keyring is the store's.
+ * Returns whether a borrowed keyring unseals the content of the store, and would seal it in the
+ * same way. `own`: the keyring is the store's.
  */
 export function sealState({ keyring, metadata, isKeyringOwn }: StoreTables): 'own' | 'current' | 'former' | 'foreign' {
   if (isKeyringOwn) return 'own';

@@ -23,7 +23,7 @@ export interface Command {
 /**
  * Returns the path of a program, which may be a name on the fixed PATH.
  *
- * @throws UsageFailure if it does not exist, or somebody else can change it
+ * @throws UsageFailure if it does not exist, or another user can change it
  */
 export async function findProgram(name: string, field: string): Promise<string> {
   const candidates = name.includes('/') ? [name] : PATH.map((folder) => join(folder, name));
@@ -54,14 +54,14 @@ export async function runProgram(
 ): Promise<void> {
   const [name = '', ...args] = words;
   const path = await findProgram(name, field);
-  // An abort that came before is not told of again.
+  // An earlier abort raises no further event.
   if (signal.aborted) throw new Failure(`${field}: ${path} was not run, as this process stops`);
   const child = spawn(path, args, {
     ...runAs,
     cwd: '/',
     env: { PATH: PATH.join(':'), LANG: 'C.UTF-8', ...environment },
     stdio: ['ignore', 'ignore', 'inherit'],
-    // A process group of its own: what the program started ends with it.
+    // A separate process group, so that child processes of the program end with it.
     detached: true,
   });
   const timeout = AbortSignal.timeout(COMMAND_TIMEOUT_MS);

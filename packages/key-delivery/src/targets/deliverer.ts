@@ -71,7 +71,7 @@ export class Deliverer {
     for (const target of this.#targets) target.noteChange();
   }
 
-  /** Takes all generations of a node away, at once. */
+  /** Removes all generations of a node immediately. */
   revoke(id: string, reason: string): void {
     this.#snapshot?.revoke(id, reason);
     for (const target of this.#targets) target.noteRevocation(id, reason);

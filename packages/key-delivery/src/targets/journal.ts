@@ -15,7 +15,7 @@ const MAX_OCTETS = 16 * 1024 * 1024;
 const schema = z.strictObject({
   version: z.literal(1),
   file: z.string(),
-  /** SHA-256 of what the program that reads the files was last reloaded with. */
+  /** SHA-256 of the contents with which the program that reads the files was last reloaded. */
   reloaded: z.nullable(z.string()),
   /** IDs of nodes whose keys are in the files, or were and are not revoked yet. */
   nodes: z.array(z.string().check(z.regex(/^[0-9a-f]{8}$/))),
@@ -85,14 +85,17 @@ export class Journal {
     });
   }
 
-  /** @param digest `undefined`: the program is to be reloaded, whatever it was reloaded with */
+  /** @param digest `undefined` if the program must be reloaded in any case */
   setReloaded(digest: string | undefined): Promise<void> {
     return this.#inTurn(async () => {
       if (digest !== this.#reloaded) await this.#save(digest, this.#nodes);
     });
   }
 
-  /** Each change begins with what the one before left: files and `on_revoke` go on side by side. */
+  /**
+   * Each change begins with the result of the one before, because files and `on_revoke` run
+   * concurrently.
+   */
   #inTurn(change: () => Promise<void>): Promise<void> {
     const done = this.#last.then(change);
     this.#last = done.catch(() => undefined);

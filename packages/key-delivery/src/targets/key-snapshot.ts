@@ -62,7 +62,7 @@ export class KeySnapshot {
     this.#reasons.delete(node.id);
   }
 
-  /** Removes a node with all of its generations. At the bound the oldest reason goes. */
+  /** Removes a node with all of its generations. At the bound the oldest reason is dropped. */
   revoke(id: string, reason: string): void {
     this.#nodes.delete(id);
     this.#reasons.delete(id);

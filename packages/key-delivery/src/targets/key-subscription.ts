@@ -69,7 +69,7 @@ export class KeySubscription {
     this.#subscription?.close();
   }
 
-  /** The library makes lost connections again. It gives up where the daemon refuses. */
+  /** The library reconnects lost connections. It gives up if the daemon refuses. */
   async #follow(): Promise<void> {
     const { path: socket, labels } = this.#options;
     const { signal } = this.#stopped;

@@ -1,7 +1,7 @@
 /**
  * OSCORE security contexts as folders, one for each generation of a node's key. The application
- * keeps the sender sequence number in the folder; a context that starts over at 0 would encrypt two
- * messages under one nonce (RFC 8613 section 7.5), so that a folder is made once and never again.
+ * stores the sender sequence number in the folder. A context that restarts at 0 would encrypt two
+ * messages under one nonce (RFC 8613 section 7.5). So each folder is created once only.
  */
 
 import type { Generation } from './key-snapshot.js';

@@ -8,7 +8,7 @@ import type { Template } from './template.js';
 
 const HEX_ID = /^[0-9a-f]{8}$/;
 const HEX_KEY = /^(?:[0-9a-f]{2}){16,255}$/;
-/** What `coap-server` sends as its identity hint unless it is told otherwise. */
+/** Default identity hint of `coap-server`. */
 const LIBCOAP_HINT = 'CoAP';
 
 /** An identity that no node has. */
@@ -30,7 +30,7 @@ export interface RenderOptions {
 /**
  * Renders one line, or one copy of the template, for each generation.
  *
- * @throws RangeError if an ID, a KID or a key is not hexadecimal: it could be a line of its own
+ * @throws RangeError if an ID, a KID or a key is not hexadecimal, because it could inject a line
  */
 export function renderFile(
   generations: readonly Generation[],

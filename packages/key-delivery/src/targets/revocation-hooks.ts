@@ -68,9 +68,9 @@ export class RevocationHooks {
   }
 
   /**
-   * Notifies of a node whose key is in no file now.
+   * Notifies of a node whose key is in no file any more.
    *
-   * @param isNew it lost its key just now; otherwise it may be under way already
+   * @param isNew it lost its key just now; otherwise the notification may be pending already
    */
   add(id: string, reason: string, isNew: boolean): void {
     if (!isNew && [this.#due, this.#failed, this.#notified].some((nodes) => nodes.has(id))) return;

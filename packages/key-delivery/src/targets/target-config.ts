@@ -54,7 +54,7 @@ export interface TargetConfig {
 
 const MAX_TARGETS = 64;
 const MAX_WORDS = 64;
-/** Neither controls nor what is beyond ASCII: a label is shown in messages. */
+/** No control characters and only ASCII, because a label is shown in messages. */
 const LABEL = /^[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?$/;
 
 const pathSchema = z
@@ -66,7 +66,7 @@ const pathSchema = z
     ),
   );
 
-/** YAML reads 30 as a number: errors of the type say what a duration is, too. */
+/** YAML reads 30 as a number, so type errors describe a duration, too. */
 export const durationSchema: z.ZodMiniType<number> = z.pipe(
   z.string().check(z.refine((text) => parseDuration(text) !== undefined, 'expected a duration, e.g. 30s, 15m, or none')),
   z.transform((text) => parseDuration(text) ?? 0),

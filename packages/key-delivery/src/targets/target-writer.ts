@@ -21,7 +21,7 @@ const CHILD_PROGRAM = `(${String(writeAsOwner)})()`;
 export interface Access {
   readonly owner: Account | undefined;
   readonly mode: number;
-  /** Nothing is written: what is given says what would be. */
+  /** Writes nothing: the result describes what would be written. */
   readonly onlyCompare?: boolean;
 }
 

@@ -52,7 +52,7 @@ export async function checkTargets(targets: readonly TargetConfig[]): Promise<re
   return checked;
 }
 
-/** @param problems gets what is wrong */
+/** @param problems receives the faults */
 async function checkTarget(config: TargetConfig, index: number, problems: ConfigProblem[]): Promise<CheckedTarget> {
   const field = `targets.${index}`;
   const check = async <T>(names: readonly PropertyKey[], use: (field: string) => Promise<T>): Promise<T | undefined> => {
@@ -182,7 +182,7 @@ export class Target {
     this.#onIdle = listener;
   }
 
-  /** Takes a complete snapshot in place of the one before. The files follow at once. */
+  /** Replaces the snapshot by a complete one. The files follow immediately. */
   replaceSnapshot(snapshot: KeySnapshot): void {
     this.#snapshot = snapshot;
     this.#firstChangeAt ??= performance.now();
@@ -200,7 +200,7 @@ export class Target {
     this.#schedule(Math.min(1_000 * debounce, Math.max(0, latest - now)), true);
   }
 
-  /** Notes that a node lost its key. The files follow at once. */
+  /** Records that a node lost its key. The files follow immediately. */
   noteRevocation(id: string, reason: string): void {
     this.#revoked.set(id, reason);
     if (this.#snapshot === undefined) return;
@@ -208,7 +208,7 @@ export class Target {
     this.#schedule(0);
   }
 
-  /** Waits for the run under way, and ends its program after some seconds. No other run begins. */
+  /** Waits for the current run, and ends its program after some seconds. No other run begins. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -299,13 +299,13 @@ export class Target {
     const { config, owner, templates } = this.#options.target;
     const hash = createHash('sha256').update(JSON.stringify([config.mode, owner]));
     if (config.format === 'oscore') {
-      // A program may tell the newest context by its time, even if all are made at once.
+      // A program may identify the newest context by its time, even if all are created together.
       const contexts = oscoreContexts(generations, this.#options.role).toReversed();
       hash.update(contexts.map(({ name }) => name).join('\n')).update('\0');
       return { contexts, digest: hash.digest('hex') };
     }
     const options = { label: config.label ?? '', identity: config.identity, placeholder: this.#placeholder };
-    // The file that names users comes last: what they may do is there before they are.
+    // The file that names users is written last, so that their rights exist before they do.
     const files = [
       ...config.also.map(({ file, template }) => ({ file, format: 'template' as const, template: templates.get(template) })),
       { file: config.file, format: config.format, template: templates.get(config.template ?? '') },
@@ -325,9 +325,9 @@ export class Target {
   }
 
   /**
-   * The program is reloaded even if it once had these keys, where a file of them was lost, as in
-   * /run after a boot: it found none at its start. That is noted before the file is made again,
-   * for nothing shows it afterwards.
+   * Reloads the program even if it had these keys before, if a file with them was lost, as in /run
+   * after a boot. The program found no file at its start. The loss is recorded before the file is
+   * created, because afterwards nothing shows it.
    */
   async #writeChanged(contents: Contents): Promise<boolean> {
     const { journal } = this.#options;

@@ -1,6 +1,6 @@
 /**
  * Templates of key files. A field can only be a hexadecimal number, so that no value can end a
- * line, or open a quote, in somebody else's configuration.
+ * line, or open a quote, in the configuration of another program.
  */
 
 import { UsageFailure } from '@latchkey/runtime/failure';

@@ -1,6 +1,6 @@
 /**
- * Whether somebody else can change a file that this process obeys: the configuration, a template, a
- * program that it runs.
+ * Checks that no other user can change a file that this process obeys: the configuration, a
+ * template, a program that it runs.
  */
 
 import type { Stats } from 'node:fs';
@@ -15,7 +15,7 @@ const WORLD_WRITABLE = 0o002;
 
 /**
  * Throws a UsageFailure unless `path` and every folder above it belong to root, or to the user of
- * this process, and nobody else can write to them. A folder in which only owners can rename, as
+ * this process, and no other user can write to them. A folder in which only owners can rename, as
  * /tmp, passes. A symbolic link is checked on both sides.
  *
  * @param what names the file: `the template`

@@ -14,7 +14,7 @@ export interface WriteRequest {
   readonly contexts?: readonly { readonly name: string; readonly files: Readonly<Record<string, string>> }[];
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly mode: number;
-  /** Nothing is written: the result says what would be. */
+  /** Writes nothing: the result describes what would be written. */
   readonly onlyCompare?: boolean;
 }
 
@@ -30,16 +30,17 @@ export type WriteResult =
   | { readonly error: string; readonly code: string | undefined };
 
 /**
- * Writes files into a folder that somebody else may own and change at any moment. It uses nothing
- * of this module.
+ * Writes files into a folder that another user may own and change at any moment. It uses nothing of
+ * this module.
  *
- * - It enters each folder of the path in turn and compares it with what it saw from outside: a
- *   symbolic link put in the place of a folder leads nowhere. From there it uses names, not paths.
+ * - It enters each folder of the path in turn, and compares it with what it saw from outside. A
+ *   symbolic link in the place of a folder is therefore detected. From there it uses names, not
+ *   paths.
  * - A folder on the way belongs to root or to the folder's own user, who runs this.
- * - A file is written aside with O_EXCL and O_NOFOLLOW, gets owner and mode while it is empty, is
- *   synced, and replaces the one before.
- * - A context may belong to the application, which changes it at any moment. What is in it is
- *   removed under the user that owns it, so that nothing goes which that user could not remove.
+ * - A temporary file is created with O_EXCL and O_NOFOLLOW. It gets owner and mode while it is
+ *   empty, is synced, and replaces the former file.
+ * - A context may belong to the application, which changes it at any moment. Its content is removed
+ *   under the user that owns it, so nothing is removed which that user could not remove.
  */
 export function writeAsOwner(): void {
   const fs = process.getBuiltinModule('node:fs');
@@ -75,7 +76,7 @@ export function writeAsOwner(): void {
     if (fs.statSync('.').uid !== uid) throw new Refused('the folder has another owner than a moment ago');
   }
 
-  /** Changes to a folder of the current one, if that is still what was seen there. */
+  /** Changes to a folder of the current one, if it is still the folder that was checked. */
   function step(name: string, seen: Stats): void {
     process.chdir(name);
     const inside = fs.statSync('.');
@@ -184,7 +185,7 @@ export function writeAsOwner(): void {
   function retire(names: readonly string[]): boolean {
     const ended = names.filter(hasKeys);
     for (const name of ended) {
-      // The file that makes a context usable goes last.
+      // The file that makes a context usable is removed last.
       for (const file of ['oscore.conf', 'secret.json']) fs.rmSync(`${name}/${file}`, { force: true });
       syncFolder(name);
     }

@@ -50,7 +50,7 @@ async function join(options: JoinOptions, saveCodeCache: SaveCodeCache): Promise
     if (options.ifDue === true && !agent.isDue) {
       await agent.saveUptime();
       await agent.forgetFormerKey();
-      // What did not succeed after the last key runs again: with a timer there is no other start.
+      // Repeats a hook that failed after the last key: with a timer no other process does it.
       await agent.runPendingHook();
       process.stdout.write(`Node ${id} has a key that need not be renewed yet\n`);
       await targets?.settle();

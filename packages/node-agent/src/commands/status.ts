@@ -30,8 +30,7 @@ async function status({ state, json }: { state: string; json?: true }): Promise<
     return;
   }
   const { record } = await NodeFile.open(state);
-  // What aligns columns by their width on a terminal takes as long to load as a daemon takes to
-  // start without it.
+  // The library that aligns columns takes as long to load as the rest of a daemon's start.
   const { statusJson, statusText } = await import('../status.js');
   const now = new CumulativeUptime(record.powered).clocks();
   process.stdout.write(json === true ? statusJson(record, now, deviceKeyHere) : statusText(record, now, deviceKeyHere));

@@ -20,7 +20,7 @@ export interface AuditEntryView {
   readonly previous_entry?: number | undefined;
 }
 
-/** In the order in which the log writes the fields: what is exported can be hashed again. */
+/** In the field order of the log, so that an export can be hashed again. */
 export const auditEntrySchema: z.ZodType<AuditEntryView> = z.object({
   seq: z.int(),
   at: printedTimeSchema,
@@ -104,9 +104,9 @@ export const auditVerify: Contract<AuditVerifyInput, AuditVerification> = {
 };
 
 export interface AuditPruneInput {
-  /** The last entry that goes. */
+  /** The last entry that is pruned. */
   readonly up_to: number;
-  /** Where the entries are kept, for the log. */
+  /** Path of the archive, for the log. */
   readonly out: string;
 }
 

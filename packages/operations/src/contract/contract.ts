@@ -6,9 +6,9 @@ import { z } from 'zod';
  */
 export type Scope = 'read' | 'describe' | 'nodes' | 'orders' | 'controllers' | 'keys' | 'audit' | 'admin';
 
-/** The name of an operation, and what goes in and comes out of it. */
+/** The name of an operation, with its input and its output. */
 export interface Contract<Input, Output> {
-  /** `nodes.list`: the entity, and what is done. */
+  /** `nodes.list`: the entity, and the action. */
   readonly name: string;
   readonly scope: Scope;
   /** It shows and changes only what its caller sees: callers with limits may call it. */

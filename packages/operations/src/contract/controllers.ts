@@ -10,7 +10,7 @@ import {
 } from './contract.js';
 import { TEXT_LIMITS } from './descriptions.js';
 
-/** What people know of a controller. `null`: nothing. */
+/** Description of a controller for people. `null` if empty. */
 export interface ControllerDescriptionView {
   readonly name: string | null;
   readonly site: string | null;
@@ -185,7 +185,8 @@ export interface ControllerChange extends ControllerSettings {
   /** Nodes whose keys it could have; only where `pass_through` was set. */
   readonly keys_held?: readonly string[] | undefined;
   /**
-   * Nodes of which the registry does not know whether it could; only where `pass_through` was set.
+   * Nodes whose keys the controller may have, for all that the registry knows. Present only if
+   * `pass_through` was set.
    */
   readonly keys_held_unknown?: readonly string[] | undefined;
   readonly before: ControllerSettings;

@@ -25,9 +25,7 @@ export const descriptionFields: { readonly [F in keyof DescriptionView]: z.ZodTy
   note: z.string().nullable(),
 };
 
-/**
- * What becomes of a description. `null`: there is no such text any more. What is left out stays.
- */
+/** Change of a description. `null` removes a text. Omitted texts stay. */
 export interface DescriptionChange {
   readonly name?: string | null | undefined;
   readonly site?: string | null | undefined;

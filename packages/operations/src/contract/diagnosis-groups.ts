@@ -11,7 +11,7 @@ export interface DiagnosisGroup {
   readonly nodes: number;
   /** The first of them, by ID. */
   readonly examples: readonly string[];
-  /** What is said of the first one, and what to do about it. */
+  /** Sentence and advice for the first node of the group. */
   readonly sentence: string;
   readonly action: Action;
 }

@@ -152,7 +152,7 @@ export interface Diagnosis {
   readonly sentence: string;
   readonly facts: Facts;
   readonly action: Action;
-  /** What does as well, where the server cannot tell which is right. */
+  /** The alternative action, if the server cannot know which one applies. */
   readonly instead: Action | null;
 }
 

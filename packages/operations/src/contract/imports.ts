@@ -41,8 +41,8 @@ export interface ImportOutcome {
   readonly duplicates: number;
   readonly rejected: number;
   /**
-   * Nodes that were in the registry before, of which the file says something else for people: the
-   * registry keeps its own.
+   * Nodes already in the registry whose description in the file differs: the registry keeps its
+   * own.
    */
   readonly described_otherwise: number;
   /** Only in a dry run; of very many, the first. */

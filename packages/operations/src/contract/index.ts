@@ -1,6 +1,6 @@
 /**
- * What goes in and comes out of each operation: names, schemas and types. It imports zod and no
- * other package, so that the browser's side of an API can import it.
+ * Input and output of each operation: names, schemas and types. It imports zod and no other
+ * package, so that a browser client of an API can import it.
  */
 
 export * from './audit.js';

@@ -157,7 +157,7 @@ export interface NodeInput {
   readonly key_holders?: boolean | undefined;
 }
 
-/** What a caller with limits does not see, and what was not asked for, is `null`. */
+/** Fields are `null` if a caller with limits may not see them, or if they were not requested. */
 export interface NodeDetails extends NodeView {
   /** Controllers that could have its key. */
   readonly key_holders: readonly string[] | null;
@@ -303,7 +303,7 @@ export interface NodeResetInput {
 }
 
 /**
- * How many nodes were put back to an initial key, and what is known of it if one node was named.
+ * Number of nodes that were reset to an initial key. Has details of the key if one node was named.
  */
 export interface NodeReset {
   readonly nodes: number;
@@ -315,7 +315,7 @@ export interface NodeReset {
   readonly split: boolean;
   /** Fingerprint of the initial key; `null` for a caller with limits. */
   readonly key: string | null;
-  /** What still keeps the node from joining, once its device asks. */
+  /** The remaining obstacle to a join of the node, once its device sends a request. */
   readonly diagnosis: Diagnosis | null;
 }
 

@@ -18,7 +18,7 @@ export type OrderStatus = (typeof ORDER_STATES)[number];
 /** Nodes in one order at most. */
 export const MAX_ORDER_NODES = 1_000_000;
 
-/** What people know of an order. `null`: nothing. */
+/** Description of an order for people. `null` if empty. */
 export interface OrderDescriptionView {
   /** How to reach the installer. */
   readonly contact: string | null;
@@ -120,7 +120,7 @@ function change(name: string): Contract<OrderInput, OrderState> {
   return { name, scope: 'orders', isLimitable: true, input: orderInputSchema, output: orderStateSchema };
 }
 
-/** `null`: there is no such text any more. What is left out stays. */
+/** `null` removes a text. Omitted texts stay. */
 export interface OrderSetInput extends OrderInput {
   readonly contact?: string | null | undefined;
   readonly site?: string | null | undefined;

@@ -60,7 +60,7 @@ export interface WaitingDismissal {
   readonly dismissed: number;
 }
 
-/** One that is asked for again waits again. */
+/** A dismissed node returns to the list at its next request. */
 export const waitingDismiss: Contract<WaitingDismissInput, WaitingDismissal> = {
   name: 'waiting.dismiss',
   scope: 'nodes',

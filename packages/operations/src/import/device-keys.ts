@@ -162,7 +162,8 @@ export class DeviceKeys {
       const identity = identityOf(ik);
       if (includes(this.#identities, identity) && !found.has(identity)) found.set(identity, where);
     };
-    // First the nodes: a key that is taken from one meanwhile is found among those that were taken.
+    // Reads nodes first: a key that is taken from a node during the walk is then found among the
+    // retired keys.
     for await (const page of registry.nodePages())
       for (const { idI, order, ik } of page) note(ik.octets, `it is the initial key of node ${formatId(idI)}, of order ${order}`);
     for await (const page of registry.retiredInitialKeyPages())

@@ -1,7 +1,7 @@
 /**
- * Finds initial keys that an import would give to several nodes, or to a node while another one in
- * the registry has it. Each holder of such a key can join as any of these nodes: an administrator
- * has to say that this is meant.
+ * Detects initial keys that an import would give to several nodes, or to a node while another node
+ * of the registry has it. Each holder of such a key can join as any of these nodes, so an
+ * administrator must confirm that this is intended.
  */
 
 import type { Cipher } from 'node:crypto';
@@ -90,8 +90,8 @@ export class ImportKeys {
   /**
    * Ends the collection.
    *
-   * @param rows that were added, to be read again where a key is found twice
-   * @throws UsageFailure if there are too many to name
+   * @param rows that were added, to be re-read if a key occurs twice
+   * @throws UsageFailure if there are too many repeated keys to list
    */
   async repeated(rows: KeyRows): Promise<RepeatedKeys> {
     const found: RepeatedKeysSoFar = new Map();

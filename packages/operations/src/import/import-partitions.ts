@@ -1,6 +1,7 @@
 /**
- * A file of nodes in parts, by ID: so much of it is in memory at once, however long it is. It is
- * read once to be looked at and once for each part. What can be read but once, a pipe, is one part.
+ * Splits a file of nodes into parts by ID. One part is in memory at a time, however long the file
+ * is. The file is read once for validation, and once for each part. A pipe can be read only once,
+ * so it is one part.
  */
 
 import { stat } from 'node:fs/promises';

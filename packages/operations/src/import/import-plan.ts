@@ -42,7 +42,7 @@ export class ImportReport {
   /** Lines that are refused because another node has their key. */
   sharedKeys = 0;
   /**
-   * Nodes of which the file says something else for people than the registry, which keeps its own.
+   * Nodes whose description in the file differs from that of the registry, which is not changed.
    */
   otherTexts = 0;
   /** Nodes that are new; of very many, the first that were met. */
@@ -70,7 +70,7 @@ export class ImportReport {
     this.moves.set(way, (this.moves.get(way) ?? 0) + count);
   }
 
-  /** Puts what is told in the order of the file. */
+  /** Sorts the messages in the order of the file. */
   sort(): void {
     for (const list of [this.problems, this.changes, this.additions]) list.sort((a, b) => a.line - b.line);
   }
@@ -174,7 +174,7 @@ export async function planImport(registry: Registry, batch: NodeBatch, options: 
 
 interface Decision {
   readonly verdict: Exclude<ImportAction, 'duplicate'>;
-  /** Why the node is refused, or what changes; else empty. */
+  /** Reason for a rejection, or the changes; otherwise empty. */
   readonly reason: string;
   /** Set if the node changes: what it is now. */
   readonly judged?: JudgedNode;

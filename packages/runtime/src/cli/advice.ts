@@ -59,7 +59,7 @@ export function repeatInAdvice(option: Option): Option {
   return option;
 }
 
-/** Where `--help` has the options that say where a command works. */
+/** Heading in `--help` for the options that say where a command works. */
 const PLACE_GROUP = 'Where it works:';
 
 /**

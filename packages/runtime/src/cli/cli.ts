@@ -70,7 +70,7 @@ function unsetEmptyVariables(command: Command): void {
   command.commands.forEach(unsetEmptyVariables);
 }
 
-/** What was asked for may be done by the time that it is told: an order, say. */
+/** The command may have succeeded before its output failed, for example created an order. */
 function stdoutFailure(error: Error): Failure {
   const { message } = systemFailure('cannot write to standard output', error);
   return new Failure(message, {
@@ -87,8 +87,8 @@ function exitOverrideAll(command: Command, name: string): void {
 }
 
 /**
- * Of an option that is given twice commander takes the last, and drops the other without a word.
- * Those that may be given again make a list.
+ * If an option is given twice, commander uses the last value and silently drops the other. Options
+ * that may be repeated collect a list.
  */
 function rejectRepeatedOptions(command: Command): void {
   for (const option of command.options) {

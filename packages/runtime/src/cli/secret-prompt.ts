@@ -9,10 +9,10 @@ import { Failure, UsageFailure } from '../failure.js';
 import { readStandardInput } from '../files/files.js';
 
 /**
- * The line that is typed after `prompt`. Standard input is a terminal: where it is not,
- * `readStandardInput` reads it.
+ * Returns the line that is typed after `prompt`. Standard input must be a terminal; otherwise use
+ * `readStandardInput`.
  *
- * @param what it is, for the message where nothing is typed
+ * @param what names the secret, for the message if nothing is typed
  */
 export async function promptSecret(prompt: string, what: string): Promise<string> {
   const discard = new Writable({ write: (_chunk, _encoding, done) => done() });

@@ -16,8 +16,9 @@ const BLANK_OR_COMMENT = /^\s*(?:#.*)?$/;
 export async function loadConfig<S extends z.core.$ZodType>(schema: S, path: string | undefined): Promise<z.output<S>> {
   if (path === undefined) return z.parse(schema, {});
   const text = await readPlainFile(path);
-  // As it is installed, all of it comments. The parser is a tenth of what a device would start
-  // with, so it is loaded where there is something to parse, and with it what is said of mistakes.
+  // An installed configuration consists of comments only. Loading the parser would take a tenth of
+  // a device's start, so it is loaded only if the text has content. The module for error messages
+  // is loaded with it.
   if (text.split('\n').every((line) => BLANK_OR_COMMENT.test(line))) return z.parse(schema, {});
   const { parseYaml } = await import('./yaml-config.js');
   return parseYaml(schema, text, path);
@@ -55,8 +56,8 @@ export async function loadPrivateJson<S extends z.core.$ZodType>(schema: S, path
  * Parses the text of a private file as JSON of the given schema. Throws an InvalidContent that
  * names `path`.
  *
- * @param advice what to do where it is not JSON at all; the parser's own message would quote it,
- *   and it may hold a key
+ * @param advice for text that is not JSON; the parser's own message would quote it, and it may
+ *   contain a key
  */
 export function parsePrivateJson<S extends z.core.$ZodType>(schema: S, text: string, path: string, advice: string): z.output<S> {
   let json: unknown;

@@ -1,6 +1,6 @@
 /**
- * A configuration as YAML, and what is said of its mistakes: file, line, field, value, and what was
- * expected. It is loaded with the parser.
+ * Parses a configuration in YAML. An error names file, line, field, value, and the expected form.
+ * Loaded together with the parser.
  */
 
 import { type Document, LineCounter, parseDocument } from 'yaml';

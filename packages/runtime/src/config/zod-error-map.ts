@@ -1,7 +1,7 @@
 /**
- * What a schema expects, in the words of every other message here. It is handed to each parse:
- * `zod/mini` speaks no language by itself, and is what a node-agent is written with, as all of
- * `zod` takes three times as long to load.
+ * Error messages for schemas, in the style of all other messages. The map is passed to each parse,
+ * because `zod/mini` has no messages. A node-agent uses `zod/mini`, because all of `zod` takes
+ * three times as long to load.
  */
 
 import type * as z from 'zod/mini';
@@ -53,7 +53,7 @@ function describeExpectation(issue: z.core.$ZodRawIssue): string {
   }
 }
 
-/** What else is expected of a text says more than that it is one. */
+/** A more specific expectation replaces the one that a value is a text. */
 function textExpectation(schema: unknown): string | undefined {
   for (const check of (schema as z.core.$ZodType | undefined)?._zod.def.checks ?? []) {
     const said = check._zod.def.error?.({ code: 'custom', input: '', path: [] } as never);

@@ -3,11 +3,10 @@ interface Box<V> {
 }
 
 /**
- * A Map whose entries come and go with each request. V8 gives such a Map a new table every hundred
- * entries or so, and every table points to the next: one that has grown old keeps all later ones
- * from a young collection, and with them whatever stood in them when they were left, which is all
- * that hangs on the requests then under way. So values stand in cells here, which are emptied as
- * they leave.
+ * A Map whose entries are short-lived. V8 rehashes such a Map into a new table about every hundred
+ * inserts, and each old table references the next one. Once one table is in the old generation, it
+ * keeps all later tables and their values alive until a full garbage collection. Values are
+ * therefore boxed, and the box is emptied on delete.
  */
 export class BoxedMap<K, V> implements Map<K, V> {
   readonly #boxes = new Map<K, Box<V>>();

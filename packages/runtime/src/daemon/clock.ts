@@ -52,7 +52,7 @@ export class ClockStepDetector {
     if (lags || start.wallMs < savedAt.wallMs - STEP_MS) this.#steppedBackAt = start.monotonicMs;
   }
 
-  /** Takes note of the clocks and tells whether a step back is less than five minutes ago. */
+  /** Records the clocks. Returns true if a backward step is less than five minutes ago. */
   observe(now: Clocks): boolean {
     const offset = now.wallMs - now.monotonicMs;
     if (this.#maxOffset - offset > STEP_MS) {

@@ -1,7 +1,7 @@
 /**
- * What a daemon does at intervals beside its work: measure, look for changes, clear away. A fault
- * in it, of whatever kind, is logged and does not end the daemon: the work itself may well go on
- * without a file descriptor, /proc or room on the disk.
+ * Periodic tasks of a daemon: measurements, checks for changes, clean-up. A fault of any kind in
+ * them is logged and does not end the daemon. Its main work may continue without a free file
+ * descriptor, /proc or disk space.
  */
 
 import { Failure } from '../failure.js';

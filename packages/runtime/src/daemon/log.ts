@@ -19,7 +19,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
  */
 export type LogStream = 'stdout' | 'stderr';
 
-/** Times are ISO-8601 in UTC. What makes lines pretty is loaded for a terminal alone. */
+/** Times are ISO-8601 in UTC. The pretty printer is loaded for a terminal only. */
 export async function createLog(name: string, level: LogLevel, stream: LogStream = 'stdout'): Promise<Log> {
   return newLog(name, level, await destination(stream, level));
 }
@@ -40,14 +40,14 @@ export function newLog(name: string, level: LogLevel, stream: DestinationStream,
 
 /** Octets of lines that wait for a place where they can be written. */
 const MAX_BUFFERED = 1024 * 1024;
-/** Characters of lines that are written at once, and how long a line waits for others, in ms. */
+/** Characters that are written at once, and the time that a line may wait in the buffer, in ms. */
 const FLUSH_SIZE = 8 * 1024;
 const FLUSH_INTERVAL_MS = 10;
 
 /**
- * Writes what is logged within a few milliseconds together: a write for each line takes longer than
- * all else that is done for it. A process that is killed loses these lines; at `debug`, where each
- * message is told of, no line waits.
+ * Buffers log lines for a few milliseconds and writes them together. One write per line takes
+ * longer than all other work for the line. A killed process loses buffered lines. At level `debug`,
+ * which logs each message, no line is buffered.
  */
 function bufferedDestination(lines: SonicBoom): DestinationStream & { flushSync(): void } {
   let buffered = '';
@@ -59,7 +59,7 @@ function bufferedDestination(lines: SonicBoom): DestinationStream & { flushSync(
   };
   process.on('exit', flush);
   return {
-    // What is fatal is written at once: pino asks for it.
+    // pino calls this after a fatal line, which must be written at once.
     flushSync: flush,
     write(line) {
       if (buffered === '') setTimeout(flush, FLUSH_INTERVAL_MS);
@@ -89,8 +89,8 @@ const PERIOD_MS = 10_000;
 const MAX_TOPICS = 64;
 
 /**
- * Log lines that strangers can cause: at most 20 about one thing in 10 seconds, then one that says
- * how many were left out. What a thing is, the caller names with a constant.
+ * Rate limit for log lines that unauthenticated senders can cause: at most 20 about one event in 10
+ * seconds. Then one line says how many were suppressed. The caller names the event with a constant.
  */
 export class RateLimitedLog {
   readonly #log: Log;

@@ -1,10 +1,11 @@
 /**
  * Keeps text that native libraries print with C's `stderr` from standard error. LMDB prints there
- * when a write fails, without an end of line, in between a daemon's log lines or a command's words.
+ * when a write fails, without an end of line, in between a daemon's log lines or a command's
+ * output.
  *
- * C's `stderr` has no buffer by default. Given one, it writes nothing until the buffer is full, it
- * is flushed, or the process exits. Node.js writes to the descriptor itself, and flushes `stderr`
- * after warnings and fatal errors of its own, so its words still appear.
+ * C's `stderr` has no buffer by default. With a buffer, it writes nothing until the buffer is full,
+ * it is flushed, or the process exits. Node.js writes to the descriptor directly, and flushes
+ * `stderr` after warnings and fatal errors of its own, so its messages still appear.
  */
 
 import { loadLibc } from '../files/libc.js';
@@ -36,7 +37,7 @@ export function holdNativeWords(): void {
   }
 }
 
-/** Drops what is held, once the caller has said in its own words what happened. */
+/** Discards the buffered text, once the caller has reported the failure itself. */
 export function dropNativeWords(): void {
   drop?.();
 }

@@ -16,7 +16,7 @@ const FAMILY_OCTETS = 2;
 const MAX_PATH = 108;
 
 export interface NotifySocket {
-  /** Throws a Failure where nobody takes it. */
+  /** Throws a Failure if no process receives it. */
   send(text: string): void;
 }
 

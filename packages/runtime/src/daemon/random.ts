@@ -1,8 +1,8 @@
 import { randomFillSync } from 'node:crypto';
 
 /**
- * Octets drawn from the system's generator at once: a call to it costs as much as the rest of what
- * a request draws.
+ * Octets that are read from the system's generator at once. One call to it costs as much as all
+ * random octets of a request otherwise.
  */
 const POOL_SIZE = 4_096;
 

@@ -1,6 +1,6 @@
 /**
- * What systemd is told of a daemon that it started with Type=notify: sd_notify(3). Elsewhere nobody
- * is told, and nothing is loaded.
+ * Notifications of a daemon that systemd started with Type=notify: sd_notify(3). Without systemd
+ * nothing is sent, and nothing is loaded.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import type { Readiness } from '../telemetry/http/readiness.js';
 import type { Log } from './log.js';
 import { type NotifySocket, openNotifySocket } from './notify-socket.js';
 
-/** How often the status line is renewed where no watchdog asks for more, in ms. */
+/** Update interval of the status line if no watchdog needs a shorter one, in ms. */
 const STATUS_INTERVAL_MS = 30_000;
 
 export class SystemdNotifier {
@@ -42,8 +42,8 @@ export class SystemdNotifier {
   }
 
   /**
-   * The daemon serves. From here on its status is told, and that it lives, as long as its event
-   * loop turns and its stores answer.
+   * The daemon serves. From here on its status is sent, and watchdog notifications while its event
+   * loop runs and its stores answer.
    */
   ready(readiness: Readiness): void {
     this.#notify('READY=1');

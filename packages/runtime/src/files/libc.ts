@@ -1,6 +1,6 @@
 /**
- * The C library of this process, be it glibc or musl. What calling it takes is loaded where
- * something is called alone.
+ * The C library of this process: glibc or musl. The module for native calls is loaded only when a
+ * function is called.
  */
 
 import { createRequire } from 'node:module';

@@ -1,9 +1,9 @@
 /**
- * The lock for Linux without a native part for it (musl, rarer processors): a socket in the
- * abstract namespace (unix(7)), named after the lock file's device and inode. One process has a
- * name, and the kernel frees it when that process ends. What a lock on the file has and this has
- * not: it holds within one network namespace, and any user of the machine can take the name first,
- * so that nobody gets the lock.
+ * Lock for Linux systems without the native module (musl, rarer processors): a socket in the
+ * abstract namespace (unix(7)), named after the lock file's device and inode. One process at a time
+ * can bind the name, and the kernel frees it when that process ends. Compared with a file lock it
+ * has two limits. It holds within one network namespace only, and any user of the machine can bind
+ * the name first, so that nobody gets the lock.
  */
 
 import { once } from 'node:events';

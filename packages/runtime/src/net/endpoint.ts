@@ -39,7 +39,7 @@ function parseHostAndPort(text: string): Endpoint | undefined {
 }
 
 /**
- * Whether Linux lets an interface have this name: any characters, but for blanks, slashes and
+ * Returns true if Linux permits this interface name: any characters except blanks, slashes and
  * colons.
  */
 function isZone(zone: string | undefined): boolean {
@@ -51,8 +51,8 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 }
 
 /**
- * HOST:PORT where a peer is reached; `undefined` also for what is there to listen on alone: port 0,
- * 0.0.0.0 and [::].
+ * Parses HOST:PORT of a peer. Returns `undefined` also for port 0, 0.0.0.0 and [::], which are for
+ * listening only.
  */
 export function parsePeerEndpoint(text: string): Endpoint | undefined {
   return ifPeer(parseEndpoint(text));
@@ -129,9 +129,9 @@ export interface Address {
 export type Addresses = readonly [Address, ...Address[]];
 
 /**
- * Look-ups under way, by name. The system's look-up occupies a thread that file access needs too,
- * so one look-up serves all who ask at the same time. No result is kept: a name may mean another
- * address the next time.
+ * Pending look-ups by name. The system's look-up occupies a thread that file access needs too, so
+ * concurrent callers share one look-up. No result is cached, because the addresses of a name may
+ * change.
  */
 const pendingLookups = new Map<string, Promise<Addresses>>();
 
@@ -160,7 +160,8 @@ async function lookUp(name: string): Promise<Addresses> {
 }
 
 /**
- * In the system's own spelling. IPv4 within IPv6 is IPv4: our sockets of IPv6 take nothing else.
+ * Returns the address in the system's own spelling. IPv4 within IPv6 becomes IPv4, because our IPv6
+ * sockets accept nothing else.
  */
 function literalAddress(host: string): Address | undefined {
   if (isIP(host) === 4) return { address: host, family: 4 };

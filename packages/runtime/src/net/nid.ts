@@ -6,8 +6,8 @@ import ipaddr from 'ipaddr.js';
 import { formatEndpoint, unmapIPv4 } from './endpoint.js';
 
 /**
- * Whom an address stands for where sources are counted: an IPv4 address for itself, an IPv6 address
- * for its /64.
+ * Returns the prefix under which a source is counted: the address itself for IPv4, the /64 for
+ * IPv6.
  */
 export function sourcePrefix(address: string): string {
   if (isIPv4(address)) return address;

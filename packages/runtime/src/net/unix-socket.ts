@@ -1,7 +1,4 @@
-/**
- * The file of a unix socket: one that is left over makes room, one that somebody listens on does
- * not.
- */
+/** The file of a unix socket: removes a stale one, and refuses one on which a process listens. */
 
 import { chmod, lstat, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -14,15 +11,15 @@ const SOCKET_MODE = 0o660;
 const WORLD_WRITABLE = 0o002;
 /** In such a folder only owners may remove what is theirs. */
 const STICKY = 0o1000;
-/** What connect(2) says of a socket whose queue is full, and of one that takes datagrams. */
+/** Errors of connect(2) for a socket whose queue is full, and for a datagram socket. */
 const IN_USE: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EPROTOTYPE']);
 
 /** Makes a Failure of a system error, with advice that names the setting. */
 type ToFailure = (error: unknown) => Failure;
 
 /**
- * Removes a socket at `path` that nobody listens on. Throws where somebody does, where it is no
- * socket, where no folder is there for it, or where anybody could put another one in its place.
+ * Removes a stale socket at `path`. Throws if a process listens on it, if it is no socket, if its
+ * folder does not exist, or if any user could replace it.
  */
 export async function removeStaleSocket(path: string, toFailure: ToFailure): Promise<void> {
   await assertFolderFits(path, toFailure);

@@ -1,11 +1,8 @@
-/**
- * Plain numbers that a daemon counts as it works, and that whoever asks reads: counting costs a few
- * nanoseconds.
- */
+/** Counters of a daemon. An increment costs a few nanoseconds; readers read the plain numbers. */
 
 /**
- * How often each of a few things happened. Labels are the code's own words, never what a peer sent:
- * so their number has a bound.
+ * Counter with a label from a fixed set. Labels are constants in the code, never values that a peer
+ * sent, so their number is bounded.
  */
 export class LabelledCounter<L extends string> {
   readonly #counts = new Map<L, number>();
@@ -59,7 +56,9 @@ export class Histogram {
     return this.#sum;
   }
 
-  /** How many took so long or less, for each bound in order, and last how many there are. */
+  /**
+   * Cumulative counts: for each bound in order the number of values up to it, and last the total.
+   */
   get cumulative(): number[] {
     let total = 0;
     return this.#counts.map((count) => (total += count));

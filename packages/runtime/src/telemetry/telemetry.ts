@@ -1,7 +1,4 @@
-/**
- * What a daemon lets others see of it: whether it serves, whether it can do its work, and its
- * numbers.
- */
+/** Telemetry of a daemon: liveness, readiness and metrics. */
 
 import type { Histogram } from './counter.js';
 
@@ -10,14 +7,14 @@ export interface Check {
   /** `store`, `auth_server`, ...: a label in metrics. */
   readonly name: string;
   /**
-   * Resolves with `undefined` where all is well, else with what is not, for a person. Holds no key
-   * and no ID.
+   * Resolves with `undefined` if the check passes, otherwise with the fault, as text for a person.
+   * The text holds no key and no ID.
    */
   readonly run: () => Promise<string | undefined> | string | undefined;
   /**
-   * `required`: the watchdog is told that the daemon lives once this has an answer, be it a fault:
-   * a store that hangs is a daemon that hangs. `reported`: it is looked at for the status line
-   * alone. Without either: only when somebody asks over HTTP.
+   * `required`: the watchdog is notified only after this check has returned a result, even a fault,
+   * because a daemon with a hanging store hangs. `reported`: the check runs for the status line
+   * only. If absent, it runs only on a request over HTTP.
    */
   readonly watchdog?: 'required' | 'reported';
   /** For how long a look that found all well is believed, in ms. */
@@ -33,8 +30,8 @@ export interface Sample {
 }
 
 /**
- * A family of numbers, read when somebody asks. Names, labels and their values are the code's own
- * words: no ID, no key, no fingerprint, nothing a peer sent.
+ * A metric, read at each scrape. Names, labels and their values are constants in the code: no ID,
+ * no key, no fingerprint, no value that a peer sent.
  */
 export type Metric = { readonly name: string; readonly help: string } & (
   | { readonly type: 'counter' | 'gauge'; readonly labels?: readonly string[]; readonly read: () => Iterable<Sample> | number }

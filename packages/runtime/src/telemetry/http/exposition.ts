@@ -1,6 +1,4 @@
-/**
- * A daemon's numbers in Prometheus' format, read from where they are counted when somebody asks.
- */
+/** A daemon's metrics in Prometheus' format, read from their counters at each scrape. */
 
 import type * as Prom from 'prom-client';
 import { environment } from '../../config/environment.js';

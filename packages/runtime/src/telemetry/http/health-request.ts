@@ -1,4 +1,4 @@
-/** What `health` does: asks a daemon on this machine, and says what it answers. */
+/** The `health` command: sends a request to a daemon on this machine, and prints its answer. */
 
 import { request } from 'node:http';
 import * as z from 'zod/mini';
@@ -32,7 +32,7 @@ export async function askHealth({ http, config, ready }: HealthOptions): Promise
   process.stdout.write(`${line}\n`);
 }
 
-/** Made here alone, as it takes a daemon time to start with. */
+/** Built on demand, because building it would delay each start of a daemon. */
 const answerSchema = () => z.object({ status: z.string(), checks: z._default(z.record(z.string(), z.string()), {}) });
 
 async function get(

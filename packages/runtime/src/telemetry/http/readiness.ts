@@ -1,6 +1,6 @@
 /**
- * Whether a daemon can do its work: each check looked at when asked for, but not at every request,
- * and not for ever.
+ * Readiness of a daemon. Each check runs on request, with a cached result for a short time and with
+ * a timeout.
  */
 
 import type { Check } from '../telemetry.js';
@@ -9,7 +9,9 @@ import type { Check } from '../telemetry.js';
 const OK_TTL_MS = 5_000;
 /** One that found a fault is believed for less: its end is news. */
 const FAULT_TTL_MS = 1_000;
-/** A look that takes longer is a fault in itself, in ms; none is begun beside it. */
+/**
+ * Timeout of a check, in ms. A check that takes longer is a fault, and no second one is started.
+ */
 const CHECK_TIMEOUT_MS = 4_000;
 
 export interface CheckResult {
@@ -38,8 +40,8 @@ export class Readiness {
   }
 
   /**
-   * One line for a person. Waits for the checks that the watchdog waits for, however long they
-   * take, and knows no others.
+   * Returns one status line for a person. Waits without a timeout for the checks that the watchdog
+   * waits for, and runs no others.
    */
   async status(): Promise<string> {
     const results = await Promise.all(
@@ -51,7 +53,7 @@ export class Readiness {
     return faults.length === 0 ? 'ready' : `not ready; ${faults.join('; ').replaceAll('\n', ' ')}`;
   }
 
-  /** What is known, or what a look now finds. */
+  /** Returns the cached result, or the result of a new check. */
   async #resultOf(state: CheckState): Promise<CheckResult> {
     const { check, result, checkedAt } = state;
     const ttlMs = result?.fault === undefined ? (check.cacheMs ?? OK_TTL_MS) : FAULT_TTL_MS;

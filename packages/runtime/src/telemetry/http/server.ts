@@ -18,7 +18,7 @@ import { removeStaleSocket, allowGroup } from '../../net/unix-socket.js';
 
 /** One scraper, a health check or two, a person: beyond that connections are closed unheard. */
 const MAX_CONNECTIONS = 32;
-/** For a request to come whole, and for a connection that says nothing, in ms. */
+/** Timeout for a complete request, and of an idle connection, in ms. */
 const REQUEST_TIMEOUT_MS = 5_000;
 const IDLE_TIMEOUT_MS = 30_000;
 const MAX_HEADER_SIZE = 8_192;
@@ -73,7 +73,7 @@ export async function serveHttp({ address, info, telemetry, readiness, log }: Ht
   server.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.read()));
 
   await listen(server, address);
-  // Such as no file descriptor for a connection: whoever asked comes again.
+  // For example no file descriptor for a connection: the client must retry.
   const faults = new RateLimitedLog(log);
   server.server.on('error', (error) => {
     faults.warn('accept', { error: systemCode(error) ?? error.message }, 'a connection over HTTP could not be taken');
