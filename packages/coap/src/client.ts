@@ -37,11 +37,11 @@ export type ExchangeOutcome<T> =
    * `lastCode`.
    */
   | { readonly kind: 'timeout'; readonly ignored: number; readonly lastCode: string | undefined }
-  /** More answers that do not count than the caller wants to look at. */
+  /** More invalid answers than the caller accepts. */
   | { readonly kind: 'too-many-invalid'; readonly ignored: number }
   /**
-   * The network or the peer's machine says that nobody is there (`ECONNREFUSED`, `EHOSTUNREACH`,
-   * ...).
+   * The network or the peer's machine reports that no process listens (`ECONNREFUSED`,
+   * `EHOSTUNREACH`, ...).
    */
   | { readonly kind: 'unreachable'; readonly code: string }
   /** The bound on requests in flight is reached. */
@@ -75,7 +75,7 @@ export interface CoapClientOptions {
   /** Octets of token: 2 to 8. */
   readonly tokenLength: number;
   readonly maxInFlight: number;
-  /** Where it counts; may be shared by several. */
+  /** Metrics of the client; several clients may share them. */
   readonly metrics?: ClientMetrics;
 }
 
@@ -119,8 +119,8 @@ export class CoapClient {
   readonly #agent: Agent;
   readonly #inFlight = new BoxedMap<string, InFlight>();
   /**
-   * Message IDs and tokens of confirmable responses, so that a copy is acknowledged again and not
-   * looked at (RFC 7252 section 4.2).
+   * Message IDs and tokens of confirmable responses. A copy is acknowledged again and not processed
+   * (RFC 7252 section 4.2).
    */
   readonly #acknowledged: string[] = [];
   /** Pings without an answer, by message ID. */
@@ -168,7 +168,7 @@ export class CoapClient {
     socket.on('error', (error) => this.#socketError(error));
   }
 
-  /** POST /k, confirmable. Resolves with how it went; never rejects for what the network does. */
+  /** Sends POST /k, confirmable. Resolves with the outcome; never rejects for a network error. */
   exchange<T>(options: ExchangeOptions<T>): Promise<ExchangeOutcome<T>> {
     if (this.#closed) return Promise.resolve({ kind: 'unreachable', code: CLOSED });
     if (this.#inFlight.size >= this.#options.maxInFlight) return Promise.resolve({ kind: 'busy' });
@@ -242,10 +242,10 @@ export class CoapClient {
   }
 
   /**
-   * Whether the peer answers a CoAP ping (RFC 7252 section 4.3), an empty confirmable message, by a
-   * Reset.
+   * Returns true if the peer answers a CoAP ping (RFC 7252 section 4.3), an empty confirmable
+   * message, by a Reset.
    *
-   * @param waits a copy of the ping goes out for each, and is waited for so long, in ms
+   * @param waits timeouts in ms; one ping is sent for each
    */
   async ping(waits: readonly number[]): Promise<boolean> {
     const messageId = this.#agent._nextMessageId();
@@ -349,7 +349,7 @@ export class CoapClient {
     });
     if (!finished) return type === MESSAGE_TYPE.CON ? this.#sendEmpty(MESSAGE_TYPE.ACK, messageId) : undefined;
     if (type !== MESSAGE_TYPE.ACK) {
-      // `coap` forgets a request by its message ID only when an ACK bears it: hand it the ACK that
+      // `coap` forgets a request by its message ID only when an ACK has it. So it gets the ACK that
       // a separate response implies.
       this.#handOver({ ...datagram, type: MESSAGE_TYPE.ACK, code: 0, messageId: entry.messageId, token: EMPTY }, source);
     }
@@ -361,8 +361,8 @@ export class CoapClient {
   }
 
   /**
-   * `coap` stops listening to a request it aborts, and a send that fails after that would be an
-   * error nobody handles.
+   * `coap` stops listening to a request that it aborts. A later send failure would be an unhandled
+   * error.
    */
   #abort(request: OutgoingMessage): void {
     this.#agent.abort(request);

@@ -5,7 +5,7 @@
 
 import type { RemoteInfo } from 'node:dgram';
 
-/** How many there may be at once. */
+/** Maximum of waiting requests. */
 const CAPACITY = 16_384;
 /** The longest datagram that is held, in octets. M1 and M5 take 50 at most with a token of 8. */
 const SLOT_LENGTH = 64;

@@ -15,7 +15,7 @@ export class ServerMetrics {
   retransmissions = 0;
   inFlight = 0;
 
-  /** But drops, which a daemon tells of once for all its sockets. */
+  /** Without drops, which a daemon reports once for all its sockets. */
   definitions(): Metric[] {
     return [
       {

@@ -25,7 +25,7 @@ interface Listener {
   stop(): Promise<void>;
 }
 
-/** Listens on one address; rejects with what the system says. */
+/** Listens on one address; rejects with the system's error. */
 type Listen<L> = (address: Address, port: number) => Promise<L>;
 
 /**

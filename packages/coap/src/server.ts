@@ -166,7 +166,7 @@ export interface CoapServerOptions {
 }
 
 export class CoapServer {
-  /** Requests in progress at once, at most. */
+  /** Maximum of requests in progress. */
   readonly capacity: number = MAX_IN_FLIGHT;
   readonly #options: CoapServerOptions;
   readonly #socket: ServerSocket;
@@ -473,9 +473,7 @@ function exchangeKey({ messageId, token }: Datagram, { address, port }: Peer): s
   return `${address} ${port} ${messageId} ${token.toString('latin1')}`;
 }
 
-/**
- * `coap` reports what it cannot send as an error of the response; a client that waits retransmits.
- */
+/** `coap` reports a failed send as an error of the response; a waiting client retransmits. */
 function ignore(): void {}
 
 function errorMessage(error: unknown): string {

@@ -14,8 +14,8 @@ export type Receiver = (octets: Buffer, source: RemoteInfo) => void;
 const DgramSocket: new (options: SocketOptions) => Socket = Socket as unknown as new (options: SocketOptions) => Socket;
 
 /**
- * A UDP socket whose datagrams go to one receiver. `coap` asks for a real `dgram.Socket`, and this
- * is one that emits no `message` event: `coap` gets no datagram but through the receiver.
+ * A UDP socket whose datagrams go to one receiver. `coap` needs a real `dgram.Socket`. This one
+ * emits no `message` event, so `coap` gets datagrams only through the receiver.
  */
 export class GuardedSocket extends DgramSocket {
   readonly #receiver: Receiver;
@@ -50,7 +50,7 @@ export class ServerSocket extends GuardedSocket {
   }
 }
 
-/** A guarded socket that talks to one peer: the kernel drops what comes from any other. */
+/** A guarded socket that is connected to one peer: the kernel drops datagrams of others. */
 export class ConnectedSocket extends GuardedSocket {
   #address: AddressInfo | undefined;
 

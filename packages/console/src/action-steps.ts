@@ -1,6 +1,6 @@
 /**
- * What a diagnosis says to do, as steps: where, a text, and the command to paste. The commands are
- * those that `latchkey-auth-server node why` prints.
+ * Converts the action of a diagnosis to steps: place, text, and the command to paste. The commands
+ * are those that `latchkey-auth-server node why` prints.
  */
 
 import type { Action } from '@latchkey/operations/contract';

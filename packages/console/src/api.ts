@@ -69,7 +69,8 @@ export async function requestOctets(path: string, options: RequestOptions = {}):
 }
 
 /**
- * Sends a request until it is answered; asks who is there where the server wants to know it again.
+ * Sends a request until it is answered. Asks for the password again if the server requires a
+ * step-up.
  */
 async function exchange(path: string, options: RequestOptions): Promise<Response> {
   const { method = 'GET', body, signal, ifMatch, idempotencyKey } = options;
@@ -111,16 +112,18 @@ export async function openEvents(lastEventId: string | undefined, signal: AbortS
   return response.body.pipeThrough(new TextDecoderStream());
 }
 
-/** Changes a thing as it is now, for an undo and for what a diagnosis has just said. */
+/**
+ * Changes the current version of a resource, for an undo and for the action of a fresh diagnosis.
+ */
 export async function patchNow(path: string, body: object): Promise<void> {
   const { tag } = await requestTagged(path);
   await request(path, { method: 'PATCH', body, ...(tag === undefined ? {} : { ifMatch: tag }) });
 }
 
 /**
- * Takes a change back, unless somebody has changed the same since.
+ * Undoes a change, unless another user has changed the same since.
  *
- * @param isAsWritten whether the thing still has what the change wrote
+ * @param isAsWritten returns true if the resource still has the value that the change wrote
  */
 export async function patchBack(path: string, isAsWritten: (now: unknown) => boolean, body: object): Promise<void> {
   const { data, tag = '' } = await requestTagged<unknown>(path);

@@ -50,7 +50,7 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const [showsHelp, setShowsHelp] = useState(false);
   const main = useRef<HTMLElement>(null);
   useKeyboard(useCallback(() => setShowsHelp(true), []));
-  // What somebody did is nobody else's to undo.
+  // A user must not undo the changes of the one before.
   useEffect(() => clearToasts, []);
   const isInstaller = user?.role === 'installer';
   useEffect(() => {
@@ -105,8 +105,8 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
 }
 
 /**
- * Asks who has the session, before the page asks for what it shows: what it shows depends on who
- * sees it, and would be drawn twice.
+ * Loads the session's user before the page loads its data. The content of the page depends on the
+ * user, so it would be rendered twice.
  */
 function UserUpdate(): null {
   const { data } = useResource<User>('/v1/me');

@@ -74,8 +74,8 @@ function secondsOf(days: string): number | undefined | 'invalid' {
 }
 
 /**
- * Returns what the API takes for all nodes under the filters. Returns `undefined` if it takes no
- * such filter: it needs one, and takes a single order and a single controller.
+ * Returns the selection of the API for all nodes under the filters. Returns `undefined` if the API
+ * has no such filter: it requires one, and accepts only one order and one controller.
  */
 export function selectionOf(filters: NodeFilters, now: number): NodeSelection | undefined {
   const { state, order, controller, neverJoined, expiresInDays, expires, starts, site, tag, q } = filters;
@@ -103,8 +103,8 @@ export interface Inverse {
 }
 
 /**
- * Returns what takes the change back, of the nodes that it changes. Returns `undefined` if there is
- * no such change, or the nodes differ in what they had before.
+ * Returns the change that undoes this one for the nodes that it changes. Returns `undefined` if
+ * none exists, or if the nodes had different values before.
  */
 export function inverseOf(change: ManyNodesChange, nodes: readonly NodeView[]): Inverse | undefined {
   switch (change.kind) {

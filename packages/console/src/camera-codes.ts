@@ -1,6 +1,6 @@
 /**
- * QR codes in the picture of a camera: by the browser where it reads them, else by the library that
- * draws labels. The library is loaded with the camera.
+ * Reads QR codes in a camera picture: with the browser if it supports that, else with the library
+ * that also draws labels. The library is loaded with the camera.
  */
 
 /** Returns the texts of the codes that are in the picture now. */

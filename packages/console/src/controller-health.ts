@@ -1,10 +1,10 @@
-/** Whether a controller needs somebody, from what the server last saw of it. */
+/** Health of a controller, from the activity that the server last recorded. */
 
 import type { ControllerView } from '@latchkey/operations/contract';
 
 /**
- * `key`: its requests do not open. `clock`: its clock differs too much. `silent`: nothing came from
- * it for longer than a controller that runs is silent. `unheard`: nothing ever came.
+ * `key`: its requests do not decrypt. `clock`: its clock differs too much. `silent`: no request for
+ * longer than from a running controller. `unheard`: no request ever.
  */
 export type Health = 'key' | 'clock' | 'silent' | 'unheard' | 'well';
 

@@ -3,9 +3,9 @@
 import type { ControllerView } from '@latchkey/operations/contract';
 
 /**
- * `old`: another one is staged, and it has not used that. `former`: one that the registry had
- * before. `neither`: its requests do not open. `none`: nothing ever came. `unknown`: the server
- * noted it before it noted keys.
+ * `old`: another key is staged, and the controller has not used it. `former`: an earlier key of the
+ * registry. `neither`: its requests do not decrypt. `none`: no request ever. `unknown`: the record
+ * is of a version that did not record keys.
  */
 export type KeyUse = 'current' | 'old' | 'former' | 'neither' | 'none' | 'unknown';
 

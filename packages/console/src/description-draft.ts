@@ -1,4 +1,4 @@
-/** What somebody types about a thing, and what others have changed in the meantime. */
+/** The draft of a description, and changes by other users in the meantime. */
 
 export type DescribedKind = 'node' | 'controller';
 export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note';
@@ -23,7 +23,7 @@ function textOf(value: Described[DescriptionField]): string {
   return typeof value === 'string' ? value : (value?.join(', ') ?? '');
 }
 
-/** Returns what was typed, and nothing else: other fields stay as they are by now. */
+/** Returns the edited fields only, so that other fields keep their current values. */
 export function changeFrom(before: DescriptionDraft, draft: DescriptionDraft): Described {
   return Object.fromEntries(
     differences(before, draft).map(({ field, now }) => {

@@ -1,4 +1,4 @@
-/** One thing in detail: beside the page where there is room, over it where there is none. */
+/** Details of one resource: next to the page if the screen is wide enough, otherwise over it. */
 
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';

@@ -1,6 +1,7 @@
 /**
- * Keeps the focus on the page. When what has it goes away, a row that was dismissed say, a browser
- * gives it to the document: a person at the keyboard is then back before the navigation.
+ * Keeps the focus on the page. When the focused element is removed, for example a dismissed row, a
+ * browser moves the focus to the document. A keyboard user would then have to pass the navigation
+ * again.
  */
 
 export function keepFocus(): void {

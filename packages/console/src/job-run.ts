@@ -42,7 +42,10 @@ async function runJob({ path, body, idempotencyKey }: JobRequest, signal: AbortS
   return job;
 }
 
-/** What a job found that changes nothing. It is forgotten at once: nobody looks it up. */
+/**
+ * Returns the result of a job that changes nothing. The job is deleted at once, because no other
+ * page reads it.
+ */
 export async function runQuery<T>(path: string, body: object, signal: AbortSignal): Promise<T> {
   const { id, result } = await runJob({ path, body, idempotencyKey: crypto.randomUUID() }, signal);
   // If it cannot be forgotten, it goes when it is the oldest one.

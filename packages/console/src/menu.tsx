@@ -23,7 +23,7 @@ export function Menu({ user, onHelp }: MenuProps): JSX.Element {
   const preferences = usePreferences();
   const menu = useRef<HTMLDivElement>(null);
   const { path } = useLocation();
-  // To find it out takes a tenth of a page's start, so not before somebody looks.
+  // Reading the time zone takes a tenth of a page's start, so it is read when the menu opens.
   const [zone, setZone] = useState('');
   const leave = async (): Promise<void> => {
     try {

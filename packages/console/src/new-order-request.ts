@@ -1,4 +1,4 @@
-/** What a new order is asked for with, as the API takes it, and when that is sent again. */
+/** Request for a new order in the form of the API, and the rule for repeating it. */
 
 import type { Problem } from './api.js';
 
@@ -61,7 +61,7 @@ export function readRecipients(text: string): readonly string[] {
   return text.split(/[\s,;]+/).filter((recipient) => recipient !== '');
 }
 
-/** Problems with these names say nothing of what the job does. */
+/** Problems with these names do not show the state of the job. */
 const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'step-up-required', 'request-under-way']);
 
 /**

@@ -1,4 +1,4 @@
-/** One node: why it has not joined, what the registry has of it, and what happened to it. */
+/** One node: its diagnosis, its record in the registry, and its history. */
 
 import type { AuditEntryView, Diagnosis, NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';

@@ -22,7 +22,7 @@ export interface StartedSignIn {
   readonly secret: string;
 }
 
-/** How the waiting page went on with an answer: `taken` first, then what came of it. */
+/** Progress of an answer in the waiting page: `taken` first, then the result. */
 export type AnswerState = 'taken' | 'accepted' | Problem;
 
 type Message =

@@ -19,8 +19,8 @@ export interface Resource<T> {
   /** Loads the data again: what is under way may have been read before a change. */
   readonly reload: () => void;
   /**
-   * Loads the data again without a word, after what is under way: a slow answer is not asked for
-   * again and again.
+   * Reloads the data in the background, after a pending load. A slow answer is therefore not
+   * requested twice.
    */
   readonly refresh: () => void;
 }
@@ -59,7 +59,7 @@ export function useResource<T>(
         if (!signal.aborted) setLoaded({ path, ...answer, at: Date.now() });
       } catch (error) {
         const problem = problemOf(error);
-        // Without a session, what is shown stays until somebody signs in again.
+        // Without a session, the shown data stay until a user signs in again.
         if (!signal.aborted && problem.name !== 'not-authenticated')
           setLoaded((before) => ({ ...(before.path === path && !GONE.has(problem.name) ? before : {}), path, problem }));
       }
@@ -97,8 +97,8 @@ export function useResource<T>(
 }
 
 /**
- * Returns the value that the data were asked for with: filters, say, until the data of other ones
- * are there.
+ * Returns the value with which the shown data were requested: for example the former filters, until
+ * the new data arrive.
  */
 export function useAskedWith<V>({ data, isCurrent }: Resource<unknown>, now: V): V {
   const shown = useRef(now);

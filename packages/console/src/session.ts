@@ -17,8 +17,8 @@ export interface User {
 }
 
 /**
- * `ended`: the server no longer knows the session. The page stays as it is below the sign-in, so
- * that nothing typed is lost.
+ * `ended`: the server does not know the session any more. The page stays below the sign-in dialog,
+ * so that no typed text is lost.
  */
 export type Session =
   | { readonly state: 'signed-out' }
@@ -129,7 +129,7 @@ export function useUser(): User | undefined {
   return current.state === 'signed-out' ? undefined : current.user;
 }
 
-/** Whether the user may do what needs a scope, as the server said last. It checks again. */
+/** Returns true if the user has a scope, by the server's last answer. The server checks again. */
 export function useMay(scope: string): boolean {
   return useUser()?.scopes.includes(scope) === true;
 }

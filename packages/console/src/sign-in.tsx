@@ -16,7 +16,9 @@ interface SignedIn extends User {
   readonly secret: string;
 }
 
-/** After which a page that hands over an answer says that nobody has taken it. */
+/**
+ * Timeout of a page that hands over an answer: after it, the page says that no other page took it.
+ */
 const ANSWER_TAKEN_MS = 5_000;
 
 /** The whole page, while nobody is signed in. */

@@ -1,4 +1,4 @@
-/** Asks again who is there, over the page, for the request that needs to know. */
+/** Dialog over the page that asks for the password again, for a request that needs a step-up. */
 
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';

@@ -1,7 +1,7 @@
 /**
- * The server wants to know again who is there before it hands out keys, or changes users. A request
- * that it refuses for that waits here until the person has given the password, here or at the
- * sign-in provider.
+ * Step-up: the server requires the password again before it hands out keys or changes users. A
+ * request that was rejected for this reason waits here until the user has entered the password,
+ * here or at the sign-in provider.
  */
 
 import { Store } from './store.js';
@@ -15,7 +15,7 @@ export interface StepUp {
 export const openStepUp: Store<StepUp | undefined> = new Store<StepUp | undefined>(undefined);
 let asking: Promise<boolean> | undefined;
 
-/** Returns whether the person gave the password. Requests that ask at once share one dialog. */
+/** Returns true if the user entered the password. Concurrent requests share one dialog. */
 export function askForStepUp(): Promise<boolean> {
   asking ??= new Promise<boolean>((resolve) => {
     const stepUp: StepUp = {

@@ -1,4 +1,4 @@
-/** What was done, until somebody has read it, and how to undo it where that is possible. */
+/** Notices about completed actions, until the user has read them, with an undo if possible. */
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
@@ -14,7 +14,7 @@ interface Toast {
   readonly undo?: () => Promise<void>;
 }
 
-/** The latest ones: older ones have been read, or nobody looks. */
+/** Maximum of notices: older ones have been read, or the user is away. */
 const MAX_TOASTS = 3;
 const toasts = new Store<readonly Toast[]>([]);
 
@@ -31,7 +31,7 @@ export function clearToasts(): void {
   toasts.set([]);
 }
 
-/** A dialog that fills the screen lets nobody reach what is outside of it: it has them inside. */
+/** A dialog that fills the screen blocks everything outside of it, so it contains the notices. */
 export const areToastsInDrawer: Store<boolean> = new Store(false);
 
 export function ToastsOutside(): JSX.Element {
@@ -62,7 +62,7 @@ function ToastView({ toast }: { readonly toast: Toast }): JSX.Element {
       reloadAll();
     } catch (thrown) {
       setError(thrown);
-      // Somebody else was faster: show what it is now.
+      // Another user was faster: show the current version.
       if (problemOf(thrown).name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);

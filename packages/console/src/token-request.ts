@@ -1,4 +1,4 @@
-/** What the API is asked for when a person makes a token. */
+/** Request of the API for a new token. */
 
 export const TOKEN_SCOPES = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers'] as const;
 export type TokenScope = (typeof TOKEN_SCOPES)[number];
@@ -35,10 +35,10 @@ export function isLimited({ orders, installer, sites }: TokenInput): boolean {
 }
 
 /**
- * The API says what is wrong with it: a field that cannot be read is sent as it was typed, and what
- * would limit the token is never left out.
+ * Builds the request. The API validates it: a malformed field is sent as typed, and a field that
+ * limits the token is never omitted.
  *
- * @param hasNoDays the API says when the tokens of that person expire
+ * @param hasNoDays the API determines when the tokens of that person expire
  */
 export function tokenRequest(input: TokenInput, hasNoDays: boolean): object {
   const { name, scopes, days, networks, orders, installer, sites } = input;

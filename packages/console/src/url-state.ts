@@ -58,7 +58,7 @@ const NUMBER = /^[1-9]\d{0,9}$/;
 const DAY_MS = 86_400_000;
 /** Days and weeks of the calendar: four months, and two years. */
 const CALENDAR_LENGTH = { day: 120, week: 104 } as const;
-/** Characters of a text to look for. The API says what is too long for a field. */
+/** Maximum characters of a search text. The API rejects a field that is too long. */
 const MAX_TEXT = 128;
 
 export interface NodeFilters {
@@ -178,12 +178,12 @@ export function readTypedFilters(typed: TypedFilters): {
   return { filters: { q, site, tag, order, controller, starts }, wrong };
 }
 
-/** The filters that the calendar takes. Others say nothing of when a key expires. */
+/** The filters that the calendar supports. The others do not affect when a key expires. */
 export function calendarFilters({ order, controller, site, tag }: NodeFilters): NodeFilters {
   return { ...readNodeFilters(new URLSearchParams()), order, controller, site, tag };
 }
 
-/** What the calendar is asked for: its days begin where the reader's do. */
+/** Request for the calendar: its days begin in the reader's time zone. */
 export function calendarRequest(filters: NodeFilters, by: 'day' | 'week', timeZone: string): string {
   const query = writeNodeFilters(calendarFilters(filters));
   query.set('by', by);

@@ -1,4 +1,4 @@
-/** Keys sealed under a master key, where the master key comes from, and how it is rotated. */
+/** Keys sealed under a master key, the sources of the master key, and its rotation. */
 
 export { KEY_KIND, type KeyContext, Keyring, type MetadataTable } from './keyring.js';
 export { LmdbMetadata } from './lmdb-metadata.js';

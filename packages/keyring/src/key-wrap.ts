@@ -15,8 +15,8 @@ export const WRAPPED_LENGTH: number = 8 + PLAIN_LENGTH;
 const INITIAL_VALUE = 0xa6a6a6a6;
 
 /**
- * What is being worked on, all zero between uses; in memory outside V8's heap, where a view of
- * words costs nothing.
+ * Scratch buffer, all zero between uses. It is outside V8's heap, where a view of words costs
+ * nothing.
  */
 const octets: Uint8Array = new Uint8Array(new ArrayBuffer(WRAPPED_LENGTH));
 const words: DataView = new DataView(octets.buffer);

@@ -36,7 +36,7 @@ export interface KeyContext {
 const CONTEXT_LENGTH = 8;
 const SEALED_LENGTH = 1 + WRAPPED_LENGTH;
 
-/** Under which name a store keeps what tells whether a master key is its own. */
+/** Metadata entry of a store that identifies its master key. */
 const MASTER_KEY_ROW = 'master key';
 const KEY_CHECK_VALUE: Uint8Array = new TextEncoder().encode('latchkey master!');
 
@@ -126,7 +126,7 @@ export class Keyring {
     return this.#next !== undefined;
   }
 
-  /** Whether `key` is the one that takes over. */
+  /** Returns true if `key` is the staged master key. */
   isNextKey(key: Secret): boolean {
     return this.#next?.equals(key) === true;
   }
@@ -143,10 +143,7 @@ export class Keyring {
     return sealed;
   }
 
-  /**
-   * @throws Failure if what is there is not what was put there, or under a master key nobody told
-   *   us of
-   */
+  /** @throws Failure if the octets were changed, or sealed under an unknown master key */
   unseal(context: KeyContext, sealed: Uint8Array): Secret {
     const master = this.#masterKeyOf(sealed) ?? (this.reload(), this.#masterKeyOf(sealed));
     if (master === undefined) throw this.#replacedConcurrently();
@@ -195,8 +192,8 @@ export class Keyring {
   }
 
   /**
-   * Begins to replace the master key, inside a write transaction; goes on where `next` is being
-   * taken up already.
+   * Begins to replace the master key, inside a write transaction. Continues if the rotation to
+   * `next` has already begun.
    */
   beginRotation(next: Secret): void {
     if (this.#next !== undefined) {

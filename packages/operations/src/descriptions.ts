@@ -15,8 +15,8 @@ const TEXTS = ['name', 'site', 'location', 'note'] as const;
 export type DescriptionTexts = Omit<NodeDescription, 'entry'>;
 
 /**
- * Returns the description after a change, and the names of the fields that differ. `undefined`: it
- * is so already.
+ * Returns the description after a change, and the names of the fields that differ. Returns
+ * `undefined` if nothing differs.
  */
 export function changedDescription(
   before: NodeDescription | undefined,

@@ -1,7 +1,8 @@
 /**
- * Judges why a node has not joined, or does not renew, and what to do. Causes are looked for from
- * the outside in: what the registry forbids, what keeps every node out, what keeps all nodes of a
- * controller out, what the server said to this node, and last the device.
+ * Diagnoses why a node has not joined, or does not renew, and the action against it. Causes are
+ * checked from the outside in. First come restrictions in the registry, then faults that affect
+ * every node, then faults of the controller. The server's answers to this node follow, and last the
+ * device.
  */
 
 import { expiryOf, formatId, MAX_REISSUE_AHEAD_MS, REISSUE_HOLDOFF_MS, TS_WINDOW } from '@latchkey/protocol';
@@ -38,8 +39,8 @@ const SAYS_COUNT: ReadonlySet<Cause> = new Set([
 /** A node that was asked for has this long to prove itself, in ms: the life of a transaction. */
 const TRANSACTION_MS = 60_000;
 /**
- * Nodes try again after 10 minutes at the latest, and the timer of `join --if-due` runs every 15:
- * what is older is not under way, in ms.
+ * Nodes retry after 10 minutes at the latest, and the timer of `join --if-due` runs every 15. An
+ * older attempt is not in progress any more, in ms.
  */
 const RECENT_MS = 1_200_000;
 /**
@@ -47,8 +48,8 @@ const RECENT_MS = 1_200_000;
  */
 const SILENCE_MS = 660_000;
 /**
- * A server writes what its clock shows every half minute; one that has not for so long cannot, in
- * ms.
+ * A server stores its clock's time every half minute. After this time without a write, in ms, its
+ * disk is considered faulty.
  */
 const UNWRITTEN_MS = 120_000;
 const DAY_S = 86_400;

@@ -78,7 +78,7 @@ class Groups {
     return [...this.#groups.values()].toSorted((a, b) => isWell(a) - isWell(b) || b.nodes - a.nodes);
   }
 
-  /** Two silent controllers are two groups: each wants a look of its own. */
+  /** Two silent controllers form two groups, because each must be checked separately. */
   #keyOf(cause: Cause, action: Action): string {
     const { kind } = action;
     const about = 'controller' in action ? action.controller : 'order' in action ? String(action.order) : '';

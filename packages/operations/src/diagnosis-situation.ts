@@ -27,7 +27,7 @@ const STOPPED_TO_ASK_MS = 300_000;
 /** Whether a server serves from the registry. */
 interface ServerState {
   readonly runs: boolean;
-  /** The one that does, or the last one that did, is a controller with the registry inside. */
+  /** True if the running server, or the last one that ran, is a controller in combined mode. */
   readonly combined: boolean;
   /**
    * When it last wrote what its clock showed, ms since the epoch: every half minute. `undefined`:
@@ -86,7 +86,7 @@ export interface Surroundings {
 /** A controller in question. */
 interface ControllerInQuestion {
   readonly id: string;
-  /** Where nodes reach it. */
+  /** Its address for nodes. */
   readonly address: string;
   readonly servers: readonly string[];
   readonly sighting: ControllerActivity;
@@ -167,7 +167,7 @@ async function nodesSeen(
   ids: readonly number[],
   { visibleOrders }: Surroundings,
 ): Promise<readonly NodeSeen[]> {
-  // At one moment: a join settles what was seen before it.
+  // Read in one snapshot, because a join deletes earlier activity.
   const found = await registry.nodesInDetail(ids);
   return ids.map((idI, i) => {
     const { node, order, activity } = found[i] ?? {};
@@ -217,7 +217,7 @@ function lifeOf(registry: Registry, last: number | undefined): Promise<AuditEntr
   return registry.audit.entriesOfNode(last === 0 ? undefined : last, MAX_LIFE);
 }
 
-/** When and by whom the node was taken out of the registry, if that was not long ago. */
+/** Returns when and by whom the node was removed from the registry, if that was recently. */
 async function removalOf(registry: Registry, idI: number): Promise<Situation['removed']> {
   const id = formatId(idI);
   let looked = 0;
@@ -248,7 +248,7 @@ async function deviceKeyOf(registry: Registry, node: NodeInfo, key: string | und
 }
 
 /**
- * The surroundings as a command finds them beside the server, if one runs.
+ * Collects the surroundings for a command, while a server may be running.
  *
  * @param lock of the registry's folder
  * @param clock of the servers
@@ -297,7 +297,7 @@ function holdOff(history: ClockHistory, clock: Clocks): HoldOff | undefined {
 async function countNodes(registry: Registry, now: number, visibleOrders: VisibleOrders): Promise<Punctuality> {
   const all: Count = { joined: 0, late: 0 };
   const counts = new Map<number, ControllerCount>();
-  /** When late nodes should have renewed, by controller: of what a caller with limits sees. */
+  /** Due times of late nodes, by controller. A caller with limits gets only its own nodes. */
   const due = new Map<number, number[]>();
   for await (const page of queryNodes(registry, { visibleOrders }, now)) {
     const joined = page.filter(({ initial, disabled }) => !initial && !disabled);

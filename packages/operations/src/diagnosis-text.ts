@@ -186,7 +186,10 @@ function expiring({ id, node, now }: Situation): string {
     : `The key of node ${id} expires at ${isoTime(expiry)}, and the node should have renewed it before ${due}.`;
 }
 
-/** When it was heard moves with the nodes of others: a caller with limits is not told. */
+/**
+ * The time of the last request depends on nodes of other orders, so a caller with limits does not
+ * see it.
+ */
 function heard({ controller, surroundings }: Situation): string {
   const at = controller?.sighting.lastSeen?.at;
   if (at !== undefined && surroundings.visibleOrders !== undefined) return `Its controller ${controller?.id ?? ''} was heard.`;

@@ -143,7 +143,7 @@ interface Writing {
   readonly repeated: RepeatedKeys;
   readonly enrolling: EnrolmentTransaction | undefined;
   readonly input: ImportInput;
-  /** Takes what is decided of each line. */
+  /** Hash of the decision on each line. */
   readonly decisions: Hash;
 }
 

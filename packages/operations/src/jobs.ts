@@ -1,16 +1,16 @@
-/** Jobs of the API, as commands see them: what they are, and how they are cancelled. */
+/** Jobs of the API, as seen by commands: listing and cancelling. */
 
 import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import * as contract from './contract/jobs.js';
 import type { JobInput, JobList, JobView } from './contract/jobs.js';
 import { type Context, implement, type Operation } from './operation.js';
 
-/** Where jobs are remembered. */
+/** Storage of jobs. */
 export interface JobSource {
   /** Latest first. */
   readonly list: () => readonly JobView[];
   readonly show: (id: string) => JobView | undefined;
-  /** Has a job that runs end after the part that is under way, and waits for that. */
+  /** Cancels a running job after its current part, and waits for its end. */
   readonly cancel: (id: string) => Promise<JobView>;
 }
 

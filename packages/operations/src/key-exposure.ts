@@ -38,7 +38,7 @@ export interface Exposure {
   readonly joined: number;
   /** Controllers through which a node traded it in, and so were given it. */
   readonly controllers: readonly number[];
-  /** Controllers that could have it, or a key that came of it: see `Possession`. */
+  /** Controllers that could have it, or a key that derives from it: see `Possession`. */
   readonly holders: readonly number[];
   /** Whether more controllers than `holders` could have one. */
   readonly otherHolders: boolean;
@@ -107,7 +107,10 @@ export async function exposureOfOrder(registry: Registry, order: number): Promis
   return [...keys.values()].map(({ fingerprint, count }) => count.toExposure(installers, { kind: 'one', fingerprint }));
 }
 
-/** One line an order; an order with one IK for all tells of that IK, wherever else it is. */
+/**
+ * Returns one line per order. If an order has one IK for all nodes, its line covers that IK
+ * wherever else it is used.
+ */
 export async function exposureByOrder(registry: Registry): Promise<Exposure[]> {
   const orders = new Map<
     number,

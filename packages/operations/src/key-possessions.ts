@@ -30,7 +30,7 @@ export interface Possession {
   readonly issuedAt: number;
   /** Controllers through which the node traded it in, and so were given it. */
   readonly seenBy: readonly number[];
-  /** Controllers that could have it, or a key that came of it. */
+  /** Controllers that could have it, or a key that derives from it. */
   readonly holders: readonly number[];
   /**
    * True if further controllers could, too. A row has a maximum of names, and after a restore the

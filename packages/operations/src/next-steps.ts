@@ -6,7 +6,7 @@ import { STATE_FOLDERS } from '@latchkey/runtime/cli';
 import { formatDuration } from '@latchkey/runtime/config';
 import type { Action } from './contract/diagnosis.js';
 
-/** Where a step is taken. */
+/** The place of a step. */
 type Place = 'auth-server' | 'controller' | 'device';
 
 export interface Step {
@@ -273,7 +273,7 @@ function rotateController(controller: string): readonly Step[] {
 }
 
 const PUT_CREDENTIAL = 'On the gateway of the controller, put';
-/** How a controller takes up another credential. */
+/** How a controller adopts another credential. */
 export const TAKE_UP_CREDENTIAL = 'Then send the controller SIGHUP, or restart it where it is a unit of systemd.';
 
 function startServer(combined: boolean): Step {

@@ -1,13 +1,15 @@
 /**
- * Many nodes at once: an order or an import may have two million. Each takes 28 octets instead of
- * an object, or 44 octets with split keys.
+ * Many nodes in one buffer: an order or an import may have two million. Each takes 28 octets
+ * instead of an object, or 44 octets with split keys.
  */
 
 import { timingSafeEqual } from 'node:crypto';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
 import type { DescriptionTexts } from './descriptions.js';
 
-/** Nodes in one order or import at most. An index fits beside an ID in the 53 bits of a number. */
+/**
+ * Maximum of nodes in one order or import. Index and ID together fit into the 53 bits of a number.
+ */
 export const MAX_BATCH_NODES: number = 2 ** 21;
 
 const ID_I_OFFSET = 0;

@@ -17,7 +17,7 @@ import { numberFromId } from './parse-input.js';
 import { type AfterPart, changeInParts } from './parts.js';
 import { isVisible } from './visibility.js';
 
-/** Nodes that are looked up at once. */
+/** Nodes per look-up. */
 const NODES_PER_PAGE = 256;
 /** Nodes that a preview names. */
 const MAX_EXAMPLES = 20;
@@ -86,7 +86,7 @@ function termsOf({ lifetime_seconds: lifetime, grace_seconds: grace }: ManyNodes
   return { ...(lifetime === undefined ? {} : { lifetime }), ...(grace === undefined ? {} : { grace }) };
 }
 
-/** Selects the nodes, and looks at what the change would do to each. */
+/** Selects the nodes, and determines the effect of the change on each. */
 async function selectFor(context: Context, { select, change }: ManyNodesInput): Promise<Selected> {
   const { registry, clock } = context;
   const { ids: named, ...filter } = select;

@@ -1,6 +1,6 @@
 /**
- * Which nodes of a registry match. Every list, count and choice of nodes is made here, by what the
- * storage engine lists and counts.
+ * Selection of nodes in a registry. Every list, count and choice of nodes is made here, with the
+ * storage engine's lists and counts.
  */
 
 import {
@@ -43,9 +43,9 @@ export interface NodeQuery extends DescriptionQuery {
 }
 
 const MAX_ID = 0xffff_ffff;
-/** Nodes that are read at once. */
+/** Nodes per read. */
 const NODES_PER_PAGE = 256;
-/** IDs that are listed at once. */
+/** IDs per page. */
 const IDS_PER_PAGE = 4_096;
 
 /** The query as a storage engine is asked. */
@@ -67,13 +67,13 @@ function filterOf({ state, order, visibleOrders, controller, idPrefix, neverJoin
   };
 }
 
-/** What a node must be in the write that changes it: it was looked at before. */
+/** Condition that a node must meet in the write that changes it, because it was read earlier. */
 export interface NodePrecondition {
   /** Of the caller. A node of another order is not there. */
   readonly visibleOrders?: VisibleOrders;
   /** Returns false for a node that is left as it is. */
   readonly holds?: (found: Snapshot, idI: number, row: NodeRow) => boolean;
-  /** Whether `holds` looks at descriptions. */
+  /** True if `holds` uses descriptions. */
   readonly needsDescriptions?: boolean;
 }
 
@@ -143,7 +143,7 @@ async function* listIds(
 async function requireExisting(registry: Registry, { order, controller, visibleOrders }: NodeQuery): Promise<void> {
   if (order !== undefined && !isVisible(visibleOrders, order)) throw orderNotFound(order);
   if (order !== undefined) await requireOrder(registry, order);
-  // Who is limited to some orders is told of no controller.
+  // A caller that is limited to some orders does not see controllers.
   if (controller === undefined || visibleOrders !== undefined) return;
   if ((await registry.controllerRow(controller)) === undefined) throw notFound('controller', controller);
 }

@@ -37,11 +37,11 @@ export interface ResetPreview {
 export interface ResetContext extends Context, Approval<ResetPreview> {
   /** Reads the initial key to go back to, or the installer's half of it. */
   readonly readKey?: ((idI: number) => Promise<Secret>) | undefined;
-  /** Finds the place of the manifest of so many nodes, if initial keys are to be drawn. */
+  /** Opens the output of the manifest for this number of nodes, if initial keys are generated. */
   readonly openOutput?: ((nodes: number) => Promise<KeyOutput>) | undefined;
-  /** Of the nodes that get an initial key that is drawn. */
+  /** Called after each part of the nodes whose initial keys are generated. */
   readonly afterPart?: AfterPart | undefined;
-  /** Reads device keys, if what is drawn or named is the installer's half. */
+  /** Reads device keys, if the generated or named key is the installer's half. */
   readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
 }
 
@@ -129,7 +129,7 @@ function installerPart({ ik, split }: InitialKey): Secret {
   return split?.half ?? ik;
 }
 
-/** A node that is to be reset, and its controller. */
+/** A node that will be reset, and its controller. */
 interface NodeToReset {
   readonly idI: number;
   readonly controller: ControllerInfo;

@@ -1,4 +1,4 @@
-/** What an administrator does with nodes: look at them, change them, export them. */
+/** Operations on nodes: list, show, change, export. */
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import { type AuditEntry, type NodeInfo, notFound, type Registry } from '@latchkey/registry';
@@ -128,8 +128,8 @@ export const nodesShow: Operation<NodeInput, NodeDetails> = implement(contract.n
 });
 
 /**
- * What happened to a node and its description, oldest first: the latest entries, after the one that
- * brought it.
+ * Returns the history of a node and its description, oldest first: the latest entries, after the
+ * one that added it.
  */
 export async function lifeOf(registry: Registry, node: NodeInfo, most: number): Promise<AuditEntry[]> {
   const description = await registry.nodeDescription(node.idI);
@@ -141,7 +141,7 @@ export async function lifeOf(registry: Registry, node: NodeInfo, most: number): 
   return [...(await orderEntryOf(registry, node)), ...latest];
 }
 
-/** The entry that tells of the node's order, if the log still has it. */
+/** Returns the entry that created the node's order, if the log still has it. */
 async function orderEntryOf(registry: Registry, { order, addedAt }: NodeInfo): Promise<AuditEntry[]> {
   const created = (await registry.order(order))?.createdEntry;
   const entry = created === undefined ? undefined : await registry.audit.readEntry(created);

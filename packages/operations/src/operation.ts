@@ -1,6 +1,6 @@
 /**
- * An operation is one thing that an administrator does with a registry. A command, or a route of an
- * API, calls it and says its outcome in words.
+ * An operation is one action of an administrator on a registry. A command, or a route of an API,
+ * calls it and reports its outcome.
  */
 
 import type { Clocks } from '@latchkey/protocol';
@@ -41,7 +41,7 @@ export interface Operation<Input, Output, C extends Context = Context> extends C
   readonly run: (context: C, input: Input) => Output | Promise<Output>;
 }
 
-/** Adds to a contract what the operation does. */
+/** Adds the implementation to a contract. */
 export function implement<Input, Output, C extends Context = Context>(
   contract: Contract<Input, Output>,
   run: (context: C, input: Input) => Output | Promise<Output>,

@@ -1,4 +1,4 @@
-/** The draft's steps 1 and 2: what is ordered from an installer, drawn, stored and handed over. */
+/** The draft's steps 1 and 2: generates, stores and hands over an order for an installer. */
 
 import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { KEY_LENGTH, MAX_ID, RN_LENGTH, Secret } from '@latchkey/protocol';
@@ -90,7 +90,7 @@ export async function remainingManifest(registry: Registry, order: number): Prom
   for await (const page of queryNodes(registry, { order, neverJoined: true }, Date.now())) {
     const found = await registry.describedNodes(page.map(({ idI }) => idI));
     for (const { node, controller } of found) {
-      // It may have joined since its page was read: its key is nobody's to hand over then.
+      // The node may have joined since its page was read. Its key must not be handed over then.
       if (!node.initial || controller === undefined) {
         node.key.wipe();
         continue;
@@ -112,7 +112,7 @@ export function generateKey(): Secret {
 
 async function generateIds(count: number, takenIds: OrderRequest['takenIds']): Promise<ReadonlySet<number>> {
   const ids = new Set<number>();
-  // Of 2^32 IDs a registry holds a few million: one draw in a thousand meets a taken one.
+  // Of 2^32 IDs a registry holds a few million: one random ID in a thousand is taken.
   for (let attempts = 0; ids.size < count;) {
     const drawn = new Set<number>();
     while (ids.size + drawn.size < count) {

@@ -105,8 +105,8 @@ export interface JoinWindow {
 }
 
 /**
- * Tells what is wrong with a window: it ends before it begins, or is over. Returns `undefined` for
- * one in which nodes can join.
+ * Describes the fault of a window: it ends before it begins, or is over. Returns `undefined` for a
+ * window in which nodes can join.
  */
 export function windowFault({ joinFrom, joinUntil }: JoinWindow, now: number): 'reversed' | 'over' | undefined {
   if (joinUntil === undefined) return undefined;
@@ -136,7 +136,7 @@ export const ordersOpen: Operation<OrderInput & JoinWindowInput, OrderState> = i
   },
 );
 
-/** Nodes join as before: nothing of that goes by these texts. */
+/** Joins do not change: none of them depends on these texts. */
 export const ordersSet: Operation<OrderSetInput, OrderDescription> = implement(
   contract.ordersSet,
   async (context, { order, ...change }) => {
@@ -148,7 +148,7 @@ export const ordersSet: Operation<OrderSetInput, OrderDescription> = implement(
   },
 );
 
-/** Leaves out what is not given. */
+/** Omits absent texts. */
 export function orderTexts({ contact, site }: Pick<OrderCreateInput, 'contact' | 'site'>): Pick<OrderRecord, 'contact' | 'site'> {
   return { ...(contact === undefined ? {} : { contact }), ...(site === undefined ? {} : { site }) };
 }
@@ -188,7 +188,7 @@ async function stateOf(registry: Registry, number: number, now: number): Promise
 
 export type BeforeCommit = () => Promise<readonly ManifestLine[] | undefined>;
 
-/** Where the keys of nodes go that an operation hands out: a file, or an answer. */
+/** Output of an operation for keys of nodes: a file, or an answer. */
 export interface KeyOutput {
   /** For the audit log. */
   readonly kind: 'manifest' | 'encrypted manifest';
@@ -197,7 +197,7 @@ export interface KeyOutput {
    *   be used. Returns lines that replace `lines`, if some must not be handed out
    */
   readonly write: (lines: Iterable<ManifestLine>, beforeCommit?: BeforeCommit) => Promise<void>;
-  /** For age recipients only: where the file goes that another machine encrypted to them. */
+  /** For age recipients only: output for the file that another machine encrypted to them. */
   readonly encrypted?:
     | { readonly recipients: readonly string[]; readonly write: (octets: Uint8Array) => Promise<void> }
     | undefined;
@@ -213,7 +213,7 @@ export interface HandoverContext extends Context {
 }
 
 export interface OrderCreateContext extends HandoverContext {
-  /** Reads the manufacturer's device keys, if the initial keys are to be split. */
+  /** Reads the manufacturer's device keys, if the initial keys will be split. */
   readonly readDeviceKeys?: (() => Promise<DeviceKeys>) | undefined;
 }
 
@@ -308,7 +308,10 @@ interface DrawnNodes {
   readonly shares: readonly ControllerShare[];
 }
 
-/** IDs and keys of the order: drawn, or the manufacturer's IDs and keys made of both halves. */
+/**
+ * Generates IDs and keys of the order, or uses the manufacturer's IDs and combines the keys from
+ * both halves.
+ */
 async function drawNodes(
   { registry, readDeviceKeys }: OrderCreateContext,
   { shared_key: sharedKey }: OrderCreateInput,

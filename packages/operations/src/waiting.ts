@@ -11,7 +11,7 @@ import type { WaitingDismissal, WaitingDismissInput, WaitingListInput, WaitingNo
 import { implement, type Operation } from './operation.js';
 import { numberFromId } from './parse-input.js';
 
-/** Rows that are read at once: more than there are, since at 1,024 all of them go. */
+/** Rows per read: more than exist, because at 1,024 all of them are deleted. */
 const MAX_ROWS = 2_048;
 /** IDs whose neighbours are looked up in one read: each has 127. */
 const IDS_PER_READ = 64;

@@ -41,7 +41,7 @@ const words: DataView = new DataView(block.buffer);
 const keyScratch: Uint8Array = new Uint8Array(new ArrayBuffer(KEY_LENGTH));
 /** Words of a schedule: 11 round keys of 4. */
 const SCHEDULE = 44;
-/** Where a tag waits for its key stream; zero between uses, too. */
+/** Scratch buffer for a tag before its key stream is applied; zero between uses, too. */
 const tagScratch: Uint8Array = new Uint8Array(BLOCK);
 
 /** One key's schedule, until it is wiped. */
@@ -49,7 +49,7 @@ export class BlockCipher {
   readonly #schedule: Uint32Array;
   #subkeys: { readonly whole: Uint8Array; readonly padded: Uint8Array } | undefined;
 
-  /** @param key 16 octets, of which nothing is kept but the schedule */
+  /** @param key 16 octets, of which only the schedule is stored */
   constructor(key: Uint8Array) {
     if (key.length !== KEY_LENGTH) throw new RangeError(`AES-128 takes a key of ${KEY_LENGTH} octets`);
     for (let i = 0; i < KEY_LENGTH; i++) keyScratch[i] = key[i]!;

@@ -51,8 +51,8 @@ export const MAX_LIFETIME = 0xffff_ffff;
 export const MAX_TID = 0xffff_ffff_ffff_ffffn;
 
 /**
- * A node's open candidates at most, and how old (ms of powered time) the oldest must be to make
- * room for a fifth.
+ * Maximum of a node's open candidates, and the age (ms of powered time) at which the oldest may be
+ * replaced by a fifth.
  */
 export const MAX_CANDIDATES = 4;
 export const CANDIDATE_MIN_AGE_MS = 300_000;
@@ -101,9 +101,9 @@ export const MAX_REISSUE_AHEAD_MS: number = 60_000 + MAX_SERVER_CLOCK_SKEW_MS;
 export const INITIAL_KEY_RETENTION_MS = 300_000;
 
 /**
- * For how long after a controller became pass-through, or no longer is, a proof that does not open
- * is refused as one of a transaction that was under way then, in ms: 60 s that a transaction lives,
- * and 90 s that its M7 may be old.
+ * Grace period after a controller became pass-through, or ceased to be, in ms. A proof that does
+ * not decrypt in this time is rejected as one of a transaction that was pending at the switch. It
+ * is the sum of 60 s that a transaction lives, and 90 s that its M7 may be old.
  */
 export const SWITCH_GRACE_MS: number = TRANSACTION_LIFETIME_MS + TS_WINDOW.M7.back;
 
@@ -116,7 +116,7 @@ export const BACKOFF = { first: 5_000, last: 600_000 } as const;
 /** A Max-Age in an (unauthenticated) error counts for this many seconds at most. */
 export const MAX_RETRY_AFTER_SECONDS = 600;
 
-/** A renewal is due at a uniformly drawn part of the lifetime between these. */
+/** A renewal is due at a uniformly random part of the lifetime between these. */
 export const RENEWAL = { from: 0.72, to: 0.88 } as const;
 
 /** Messages under one SK_cs before it must have been replaced. */

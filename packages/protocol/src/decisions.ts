@@ -7,7 +7,7 @@ import type { Secret } from './secret.js';
 import type { Transaction } from './open-transaction.js';
 import type { Phase } from './transaction.js';
 
-/** Two clocks in ms: `wallMs` goes into TS, `monotonicMs` never jumps and measures lives. */
+/** Two clocks in ms: `wallMs` is used for TS, `monotonicMs` never jumps and measures lifetimes. */
 export interface Clocks {
   readonly wallMs: number;
   readonly monotonicMs: number;
@@ -56,7 +56,7 @@ interface Forward {
 export type M1Decision = Answer | Forward | Refused | { readonly kind: 'challenge' };
 export type M5Decision = M1Decision | { readonly kind: 'relay'; readonly proof: PendingProof };
 
-/** An M7 that is to be sent. */
+/** An M7 to send. */
 export interface Relay {
   readonly proof: PendingProof;
   readonly transaction: Transaction;
@@ -77,7 +77,7 @@ export interface JoinResult {
   readonly tid: bigint;
   readonly ts: bigint;
   readonly nidI: Uint8Array;
-  /** AR_i of the new key; whoever takes it wipes it. */
+  /** AR_i of the new key; the receiver of the decision wipes it. */
   readonly applicationRoot: Secret;
   /** KID of the new key, 8 hex digits. */
   readonly keyId: string;
@@ -90,7 +90,7 @@ export type LinkDecision =
   | { readonly kind: 'refuse'; readonly refusal: LinkRefusal }
   /** Not an answer of the auth-server that opens: no answer. */
   | { readonly kind: 'ignored' }
-  /** The transaction is gone: expired, or made room for another. */
+  /** The transaction has expired, or was evicted. */
   | { readonly kind: 'unknown-transaction' };
 
 export function refuse<R extends Refusal>(refusal: R): { readonly kind: 'refuse'; readonly refusal: R } {

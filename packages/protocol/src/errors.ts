@@ -38,9 +38,7 @@ interface RefusalEntry {
   readonly code: CoapCode;
   /** Max-Age of the answer, in seconds: when to try again. */
   readonly maxAge?: number;
-  /**
-   * For logs and the administrator: what it means, in words that go on after the message's name.
-   */
+  /** Meaning, for logs and the administrator, as a text that follows the message's name. */
   readonly meaning: string;
 }
 

@@ -55,7 +55,7 @@ export interface AwaitingM4 {
   readonly awaiting: 'M4';
   readonly m1: Uint8Array;
   readonly rnI: Uint8Array;
-  /** Powered time at which RN_i was drawn, in ms. */
+  /** Powered time at which RN_i was generated, in ms. */
   readonly generatedAt: number;
 }
 
@@ -117,8 +117,7 @@ export function installNode(
 
 /**
  * @param rnI 16 octets, fresh from the system's generator
- * @param poweredNow ms of powered time: a clock that is never set and goes on where it was after a
- *   restart
+ * @param poweredNow ms of powered time: a clock that is never set, and continues after a restart
  */
 export function beginAttempt(state: NodeState, rnI: Uint8Array, poweredNow: number): AwaitingM4 {
   return { awaiting: 'M4', m1: encodeM1({ idI: state.idI, rnI }), rnI, generatedAt: poweredNow };

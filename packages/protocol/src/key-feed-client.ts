@@ -15,15 +15,15 @@ import { FIRST_CURSOR, type KeyFeedEntry, type M13, nonceOfM12, openM13, sealM12
 import { openM9 } from './messages.js';
 import type { Secret } from './secret.js';
 
-/** Joins remembered while an M12 is under way. At the bound its answer does not count. */
+/** Joins recorded while an M12 is in flight. At the bound its answer is discarded. */
 const MAX_JOINS_UNDER_WAY = 65_536;
-/** The wait before a walk is begun anew, in ms: doubled each time until one is complete. */
+/** Delay before a walk is restarted, in ms: doubled each time until one is complete. */
 const RESTART_BACKOFF = { first: 1_000, last: 300_000 } as const;
-/** For so long a complete answer confirms what is given out, in ms. */
+/** Time for which a complete answer confirms the keys that are given out, in ms. */
 const VERIFIED_FOR_MS = 60_000;
 
 export interface KeyFeedClientOptions extends Omit<RespondentOptions, 'bounds'> {
-  /** Where to go on; 0 asks for everything. */
+  /** Current cursor; 0 asks for all nodes. */
   readonly cursor: bigint;
 }
 
@@ -33,7 +33,7 @@ export interface KeyFeedPage {
   readonly entries: readonly KeyFeedEntry[];
   /** What the next M12 asks with. */
   readonly cursor: bigint;
-  /** Where to go on after a restart: a walk from 0 is begun anew. */
+  /** Cursor after a restart: a walk from 0 begins again. */
   readonly resumeCursor: bigint;
   /** True if the controller must poll again at once. */
   readonly more: boolean;
@@ -95,7 +95,9 @@ export class KeyFeedClient {
     this.#cursor = options.cursor;
   }
 
-  /** Another SK_cs, the client's own. What is under way is finished under the one before. */
+  /**
+   * Replaces SK_cs; the client owns the new one. A pending M12 is finished under the former one.
+   */
   rekey(skCs: Secret): void {
     const before = this.#skCs;
     this.#skCs = skCs;
@@ -115,8 +117,8 @@ export class KeyFeedClient {
   }
 
   /**
-   * The M12 that is to be sent. `undefined`: one is under way, a walk is to be begun later, or no
-   * TID can be had.
+   * Returns the M12 to send. Returns `undefined` if one is in flight, if a walk must wait, or if no
+   * TID is available.
    */
   begin({ wallMs, monotonicMs }: Clocks): Uint8Array | undefined {
     if (this.#underWay !== undefined || monotonicMs < this.#notBefore) return undefined;
@@ -132,7 +134,7 @@ export class KeyFeedClient {
     return request;
   }
 
-  /** Judges what came back for the M12 under way. */
+  /** Handles the answer to the pending M12. */
   receive(octets: Uint8Array, monotonicMs: number): KeyFeedDecision {
     if (this.#underWay === undefined) return { kind: 'ignored' };
     const { request, isFirst, skCs, joined } = this.#underWay;
@@ -158,7 +160,7 @@ export class KeyFeedClient {
     const counting: KeyFeedEntry[] = [];
     for (const entry of entries) {
       walk?.listed.add(entry.idI);
-      // A join that arrived since is newer; an entry of its own follows.
+      // A join that arrived since is newer, and gets a separate entry later.
       if ((joined.get(entry.idI) ?? -1n) > entry.tid) {
         entry.applicationRoot?.wipe();
         walk?.skipped.add(entry.idI);
@@ -184,7 +186,7 @@ export class KeyFeedClient {
     return { entries: counting, cursor, resumeCursor: cursor, more, retains };
   }
 
-  /** The page of the M12 under way is written. */
+  /** Called when the page of the pending M12 is stored. */
   commit({ cursor, more, endsWalk }: KeyFeedPage): void {
     const { sentAt } = this.#underWay ?? {};
     this.abandon();
@@ -196,20 +198,20 @@ export class KeyFeedClient {
     this.#completeAsOf = sentAt;
   }
 
-  /** Pages that were committed are lost: goes on where those that are not lost end. */
+  /** Called when committed pages are lost: continues where the stored ones end. */
   rewind(cursor: bigint): void {
     this.abandon();
     this.#cursor = cursor;
     this.#walk = undefined;
   }
 
-  /** The M12 under way is over, and nothing came of it. */
+  /** Gives up the pending M12 without an answer. */
   abandon(): void {
     if (this.#underWay !== undefined && this.#underWay.skCs !== this.#skCs) this.#underWay.skCs.wipe();
     this.#underWay = undefined;
   }
 
-  /** Since when the registry has confirmed what is given out, by the monotonic clock. */
+  /** Monotonic time since which the registry has confirmed the keys that are given out. */
   get completeAsOf(): number | undefined {
     return this.#completeAsOf;
   }
@@ -240,7 +242,7 @@ export class KeyFeedClient {
   #startOver(monotonicMs: number): void {
     this.#cursor = FIRST_CURSOR;
     this.#walk = undefined;
-    // The first is at once: a registry that was restored is to be followed without delay.
+    // The first restart has no delay: a restored registry must be followed immediately.
     const wait = this.#restarts === 0 ? 0 : Math.min(RESTART_BACKOFF.first * 2 ** (this.#restarts - 1), RESTART_BACKOFF.last);
     this.#restarts += 1;
     this.#notBefore = monotonicMs + wait;

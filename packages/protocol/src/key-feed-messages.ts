@@ -40,7 +40,7 @@ const STATES = ['current', 'initial', 'disabled', 'removed', 'moved', 'expired']
 /** How the registry judges a node's key. `moved`: the node is another controller's. */
 export type KeyFeedState = (typeof STATES)[number];
 
-/** What stands in the clear in an M12. */
+/** Fields of an M12 in clear. */
 export interface KeyFeedRequest {
   readonly type: 'M12';
   readonly idC: number;
@@ -113,7 +113,7 @@ export function sealM13(m: M13, random: Uint8Array, request: Uint8Array, skCs: S
   return sealM13WithNonce(m, nonce, request, skCs);
 }
 
-/** For tests of the wire format; daemons draw nonces with `sealM13`. */
+/** For tests of the wire format; daemons generate nonces with `sealM13`. */
 export function sealM13WithNonce(m: M13, nonce: Uint8Array, request: Uint8Array, skCs: Secret): Uint8Array {
   const content = encodeContent(m);
   const w = new Writer(M13_EMPTY_LENGTH + m.entries.length * ENTRY_LENGTH).u8(KEY_FEED_TYPE.M13).bytes(nonce, NONCE_LENGTH);
@@ -123,7 +123,7 @@ export function sealM13WithNonce(m: M13, nonce: Uint8Array, request: Uint8Array,
   return octets;
 }
 
-/** `undefined`: does not open, or holds what the profile does not have. */
+/** Returns `undefined` if it does not decrypt, or has content that the profile does not define. */
 export function openM13(octets: Uint8Array, request: Uint8Array, skCs: Secret): M13 | undefined {
   const entriesLength = octets.length - M13_EMPTY_LENGTH;
   const count = entriesLength / ENTRY_LENGTH;

@@ -29,15 +29,15 @@ const REPEAT_AFTER_MS = 1_000;
 /** Controllers whose requests are counted. At the bound the oldest one is evicted. */
 const MAX_CONTROLLERS = 1_024;
 
-/** Whether TS lies in the window of an M12, which is that of M2. */
+/** Returns true if TS is in the window of an M12, which is that of M2. */
 export function isFeedRequestInTime({ ts }: M12, wallMs: number): boolean {
   return ts >= BigInt(wallMs - TS_WINDOW.M2.back) && ts <= BigInt(wallMs + TS_WINDOW.M2.ahead);
 }
 
 /**
- * What controller `idC` is told of node `idI`.
+ * Builds the entry of node `idI` for controller `idC`.
  *
- * @param node `undefined`: the registry does not have it
+ * @param node `undefined` if the registry does not have it
  * @param tid of its latest commit through this controller; 0 = none
  */
 export function feedEntryOf(
@@ -62,7 +62,7 @@ function stateOf(node: ServerNodeRecord, wallMs: number): KeyFeedState {
   return expiry !== undefined && wallMs > expiry + 1000 * node.grace ? 'expired' : 'current';
 }
 
-/** M13 over the request at hand. The application roots in `page` are to be wiped after. */
+/** Seals M13 over this request. The caller wipes the application roots in `page` afterwards. */
 export function sealFeedAnswer(request: KeyFeedRequest, page: M13, random: Uint8Array, skCs: Secret): Uint8Array {
   return sealM13(page, random, request.octets, skCs);
 }
@@ -74,7 +74,7 @@ export function sealFeedRefusal(request: KeyFeedRequest, refusal: LinkRefusal, r
   return sealM9({ reason, idI: NO_NODE }, nonce, request.octets, skCs);
 }
 
-/** Entries of the audit log that an answer may look at for the price of one new TID. */
+/** Entries of the audit log that an answer may read for one token. */
 const ENTRIES_PER_TID = 256;
 
 interface ControllerRequests {
@@ -85,7 +85,7 @@ interface ControllerRequests {
   answeredAt: number;
   /** When a smaller one was let through. */
   olderAnsweredAt: number;
-  /** New TIDs that may come now; below 0 after an answer that looked at much. */
+  /** Tokens for new TIDs; below 0 after an expensive answer. */
   allowance: number;
   countedAt: number;
 }
@@ -142,7 +142,7 @@ export class KeyFeedLimiter {
   }
 }
 
-/** A controller has one M12 under way: copies of older ones share one answer a second. */
+/** A controller has one M12 in flight. Copies of older ones share one answer a second. */
 function admitCopy(known: ControllerRequests, tid: bigint, now: number): 'answer' | 'drop' {
   const before = tid === known.tid ? known.answeredAt : known.olderAnsweredAt;
   if (now - before < REPEAT_AFTER_MS) return 'drop';

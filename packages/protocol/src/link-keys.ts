@@ -27,7 +27,7 @@ export class LinkKeys {
     this.wipeUnused(oldest);
   }
 
-  /** TIDs only grow: the oldest that is left tells whether any of an earlier SK_cs is. */
+  /** TIDs only grow, so the oldest pending one shows which earlier SK_cs are unused. */
   wipeUnused(oldest: bigint | undefined): void {
     if (this.#retired.length === 0) return;
     const stillUsed = this.#retired.filter(({ lastTid }) => oldest !== undefined && oldest <= lastTid);

@@ -51,7 +51,7 @@ const HEADER_LENGTH = 13;
 const C4_LENGTH: number = 2 * RN_LENGTH + TAG_LENGTH;
 const C5_LENGTH: number = RN_LENGTH + TAG_LENGTH;
 const C6_LENGTH: number = LIFETIME_LENGTH + TAG_LENGTH;
-/** Where the sealed part begins: of M2 and M7, of their answers, of M4, of M5, of M6. */
+/** Offsets of the sealed part: of M2 and M7, of their answers, of M4, of M5, of M6. */
 const LINK_REQUEST_CIPHERTEXT_OFFSET: number = HEADER_LENGTH + NONCE_LENGTH;
 const LINK_ANSWER_CIPHERTEXT_OFFSET: number = 1 + NONCE_LENGTH;
 const M4_CIPHERTEXT_OFFSET = HEADER_LENGTH;
@@ -60,7 +60,7 @@ const M6_CIPHERTEXT_OFFSET = 1;
 
 type MessageName = keyof typeof TYPE;
 
-/** Checks length and first octet, then stands behind the first octet. */
+/** Checks length and first octet, then returns a reader behind the first octet. */
 function reader(name: MessageName, octets: Uint8Array): Reader {
   if (octets.length !== LENGTH[name] || octets[0] !== TYPE[name]) throw new MalformedMessage(name, octets, LENGTH[name]);
   const r = new Reader(octets);
@@ -120,7 +120,7 @@ export function decodeM1(octets: Uint8Array): M1 {
 // M7  c -> s   0x17 | ID_c 4 | TID 8 | nonce 13 | E(RN_c 16 | TS 8 | NID_i 18 | M1 21 | C5 24)           121 octets
 //     key SK_cs, nonce random, associated data the 13 octets before the nonce
 
-/** What stands in the clear in a request on the link. */
+/** Fields in clear of a request on the link. */
 export interface LinkRequest {
   readonly type: 'M2' | 'M7';
   readonly idC: number;

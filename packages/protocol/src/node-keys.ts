@@ -5,7 +5,7 @@
 
 import type { KeyFeedState } from './key-feed-messages.js';
 
-/** Former generations of one node's key that are kept. */
+/** Stored former generations of one node's key. */
 const MAX_FORMER = 4;
 /**
  * For so long it stays known that a node is not this controller's, in ms. A late M8 is no older.
@@ -63,7 +63,7 @@ export function afterJoin<R>(
   return withCurrent(before, generation, before?.entryTid ?? -1n, now);
 }
 
-/** What becomes of a node of which the registry tells. */
+/** Applies an entry of the feed to a node. */
 export function afterEntry<R>(
   before: StoredNodeKeys<R> | undefined,
   entry: ReceivedEntry<R>,

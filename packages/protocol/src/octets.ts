@@ -12,7 +12,7 @@ const POOL_SIZE = 4_096;
 let pool = new ArrayBuffer(0);
 let poolUsed = 0;
 
-/** Where the next `length` octets begin, a multiple of 4, in `pool`. */
+/** Reserves `length` octets in `pool`. Returns their offset, a multiple of 4. */
 function reserve(length: number): number {
   if (poolUsed + length > pool.byteLength) {
     pool = new ArrayBuffer(Math.max(POOL_SIZE, length));
@@ -124,7 +124,7 @@ export class Reader {
     return (BigInt(this.u32()) << 32n) | BigInt(this.u32());
   }
 
-  /** A copy: what is read outlives the datagram it came in. */
+  /** Returns a copy, because it may outlive the datagram. */
   bytes(length: number): Uint8Array {
     const out = allocate(length);
     for (let i = 0; i < length; i++) out[i] = this.u8();
@@ -140,7 +140,7 @@ function throwTruncated(): never {
   throw new RangeError('a message ends before its last field');
 }
 
-/** Equality in a time that depends on the lengths alone. */
+/** Compares in a time that depends only on the lengths. */
 export function equalInConstantTime(a: Uint8Array, b: Uint8Array): boolean {
   return equalBytes(a, b);
 }

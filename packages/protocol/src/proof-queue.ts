@@ -13,7 +13,7 @@ import type { Secret } from './secret.js';
 import type { Source } from './source.js';
 import type { Transaction } from './open-transaction.js';
 
-/** M7 under way at once, of all transactions together. */
+/** M7 in flight, of all transactions together. */
 const MAX_RELAYS = 256;
 /** M5 of sources that have not proven their address, over a transaction's life. */
 const MAX_UNVALIDATED = 2;
@@ -43,13 +43,13 @@ export class QueuedProof<T extends Transaction> implements PendingProof {
   readonly proofs: TransactionProofs<T>;
   readonly m5: Uint8Array;
   readonly place: Place;
-  /** Where it came from first. */
+  /** The source of its first copy. */
   readonly source: Pick<Source, 'prefix' | 'addressValidated' | 'address' | 'nid'>;
   /** When, by the monotonic clock. */
   readonly receivedAt: number;
   /** In whose turn it is relayed. */
   network: string;
-  /** The M7 that bears it, while that is under way. */
+  /** The M7 that carries it, while in flight. */
   request: Uint8Array | undefined;
   /** Under which that is sealed. */
   skCs: Secret | undefined;
@@ -69,7 +69,7 @@ export class QueuedProof<T extends Transaction> implements PendingProof {
 export class TransactionProofs<T extends Transaction> {
   readonly waiting: QueuedProof<T>[] = [];
   underWay: QueuedProof<T> | undefined;
-  /** The network whose turn it waits for, while none of its M5 is under way. */
+  /** The network whose turn it waits for, while none of its M5 is in flight. */
   turnOf: string | undefined;
   #unvalidated = 0;
   #wrongFromOrigin = 0;
@@ -110,10 +110,7 @@ export class TransactionProofs<T extends Transaction> {
 }
 
 export class ProofQueue<T extends Transaction> {
-  /**
-   * Transactions with an M5 that waits and none under way, by the network whose turn that is, in
-   * the order of their turns.
-   */
+  /** Transactions with a waiting M5 and none in flight, by network, in the order of their turns. */
   readonly #ready = new Map<string, TransactionProofs<T>[]>();
   readonly #underWay = new Set<QueuedProof<T>>();
   #waiting = 0;
@@ -152,7 +149,7 @@ export class ProofQueue<T extends Transaction> {
     this.#makeReady(proofs);
   }
 
-  /** The M5 whose turn it is, of which an M7 is under way from here on until `end`. */
+  /** Returns the next M5. Its M7 is in flight from here on until `end`. */
   next(): QueuedProof<T> | undefined {
     while (this.#underWay.size < MAX_RELAYS) {
       const [turn] = this.#ready;
@@ -172,7 +169,7 @@ export class ProofQueue<T extends Transaction> {
     return undefined;
   }
 
-  /** The M7 of that M5 is no longer under way. */
+  /** The M7 of that M5 is not in flight any more. */
   end(proof: QueuedProof<T>): void {
     this.#underWay.delete(proof);
     proof.request = undefined;

@@ -53,7 +53,7 @@ export class ProofRelays {
     return source.addressValidated ? refuse('overloaded') : { kind: 'challenge' };
   }
 
-  /** The M7 whose turn it is now; each is under way until `end`. */
+  /** Returns the next M7; each is in flight until `end`. */
   take(sealM7: (transaction: TransactionRecord, c5: Uint8Array, nidI: Uint8Array) => PendingRequest): readonly Relay[] {
     const relays: Relay[] = [];
     for (let proof = this.#queue.next(); proof !== undefined; proof = this.#queue.next()) {

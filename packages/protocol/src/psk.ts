@@ -104,8 +104,8 @@ export function deriveApplicationKey(
 }
 
 /**
- * Whether a label is one of those that begin with `latchkey `, under which the profile derives keys
- * of its own.
+ * Returns true for a label that begins with `latchkey `. The profile derives its own keys under
+ * such labels.
  */
 export function isReservedLabel(label: string): boolean {
   return label.startsWith(RESERVED_LABELS);
@@ -135,7 +135,7 @@ function kdf(key: Secret, label: Uint8Array, idI: number, length: number): Uint8
   return out;
 }
 
-/** Takes over freshly computed octets: they live on in the Secret alone. */
+/** Takes ownership of freshly computed octets: only the Secret holds them afterwards. */
 function toSecret(octets: Uint8Array): Secret {
   const secret = Secret.from(octets);
   octets.fill(0);

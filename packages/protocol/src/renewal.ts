@@ -11,14 +11,14 @@
 
 import { RENEWAL } from './constants.js';
 
-/** A renewal is due at a uniformly drawn boot between these, even if no time at all has passed. */
+/** A renewal is due at a uniformly random boot between these, even if no time has passed. */
 const BOOTS = { from: 4, to: 8 } as const;
 /** Powered time is saved this often at least while a key waits for its renewal, in ms. */
 const MAX_SAVE_INTERVAL_MS = 3_600_000;
 
 /**
- * When a key is due, drawn as it is confirmed. Nodes that joined, or were switched on, together
- * therefore do not renew together.
+ * Time at which a key is due, chosen at random when it is confirmed. Nodes that joined, or were
+ * switched on, together therefore do not renew together.
  */
 export interface Renewal {
   /** Time after the confirmation, in ms. */
@@ -49,10 +49,10 @@ export interface Confirmation {
 }
 
 /**
- * Draws when a key is renewed. Returns `undefined` if it does not expire.
+ * Chooses when a key is renewed. Returns `undefined` if it does not expire.
  *
  * @param lifetime seconds, 0 = no expiry
- * @param uniform draws from [0, 1)
+ * @param uniform returns random numbers from [0, 1)
  */
 export function scheduleRenewal(lifetime: number, uniform: () => number): Renewal | undefined {
   if (lifetime === 0) return undefined;

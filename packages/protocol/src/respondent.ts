@@ -89,7 +89,7 @@ export class Respondent {
   readonly #byNode = new Map<number, NodeTransactions>();
   /** How many are open, by source. */
   readonly #perSource = new Map<string, number>();
-  /** Those that are through, in that order, and what is kept of them. */
+  /** Completed transactions in order of completion, with the data for retransmissions. */
   readonly #completed = new LinkedList<TransactionRecord>();
   readonly #completedMessages: CompletedMessages;
   readonly #failedProofs = new FailedProofLimiter();
@@ -104,8 +104,8 @@ export class Respondent {
   }
 
   /**
-   * Another SK_cs, the respondent's own from here on: what is sealed from now on is sealed under
-   * it. What is under way is finished under the one before, which is wiped after that.
+   * Replaces SK_cs; the respondent owns the new one and seals with it from now on. Pending requests
+   * are finished under the former one, which is wiped afterwards.
    */
   rekey(skCs: Secret): void {
     this.#linkKeys.replace(skCs, this.#lastTid, this.#all.first?.tid);
@@ -178,9 +178,7 @@ export class Respondent {
     return decision;
   }
 
-  /**
-   * Judges what came back for `transaction.request`: M3, M10 or M9 for M2, M8, M11 or M9 for M7.
-   */
+  /** Handles the answer to `transaction.request`: M3, M10 or M9 for M2, M8, M11 or M9 for M7. */
   receiveLinkAnswer(expected: Transaction, octets: Uint8Array): LinkDecision {
     const transaction = this.#byTid.get(expected.tid)?.value;
     if (transaction === undefined || transaction !== expected) return { kind: 'unknown-transaction' };
@@ -218,8 +216,8 @@ export class Respondent {
   }
 
   /**
-   * Whether an M1 with a new RN_i may have a transaction beside those of its node, and which one
-   * must go for it.
+   * Decides whether an M1 with a new RN_i may open a further transaction of its node, and which one
+   * is evicted for it.
    */
   #admit(
     pending: readonly TransactionRecord[],
@@ -233,8 +231,8 @@ export class Respondent {
     }
     const nodeIsFull = pending.length >= MAX_TRANSACTIONS_PER_NODE;
     if (!nodeIsFull && !sourceIsFull && this.pendingCount < total) return { evicting: undefined };
-    // The oldest without a right M5, nor one that may be right; of those the source's own first, so
-    // that nobody pushes out another's.
+    // The oldest one without a right M5, nor one that may be right. Transactions of the source
+    // itself come first, so that no source evicts another's.
     const evictable = pending
       .filter((t) => t.phase.name !== 'awaiting-M8')
       .toSorted((a, b) => Number(a.hasProof) - Number(b.hasProof));
@@ -296,8 +294,8 @@ export class Respondent {
   }
 
   /**
-   * The controller is pass-through: what the node gets was sealed by the auth-server, under a key
-   * that stays there.
+   * The controller is pass-through: the auth-server sealed the content for the node, under a key
+   * that the controller does not get.
    */
   #receiveM10(transaction: TransactionRecord, { request, skCs }: PendingRequest, octets: Uint8Array): LinkDecision | undefined {
     const m10 = openM10(octets, request, skCs);
@@ -308,12 +306,12 @@ export class Respondent {
     return { kind: 'answer', octets: m4 };
   }
 
-  /** The M7 whose turn it is now; each is under way until `endRelay`. */
+  /** Returns the next M7s; each is in flight until `endRelay`. */
   takeRelays(): readonly Relay[] {
     return this.#relays.take((transaction, c5, nidI) => this.#sealM7(transaction, c5, nidI));
   }
 
-  /** The request for a relay is over, whatever came of it. */
+  /** The request for a relay has ended, with any outcome. */
   endRelay(proof: PendingProof): void {
     this.#relays.end(proof);
   }
@@ -387,7 +385,8 @@ export class Respondent {
   }
 
   /**
-   * It is through: from here on it counts no more, and copies are answered with what is kept of it.
+   * The transaction is completed: it does not count as open any more, and copies are answered from
+   * the stored messages.
    */
   #complete(
     transaction: TransactionRecord,
@@ -420,8 +419,8 @@ export class Respondent {
     const refusal = m9 === undefined ? undefined : refusalFromReason(m9.reason);
     if (m9 === undefined || refusal === undefined || m9.idI !== transaction.idI) return { kind: 'ignored' };
     const { phase } = transaction;
-    // To a pass-through controller, a wrong proof tells of its sender: the right one may still
-    // come.
+    // To a pass-through controller, a wrong proof only says that its sender was wrong. The right M5
+    // may still arrive.
     const isOver =
       refusal !== 'overloaded' && refusal !== 'storeFailed' && !(phase.name === 'relaying' && refusal === 'proofFailed');
     if (isOver && phase.name === 'relaying') this.#relays.settle(phase.proofs, { kind: 'refuse', refusal });

@@ -27,7 +27,7 @@ export class Secret {
     return new Secret(new Uint8Array(octets));
   }
 
-  /** From 32 hex digits. The error names no digit of what was given. */
+  /** Parses 32 hex digits. The error contains no digit of the input. */
   static fromHex(hex: string): Secret {
     if (!/^[0-9a-fA-F]{32}$/.test(hex)) throw new RangeError(`a key is written as ${KEY_LENGTH * 2} hex digits`);
     const octets = hexToBytes(hex);
@@ -36,7 +36,7 @@ export class Secret {
     return secret;
   }
 
-  /** The same key once more, to be wiped by itself. */
+  /** Returns a copy of the key, which must be wiped separately. */
   copy(): Secret {
     return Secret.from(this.expose());
   }
@@ -75,8 +75,8 @@ export class Secret {
   }
 
   /**
-   * First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"): tells keys apart for a human,
-   * proves nothing.
+   * First 4 hex digits of AES-CMAC(key, "latchkey fingerprint"). It distinguishes keys for people,
+   * and proves nothing.
    */
   get fingerprint(): string {
     this.#fingerprint ??= bytesToHex(cmac(this.cipher, FINGERPRINT_LABEL).slice(0, 2));

@@ -76,8 +76,8 @@ export interface ServerNodeRecord {
    */
   readonly passThrough?: PassThrough | undefined;
   /**
-   * When its controller became pass-through, or ceased to be; or when a restore drew TK anew, if
-   * that was later.
+   * When its controller became pass-through, or ceased to be. Or when a restore generated a new TK,
+   * if that was later.
    */
   readonly switchedAt?: number | undefined;
   /** The commit that put K_i there. */
@@ -108,8 +108,8 @@ export type OpenedRequest =
 type OpenedM7 = Extract<OpenedRequest, { type: 'M7' }>;
 
 /**
- * To a request that changes no key, or after a commit. The application root of an M11 is to be
- * wiped once it is sealed.
+ * Answer to a request that changes no key, or after a commit. The caller wipes the application root
+ * of an M11 once it is sealed.
  */
 export type ServerAnswer =
   | { readonly kind: 'answer'; readonly with: 'M3'; readonly key: Secret }
@@ -119,7 +119,7 @@ export type ServerAnswer =
 
 export interface CommitDecision {
   readonly kind: 'commit';
-  /** With what it is answered once it is durable. */
+  /** The answer once the commit is durable. */
   readonly with: 'M8' | 'M11';
   readonly from: Secret;
   readonly to: Secret;
@@ -134,7 +134,7 @@ export type ServerDecision =
       readonly refusal: LinkRefusal;
       readonly holdoff?: Holdoff | undefined;
       /**
-       * The proof may be of a transaction that was under way when its controller was switched, at
+       * The proof may belong to a transaction that was pending when its controller was switched, at
        * that time.
        */
       readonly switchedAt?: number | undefined;
@@ -160,7 +160,7 @@ export function openLinkRequest(request: LinkRequest, skCs: Secret): OpenedReque
   return body && { type: 'M7', idC: request.idC, tid: request.tid, body };
 }
 
-/** Whether TS lies in the window that M2 or M7 has around `wallMs` (ms since the epoch). */
+/** Returns true if TS is in the window of M2 or M7 around `wallMs` (ms since the epoch). */
 export function isWithinTimeWindow(opened: OpenedRequest, wallMs: number): boolean {
   const { back, ahead } = TS_WINDOW[opened.type];
   const ts = opened.body.ts;
@@ -211,7 +211,7 @@ function rnCOf(opened: OpenedRequest, { passThrough }: ServerNodeRecord): Uint8A
   return passThrough === undefined ? opened.body.rnC : derivePassThroughRnC(passThrough.transactionKey, opened);
 }
 
-/** K_i stays here: the controller gets what is sealed under it. */
+/** K_i is not sent: the controller gets content that is sealed under it. */
 function answerWithC4(opened: OpenedRequest, node: ServerNodeRecord): ServerAnswer {
   const { m1, m1Octets } = opened.body;
   const m4 = sealM4(opened, { rnI: m1.rnI, rnC: rnCOf(opened, node) }, node.key, m1Octets);

@@ -1,6 +1,6 @@
-/** Where a message came from. */
+/** Source of a message. */
 export interface Source {
-  /** The address alone, in one spelling: what wrong proofs count against. */
+  /** The address without port, in one spelling: wrong proofs are counted by it. */
   readonly address: string;
   /**
    * What the bound per source counts: an IPv4 address, the /64 of an IPv6 address, a link-local

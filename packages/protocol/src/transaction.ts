@@ -19,8 +19,8 @@ export type Phase =
       readonly skCs: Secret;
     }
   /**
-   * The auth-server has sealed what M4 holds, so this controller is pass-through and cannot tell a
-   * right M5 from a wrong one.
+   * The auth-server sealed the content of M4, so this controller is pass-through and cannot verify
+   * an M5.
    */
   | { readonly name: 'relaying'; readonly m4: Uint8Array; readonly proofs: TransactionProofs<TransactionRecord> }
   /** It is through. `slot` has its messages, which are all that is left of it. */
@@ -33,9 +33,9 @@ export class TransactionRecord implements Transaction {
   m1: Uint8Array;
   rnC: Uint8Array;
   readonly addressValidated: boolean;
-  /** Where its M1 came from, or claimed to. */
+  /** Network of the source of its M1, validated or not. */
   readonly prefix: string;
-  /** The same with its port. */
+  /** Address and port of the source of M1. */
   originNid: Uint8Array;
   /**
    * Whom the bound per source counts it against: a forged address never fills the share of a proven
@@ -81,7 +81,7 @@ export class TransactionRecord implements Transaction {
     return this.phase.name === 'relaying' && (this.phase.proofs.underWay !== undefined || this.phase.proofs.waiting.length > 0);
   }
 
-  /** The PSK goes with the transaction, or as its M6 is sealed. */
+  /** The PSK is wiped with the transaction, or when its M6 is sealed. */
   wipe(): void {
     if (this.phase.name === 'awaiting-M5' || this.phase.name === 'awaiting-M8') this.phase.psk.wipe();
   }

@@ -17,7 +17,7 @@ import { betweenPages, type Listed } from './listing.js';
 /** Who made a change, as entries name them: `user NAME`, `auth-server`, `controller ID_c`. */
 export type Actor = string;
 
-/** What an entry can tell of. */
+/** Actions that an entry can record. */
 export type AuditAction =
   | 'registry created'
   | 'registry restored'
@@ -77,7 +77,7 @@ export interface AuditEvent {
   readonly note?: string;
   /** Of a write that may end in doubt: 16 hex digits, in its first entry. */
   readonly operation?: string;
-  /** Number of the entry before this one that is about the same node. */
+  /** Number of the previous entry about the same node. */
   readonly previousEntry?: number | undefined;
 }
 
@@ -107,7 +107,7 @@ export interface AuditEntry {
   readonly previous_entry?: number;
 }
 
-/** How far the chain goes: `SEQ:HASH` where it is written down. */
+/** End of the chain, written as `SEQ:HASH`. */
 export interface Head {
   readonly seq: number;
   /** 64 hex digits. */
@@ -115,8 +115,7 @@ export interface Head {
 }
 
 /**
- * The last entry of a chain, or the last one that was taken out at its start. `at`: when it was
- * written, ms since the epoch.
+ * The last entry of a chain, or the last pruned one. `at`: when it was written, ms since the epoch.
  */
 export interface ChainHead {
   readonly seq: number;
@@ -175,7 +174,7 @@ export function parseEntry(octets: Buffer): AuditEntry | undefined {
   }
 }
 
-/** The hash that an entry bears. */
+/** The hash in an entry. */
 export function hashOfEntry(octets: Buffer): Buffer {
   return octets.subarray(0, HASH_LENGTH);
 }
@@ -184,7 +183,7 @@ export function hashOfEntry(octets: Buffer): Buffer {
 export interface StoredChain {
   /** The last entry that was taken out, or `EMPTY_CHAIN`. */
   readonly start: ChainHead;
-  /** The last entry that was written: after the end of `entries`, the one that ends them. */
+  /** The last written entry. After the end of `entries`, the entry that ends them. */
   readonly head: ChainHead;
   /** All that is there, in ascending order of place. */
   readonly entries: Listed<readonly [seq: number, octets: Buffer]>;
@@ -263,7 +262,7 @@ export class ChainWalk {
     const { head } = this.#chain;
     this.#followPruning(head.seq + 1);
     const [start, against, hashAtHead] = [this.#start, this.#against, this.#hashAtHead];
-    // A pruning that was interrupted, or goes on, has left some of what its entry tells.
+    // An interrupted or running pruning has left some of the entries that its own entry names.
     if (start.seq > this.#prunedThrough)
       yield `${describeRemoved(this.#prunedThrough + 1, start.seq)}, and no entry tells of a pruning`;
     yield* verifyEnd(this.#before, head);
@@ -276,7 +275,10 @@ export class ChainWalk {
       yield `entry ${against.seq} is not the one the HEAD names: the log was rewritten up to it`;
   }
 
-  /** Entries before `seq` may have been pruned since the walk began: it goes on after those. */
+  /**
+   * Entries before `seq` may have been pruned since the walk began. The walk then continues after
+   * them.
+   */
   #followPruning(seq: number): void {
     const { start } = this.#chain;
     if (start.seq <= this.#before.seq || start.seq >= seq) return;
@@ -289,7 +291,7 @@ export class ChainWalk {
   }
 }
 
-/** Compares the last entry with the one that the store says is the last. */
+/** Compares the last entry with the stored HEAD. */
 function* verifyEnd(last: Pick<ChainHead, 'seq' | 'hash'>, head: ChainHead): Generator<string> {
   if (head.seq > last.seq) yield describeRemoved(last.seq + 1, head.seq);
   else if (head.seq < last.seq) yield `entries were put in after entry ${head.seq}, the last one that was written`;

@@ -14,7 +14,7 @@ import { betweenPages, inPages, type Listed } from './listing.js';
 
 export type Entry = readonly [seq: number, octets: Buffer];
 
-/** Where an engine keeps the entries of the audit log. */
+/** Storage of an engine for the entries of the audit log. */
 export interface AuditTable {
   /** The last entry that was taken out, or that of an empty chain. */
   readonly start: ChainHead | Promise<ChainHead>;
@@ -23,7 +23,10 @@ export interface AuditTable {
   /** How many entries there are. */
   readonly length: number | Promise<number>;
   get(seq: number): Buffer | undefined | Promise<Buffer | undefined>;
-  /** From place `from` on, those too that are written meanwhile. No read stays open in between. */
+  /**
+   * Iterates from entry `from` on, including entries written during the walk. No read stays open
+   * between pages.
+   */
   ascending(from: number): Listed<Entry>;
   /** From place `from` on; without it, from the last one. */
   descending(from?: number): Listed<Entry>;
@@ -71,7 +74,10 @@ export class AuditLog {
     return parsedOrNone(await this.#storage.audit.get(seq));
   }
 
-  /** Pages in ascending order, from entry `from` on, with entries that are written meanwhile. */
+  /**
+   * Iterates over pages in ascending order, from entry `from` on, including entries written during
+   * the walk.
+   */
   entryPages(from: number = 1): AsyncGenerator<readonly AuditEntry[]> {
     return this.#parsed(this.#storage.audit.ascending(from));
   }

@@ -22,7 +22,7 @@ const ABOUT_NO_KEY: ReadonlySet<AuditAction> = new Set<AuditAction>(['node descr
 const ORDERS: ReadonlySet<AuditAction> = new Set<AuditAction>(['order created', 'nodes imported']);
 
 export class AuditTail {
-  /** Entry `seq` stands at `seq` modulo the bound. An entry never changes. */
+  /** Ring buffer: entry `seq` is at index `seq` modulo the bound. An entry never changes. */
   readonly #entries: (TailEntry | undefined)[] = [];
 
   /** `undefined`: it is not kept. */
@@ -31,7 +31,7 @@ export class AuditTail {
     return known?.seq === seq ? known : undefined;
   }
 
-  /** Keeps an entry that was read, unless a later one stands in its place. */
+  /** Caches an entry, unless its slot has a later one. */
   keep(entry: AuditEntry): TailEntry {
     const decoded = decode(entry);
     const known = this.#entries[entry.seq % MAX_ENTRIES];

@@ -1,4 +1,4 @@
-/** A registry that is moved between a folder and a database. Nobody serves from it meanwhile. */
+/** Moves a registry between a folder and a database. No process serves from it during the move. */
 
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The registry of nodes, controllers and orders, and the storage engine it is kept in. */
+/** The registry of nodes, controllers and orders, and its storage engines. */
 
 export { ActivityLog } from './activity-log.js';
 export {

@@ -2,8 +2,8 @@ import { type Cipher, createCipheriv } from 'node:crypto';
 import type { Secret } from '@latchkey/protocol';
 
 /**
- * What is kept of an IK for good: AES-128(identity key, IK), 8 octets of it, and its fingerprint,
- * 2.
+ * Returns the permanent identifier of an IK: 8 octets of AES-128(identity key, IK), and 2 of its
+ * fingerprint.
  */
 export function initialKeyId(idKey: Secret, ik: Secret): Uint8Array {
   return initialKeyIdentifier(idKey)(ik);

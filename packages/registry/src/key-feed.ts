@@ -12,14 +12,16 @@ import type { Keyring } from '@latchkey/keyring';
 import type { TailEntry } from './audit-tail.js';
 import { type NodeRow, type OrderRow, toNodeInfo, unsealNodeKey } from './model/rows.js';
 
-/** Entries of the audit log, or nodes, that one answer looks at. At the bound it says `more`. */
+/**
+ * Entries of the audit log, or nodes, that one answer reads. At the bound the answer sets `more`.
+ */
 export const MAX_LOOKED_AT = 4_096;
 /**
  * For so long an M12 with a smaller TID than that of the M12 that began a walk is taken for a copy
  * of an earlier one, in ms: none is in time for longer.
  */
 const COPIES_COUNT_MS = 60_000;
-/** Incarnations are drawn from 1 to this: 27 bits, as many as a cursor has for them. */
+/** Incarnations are random numbers from 1 to this: 27 bits of a cursor. */
 export const MAX_INCARNATION: number = 2 ** 27 - 1;
 
 export const START_OVER: M13 = { cursor: FIRST_CURSOR, more: true, entries: [] };
@@ -31,7 +33,7 @@ export interface KeyFeedQuestion {
   readonly wallMs: number;
 }
 
-/** `behind`: this server cannot tell yet what the cursor has seen. */
+/** `behind`: this server has not yet read the entries that the cursor has seen. */
 export type KeyFeedAnswer = M13 | 'behind';
 
 export interface KeyFeed {
@@ -46,9 +48,9 @@ export interface WalkRow {
   /** TID of the M12 that began it, and when that was, ms since the epoch. */
   tid: string;
   at: number;
-  /** The entry of the audit log after which changes are told once it is over. */
+  /** The entry of the audit log after which changes are sent once the walk is over. */
   start: number;
-  /** Set if only the nodes of this order are told. */
+  /** Set if only the nodes of this order are sent. */
   order?: number;
 }
 
@@ -71,7 +73,7 @@ export function walkFor(
 ): WalkRow | undefined {
   if (before !== undefined && Math.abs(wallMs - before.at) < COPIES_COUNT_MS) {
     const tidBefore = BigInt(`0x${before.tid}`);
-    // A copy of the M12 that began it goes on with it; one of an earlier M12 must not end it.
+    // A copy of the M12 that began the walk continues it; a copy of an earlier M12 must not end it.
     if (tidBefore >= tid) return tidBefore === tid ? before : undefined;
   }
   return {
@@ -88,7 +90,7 @@ export function isOfWalk(cursor: bigint): boolean {
   return cursor >> 63n === 1n;
 }
 
-/** The walk of a cursor, and the node at which it goes on. */
+/** Returns the walk of a cursor, and the node at which it continues. */
 export function walkOf(cursor: bigint): { readonly walk: number; readonly from: number } {
   return { walk: Number((cursor >> 32n) & 0x7fff_ffffn), from: Number(cursor & 0xffff_ffffn) };
 }
@@ -97,7 +99,7 @@ export function walkCursor(walk: number, idI: number): bigint {
   return (1n << 63n) | (BigInt(walk) << 32n) | BigInt(idI);
 }
 
-/** The incarnation of a cursor, and the entry after which changes are told. */
+/** Returns the incarnation of a cursor, and the entry after which changes are sent. */
 export function positionOf(cursor: bigint): { readonly incarnation: number; readonly entry: number } {
   return { incarnation: Number(cursor >> 36n), entry: Number(cursor & 0xf_ffff_ffffn) };
 }
@@ -122,9 +124,9 @@ export function isPublished(order: OrderRow | undefined): order is OrderRow {
 }
 
 /**
- * The node that an entry tells a controller of, if any.
+ * Returns the node whose change an entry reports to a controller, if any.
  *
- * @param isTheirs whether a node is the controller's, or was after the cursor's position
+ * @param isTheirs returns true if a node is the controller's, or was after the cursor's position
  */
 export function nodeToldOf(entry: TailEntry, idC: number, isTheirs: (idI: number) => boolean): number | undefined {
   switch (entry.kind) {

@@ -1,4 +1,4 @@
-/** Rows that an engine gives at once, or in time; and pages of them. */
+/** Rows of an engine, synchronous or asynchronous, and pages of them. */
 
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
 
@@ -32,7 +32,7 @@ export async function* inPages<T>(rows: Listed<T>, limit: number, signal?: Abort
   if (page.length > 0) yield page;
 }
 
-/** Gathers what is at hand into arrays of `size` at most. */
+/** Collects available values into arrays of `size` at most. */
 export function* chunksOf<T>(values: Iterable<T>, size: number): Generator<readonly T[]> {
   let chunk: T[] = [];
   for (const value of values) {

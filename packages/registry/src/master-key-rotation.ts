@@ -1,6 +1,6 @@
 /**
- * Another master key for the registry: everything is sealed anew while the server runs, and a crash
- * costs nothing but time.
+ * Rotation of the registry's master key: everything is resealed while the server runs. A crash only
+ * costs time.
  */
 
 import { KEY_KIND, type Keyring, type NextMasterKey, rotate } from '@latchkey/keyring';
@@ -19,7 +19,7 @@ const OWN_KEYS = [
   ['transaction key', KEY_KIND.transactionKey],
 ] as const satisfies readonly (readonly [MetadataName, number])[];
 
-/** @param progress nodes looked at so far */
+/** @param progress number of nodes that are done */
 export async function rotateMasterKey(registry: Registry, next: NextMasterKey, progress?: (done: number) => void): Promise<void> {
   const { keyring, folder } = registry;
   let events: AuditEvent[] = [];

@@ -10,7 +10,7 @@ import type { Secret } from '@latchkey/protocol';
 import type { UnsealedNode } from './model/rows.js';
 import type { Version } from './storage.js';
 
-/** At the bound the oldest goes. */
+/** At the bound the oldest is evicted. */
 const MAX_ENTRIES = 1_024;
 /** An M7 that comes later than this after its M2 is one of a slow node, in ms. */
 const TTL_MS = 5_000;

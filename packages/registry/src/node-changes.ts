@@ -128,8 +128,8 @@ export class NodeChanges {
   }
 
   /**
-   * The IK of a node that is removed, or gets another, stays known by its fingerprint, and for a
-   * while as one that this ID had.
+   * Retires the IK of a node that is removed, or gets another IK. Its fingerprint remains, and for
+   * some minutes the record that this ID had it.
    */
   #retire(idI: number, row: NodeRow, entry: number): void {
     this.#recentInitialKeys.push([idI, rememberInitialKey(this.#found.recentInitialKeys(idI), row.ik, this.#at)]);

@@ -1,6 +1,6 @@
 /**
- * What every part of the registry stands on: its storage engine, the keys in it, the actor and the
- * clock of this process; and writing to it.
+ * Base of all parts of the registry: its storage engine, the keys in it, the actor and the clock of
+ * this process, and writes to it.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -38,7 +38,7 @@ export interface Decision<T> extends Omit<Outcome<T>, 'events'> {
 
 /** What must hold when a change is written. */
 export interface Precondition {
-  /** What it looks at. */
+  /** Keys that it reads. */
   readonly keys: Pick<Keys, 'nodes' | 'nodeDescriptions' | 'controllers' | 'orders'>;
   /** Throws if it does not hold. Like a decision it has no side effects. */
   readonly check: (found: Snapshot) => void;
@@ -176,14 +176,14 @@ export class RegistryCore {
   }
 
   /**
-   * What is read of the audit log from here on has every write that was acknowledged before, also
-   * another process's. An engine that need not wait sees to that at once.
+   * Later reads of the audit log include every write that was acknowledged before, also of another
+   * process. A synchronous engine ensures it immediately.
    */
   async refresh(): Promise<void> {
     await this.storage.read({});
   }
 
-  /** Notes an event that goes with no change of a row. */
+  /** Records an event without a change of a row. */
   async record(event: AuditEvent): Promise<void> {
     await this.write({}, () => ({ result: undefined, events: [event] }));
   }
@@ -289,7 +289,7 @@ export class RegistryCore {
     );
   }
 
-  /** Under which IKs are told apart, also after they are erased. The caller wipes it. */
+  /** Key that identifies IKs, even after they are erased. The caller wipes it. */
   initialKeyIdKey(): Secret {
     return this.keyring.unseal(INITIAL_KEY_ID_KEY, this.metadata.get('initial key id key') as Uint8Array);
   }

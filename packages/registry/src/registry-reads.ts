@@ -38,12 +38,12 @@ export class RegistryReads extends RegistryCore {
     this.restoredAt = this.restored?.at;
   }
 
-  /** The node's row, be it of an order that is not finished. */
+  /** Returns the node's row, even if its order is pending. */
   nodeRow(idI: number): Promise<NodeRow | undefined> {
     return this.read({ nodes: [idI] }, (found) => found.node(idI)?.row);
   }
 
-  /** Those of these IDs that are taken, be it by an order that is not finished. */
+  /** Returns those of these IDs that are taken, even by a pending order. */
   async takenIds(ids: readonly number[]): Promise<ReadonlySet<number>> {
     const taken = new Set<number>();
     await this.readNodes(ids, (found, part) => {
@@ -186,7 +186,7 @@ export class RegistryReads extends RegistryCore {
     return allPages(PAGE_SIZE, read, from, this.opened.signal);
   }
 
-  /** What was seen of an ID, be it of a node or not. */
+  /** Returns the activity of an ID, whether or not it is a node's. */
   nodeActivity(idI: number): Promise<NodeActivity | undefined> {
     return this.read({ nodeActivity: [idI] }, (found) => found.nodeActivity(idI));
   }

@@ -36,20 +36,20 @@ import { RegistryReads } from './registry-reads.js';
 import { type Outcome, type RegistryStorage, type Snapshot } from './storage.js';
 import { StorageMetadata } from './storage-metadata.js';
 
-/** Version of what is in the tables. */
+/** Version of the tables' content. */
 export const SCHEMA = 1;
 
 /** Who holds the lock of a registry while a controller runs on it in combined mode. */
 export const COMBINED_MODE_HOLDER = 'latchkey-controller run in combined mode';
 
-/** IDs whose initial keys are looked at in one `forgetInitialKeys`. */
+/** IDs per call of `forgetInitialKeys`. */
 const FORGET_PAGE_SIZE = 1_024;
 /** Entries that are taken out of the audit log in one write. */
 const PRUNE_PAGE_SIZE = 4_096;
 
 /**
- * How a commit ended: `conflict` means that the node was not what it was judged by any more,
- * `expired` that the time for it was over.
+ * Result of a commit. `conflict`: the node has changed since the decision. `expired`: its time
+ * limit is over.
  */
 export type CommitResult = 'committed' | 'conflict' | 'expired';
 

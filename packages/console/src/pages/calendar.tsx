@@ -127,8 +127,8 @@ interface IntervalsProps {
 }
 
 /**
- * Days without a key are left out: of 120 most have none. An interval says itself whether it is a
- * day or a week: what is shown while weeks are loaded are still days.
+ * Omits days without an expiring key: most of 120 days have none. Each interval says whether it is
+ * a day or a week, because days are still shown while weeks are loaded.
  */
 function Intervals({ calendar: { overdue, items, later }, filters, isBusy }: IntervalsProps): JSX.Element {
   const say = useSay();

@@ -1,4 +1,4 @@
-/** Controllers: whether each is heard, whether its clock is right, and whether its key fits. */
+/** Controllers: for each its last request, its clock, and its key. */
 
 import type { ControllerDetails, ControllerView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
@@ -237,7 +237,7 @@ function HealthReport({ controller, health }: { readonly controller: ControllerD
 /** From this part of what its key may seal the controller itself asks for another one. */
 const ROTATE_FROM = 0.5;
 
-/** What makes a controller well, and then what ends a rotation of its key that was begun. */
+/** Steps that repair the controller, then steps that complete a pending rotation of its key. */
 function stepsTo(controller: ControllerDetails, health: Health): readonly Step[] {
   const { id, nid, servers, staged_key: staged } = controller;
   // Another credential is the cure already.

@@ -1,4 +1,7 @@
-/** Who could know initial keys. The API keeps the result: it takes a walk through the registry. */
+/**
+ * Who could know initial keys. The API caches the result, because it needs a walk through the
+ * registry.
+ */
 
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
@@ -24,7 +27,7 @@ interface ExposureData extends ListData<ExposureView> {
 export function ExposurePage(): JSX.Element {
   const say = useSay();
   const after = useLocation().query.get('after');
-  /** How often somebody asked for the state of now. */
+  /** Number of requests for a fresh result. */
   const [asked, setAsked] = useState(0);
   const isFresh = asked > 0 && after === null;
   const page = useListPage<ExposureData>(`${pageRequest('/v1/exposure', after)}${isFresh ? '&max_age_seconds=0' : ''}`);

@@ -122,7 +122,7 @@ function Camera({ onFound }: { readonly onFound: (id: string) => void }): JSX.El
   );
 }
 
-/** Whether it has joined, looked up again until it has. */
+/** Shows whether the node has joined, polling until it has. */
 function NodeCheck({ id }: { readonly id: string }): JSX.Element {
   const say = useSay();
   const node = useResource<NodeView>(`/v1/nodes/${id}`);
@@ -184,7 +184,9 @@ interface DescribeProps {
 /** As it was typed; a field in which nothing was typed is not there, and is not stored. */
 type Draft = Partial<Record<'name' | 'location', string>>;
 
-/** What was typed stays while the node is looked up again, and is stored over what was shown. */
+/**
+ * The typed text stays while the node is reloaded, and replaces the shown text when it is stored.
+ */
 function Describe({ node, tag }: DescribeProps): JSX.Element {
   const say = useSay();
   const [draft, setDraft] = useState<Draft>();
@@ -209,7 +211,7 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
     } catch (error) {
       const found = problemOf(error);
       setProblem(found);
-      // Somebody else was faster: show what is stored now.
+      // Another user was faster: show the stored version.
       if (found.name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);

@@ -1,4 +1,4 @@
-/** A new order: from whom, how many, on which terms, and who gets the keys. */
+/** A new order: installer, number of nodes, terms, and recipients of the keys. */
 
 import type { ControllerView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';

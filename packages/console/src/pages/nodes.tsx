@@ -178,7 +178,7 @@ function daysWith(chosen: number | undefined): readonly number[] {
   return chosen === undefined || offered.includes(chosen) ? offered : [...offered, chosen].toSorted((a, b) => a - b);
 }
 
-/** More than are on the screen at once: the others come after these are drawn. */
+/** More rows than fit on the screen: the rest is rendered afterwards. */
 const FIRST_ROWS = 40;
 
 interface NodeTableProps {

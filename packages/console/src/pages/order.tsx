@@ -1,4 +1,4 @@
-/** One order on its own page: how far it is and why, and its keys handed over again. */
+/** Page of one order: its progress with causes, and the reissue of its keys. */
 
 import type { OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';

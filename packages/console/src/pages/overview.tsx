@@ -1,4 +1,4 @@
-/** What the person on call looks at first: how many nodes are in each state, and what changed. */
+/** Overview for the person on call: number of nodes in each state, and latest changes. */
 
 import type { AuditEntryView, ControllerView, NodeStatus, OrderStatus } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
@@ -218,7 +218,7 @@ function ControllersAtAGlance({ controllers }: { readonly controllers: Resource<
   );
 }
 
-/** The latest entries of the log, and new ones as they come, until somebody wants to read. */
+/** The latest entries of the log. New ones are added until the user starts to read. */
 function LatestChanges(): JSX.Element {
   const say = useSay();
   const [isPaused, setPaused] = useState(false);

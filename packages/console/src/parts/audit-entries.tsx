@@ -38,7 +38,7 @@ export function EntrySubject({ entry, node = true }: { readonly entry: AuditEntr
   return <span class="subject">{parts}</span>;
 }
 
-/** Entries as a short list: when, what, about what, by whom. */
+/** Short list of entries: time, action, object, actor. */
 export function EntryList({
   entries,
   node,

@@ -1,4 +1,4 @@
-/** One change of many nodes: what it is, what it would do, how far it is. */
+/** Dialog for a change of many nodes: the choice, the preview, the progress. */
 
 import type { ManyNodesChange, NodeView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
@@ -82,7 +82,7 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
         await follow(await beginChange(planned, expect), confirmed);
       } catch (error) {
         const { name, preview: now } = problemOf(error);
-        // Somebody else was faster: what it would do now.
+        // Another user was faster: show the new preview.
         if (name === 'selection-changed') setPlan({ ...(now as Preview), change: planned, nodes });
         throw error;
       }

@@ -15,7 +15,9 @@ interface ChangeButtonProps {
   readonly isPrimary?: boolean;
 }
 
-/** Makes a change at once. It can be undone; what cannot is asked for first. */
+/**
+ * Makes a change at once, which the user can undo. Changes without undo need a confirmation first.
+ */
 export function ChangeButton({ label, done, change, undo, isPrimary = false }: ChangeButtonProps): JSX.Element {
   const [problem, setProblem] = useState<Problem>();
   const [isBusy, setBusy] = useState(false);
@@ -30,7 +32,7 @@ export function ChangeButton({ label, done, change, undo, isPrimary = false }: C
     } catch (error) {
       const found = problemOf(error);
       setProblem(found);
-      // Somebody else was faster: show what it is now.
+      // Another user was faster: show the current version.
       if (found.name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);

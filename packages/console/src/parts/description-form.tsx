@@ -1,4 +1,4 @@
-/** What people know of a node or a controller, to be changed. Nothing that was typed is lost. */
+/** Form for the description of a node or a controller. Typed text is never lost. */
 
 import type { AuditEntryView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
@@ -59,7 +59,7 @@ interface DescriptionFormProps extends DescriptionEditorProps {
   readonly onClose: () => void;
 }
 
-/** What somebody else changed while the form was open. */
+/** A change by another user while the form was open. */
 interface Conflict {
   readonly differences: readonly Difference[];
   readonly entry: AuditEntryView | undefined;
@@ -84,7 +84,7 @@ async function latestEntry(kind: DescribedKind, id: string): Promise<AuditEntryV
 
 function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): JSX.Element {
   const say = useSay();
-  // The page loads the thing again while somebody types: the form stays with what it began with.
+  // The page reloads the resource while the user types. The form keeps its initial version.
   const [before] = useState(() => draftOf(kind, thing));
   const [seen, setSeen] = useState(tag);
   const [draft, setDraft] = useState(before);
@@ -107,7 +107,7 @@ function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): J
       const change = changeFrom(before, draft);
       if (Object.keys(change).length > 0) {
         await request(path, { method: 'PATCH', body: change, ifMatch: seen });
-        // After a conflict, what was before is not what somebody else had written.
+        // After a conflict, an undo would not restore the other user's text.
         showToast({ text: say(`describe.saved-${kind}`, { id }), ...(conflict === undefined ? undoOf(change) : {}) });
         reloadAll();
       }

@@ -16,7 +16,7 @@ export function toneOf(cause: Diagnosis['cause']): 'good' | 'mild' | 'bad' {
   return WELL.has(cause) ? 'good' : MILD.has(cause) ? 'mild' : 'bad';
 }
 
-/** Why a node has not joined: the cause, what to do, and what the cause was found from. */
+/** Diagnosis of a node: the cause, the action, and the facts behind the cause. */
 export function DiagnosisPanel({ diagnosis }: { readonly diagnosis: Diagnosis }): JSX.Element {
   const say = useSay();
   const { cause, action, instead, facts, sentence } = diagnosis;

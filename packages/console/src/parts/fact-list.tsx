@@ -1,4 +1,4 @@
-/** What a diagnosis was found from, a row each. Facts that nothing is known of are left out. */
+/** Facts behind a diagnosis, one per row. Unknown facts are omitted. */
 
 import type { Facts, OrderStatus } from '@latchkey/operations/contract';
 import type { ComponentChildren, JSX } from 'preact';

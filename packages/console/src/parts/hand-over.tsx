@@ -1,4 +1,4 @@
-/** Handing over keys: who can open them, the job that encrypts them, and what comes of it. */
+/** Hands over keys: the recipients, the job that encrypts the keys, and its result. */
 
 import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';

@@ -1,4 +1,4 @@
-/** How far an order is: by cause why nodes have not joined, what to do next, and its sites. */
+/** Progress of an order: causes why nodes have not joined, next steps, and its sites. */
 
 import type { DiagnosisGroup, DiagnosisGroups, NodeView, OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';

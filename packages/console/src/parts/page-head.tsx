@@ -11,8 +11,8 @@ interface PageHeadProps {
 }
 
 /**
- * Title of a page, how old its data are, and a button that loads them again. A
- * button that waits is not disabled anywhere: the browser would take the focus from it.
+ * Title of a page, the age of its data, and a button that reloads them. No busy button is ever
+ * disabled, because the browser would move the focus away from it.
  */
 export function PageHead({ title, about, resource: { at, isLoading, reload } }: PageHeadProps): JSX.Element {
   const say = useSay();

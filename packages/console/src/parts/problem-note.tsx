@@ -4,7 +4,7 @@ import { CommandText } from './copy.js';
 import { useSay } from '../phrase.js';
 import { isStringKey, type StringKey } from '../strings/index.js';
 
-/** A request that failed: what happened, what the API advises, and a way to try again. */
+/** A failed request: what happened, the API's advice, and a retry button. */
 export function ProblemNote({ problem, retry }: { readonly problem: Problem; readonly retry?: () => void }): JSX.Element {
   const say = useSay();
   const { detail, advice, run, errors, retryAfter } = problem;

@@ -9,7 +9,7 @@ import { localeOf, usePreferences } from '../preferences.js';
 import { useMay } from '../session.js';
 import { ChangeButton } from './change-button.js';
 
-/** Nothing for steps that are taken elsewhere, or that the user may not take. */
+/** Renders nothing for steps that are done elsewhere, or that the user may not do. */
 export function StepButton({ action }: { readonly action: Action }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());

@@ -10,7 +10,7 @@ interface TypedConfirmationProps {
   readonly label: string;
   readonly title: string;
   readonly about: string;
-  /** What must be typed: a click alone does nothing that cannot be undone. */
+  /** Text that the user must type. A mere click never does what cannot be undone. */
   readonly expected: string;
   readonly done: string;
   readonly change: () => Promise<unknown>;
@@ -35,7 +35,7 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
     } catch (error) {
       const found = problemOf(error);
       setProblem(found);
-      // Somebody else was faster: show what it is now.
+      // Another user was faster: show the current version.
       if (found.name === 'changed-meanwhile') reloadAll();
     }
     setBusy(false);

@@ -10,8 +10,8 @@ type FieldName = keyof TypedFilters;
 
 interface TypedFilterFields {
   /**
-   * Returns what was typed, and `undefined` if some of it cannot be read, which is shown then. Such
-   * a filter is not left out: the list would have more nodes than was asked.
+   * Returns the typed filters. Returns `undefined` if one is malformed, which is then shown.
+   * Ignoring it would list more nodes than requested.
    */
   readonly read: () => Pick<NodeFilters, FieldName> | undefined;
   /** @param list ID of a list to choose from */

@@ -34,7 +34,7 @@ const STRINGS: Record<string, Pair> = {
   ...BULK_STRINGS,
 };
 
-/** What comes with a page brings its texts. */
+/** Adds the texts of a page that is loaded on demand. */
 export function addStrings(texts: Readonly<Record<string, Pair>>): void {
   Object.assign(STRINGS, texts);
 }

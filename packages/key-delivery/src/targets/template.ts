@@ -1,6 +1,6 @@
 /**
- * Templates of key files. A field can only be a hexadecimal number, so that no value can end a
- * line, or open a quote, in the configuration of another program.
+ * Templates of key files. A field can only be a hexadecimal number. So no value can end a line, or
+ * open a quote, in the configuration of another program.
  */
 
 import { UsageFailure } from '@latchkey/runtime/failure';

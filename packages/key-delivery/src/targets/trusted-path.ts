@@ -15,8 +15,8 @@ const WORLD_WRITABLE = 0o002;
 
 /**
  * Throws a UsageFailure unless `path` and every folder above it belong to root, or to the user of
- * this process, and no other user can write to them. A folder in which only owners can rename, as
- * /tmp, passes. A symbolic link is checked on both sides.
+ * this process. No other user may have write access to them. A folder in which only owners can
+ * rename, as /tmp, passes. A symbolic link is checked on both sides.
  *
  * @param what names the file: `the template`
  */

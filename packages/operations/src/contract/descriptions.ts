@@ -41,7 +41,7 @@ const tagsSchema = z.array(textSchema(TEXT_LIMITS.tag)).max(MAX_TAGS);
 
 type SettableFields = Omit<DescriptionChange, 'add_tags' | 'remove_tags'>;
 
-/** Fields of a change that replace what is there. */
+/** Fields of a change that replace the current values. */
 export const settableFields: { readonly [F in keyof SettableFields]-?: z.ZodOptional<z.ZodType<SettableFields[F]>> } = {
   name: textSchema(TEXT_LIMITS.name).nullable().optional(),
   site: textSchema(TEXT_LIMITS.site).nullable().optional(),

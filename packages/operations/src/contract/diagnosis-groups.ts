@@ -17,7 +17,7 @@ export interface DiagnosisGroup {
 }
 
 export interface DiagnosisGroups {
-  /** When they were looked at. */
+  /** Time of the diagnosis. */
   readonly at: string;
   readonly nodes: number;
   /** The largest first; those that are well last. */

@@ -62,7 +62,7 @@ export type Action =
   /** On the device only. */
   | { readonly kind: 'move-device'; readonly node: string; readonly controller: string; readonly address: string }
   /**
-   * `new`: a new initial key, and the device is installed again. `same`: the one that the device
+   * `new`: a new initial key, and the device is installed again. `same`: the key that the device
    * has. `split`: a device key is one half of the initial key.
    */
   | {

@@ -16,7 +16,7 @@ export interface ExposureView {
   readonly held: number;
   readonly joined: number;
   readonly controllers: readonly string[];
-  /** Controllers that could have the key, or one that came of it. */
+  /** Controllers that could have the key, or one that derives from it. */
   readonly key_holders: readonly string[];
   /** Whether more could: the registry does not know. */
   readonly other_key_holders: boolean;

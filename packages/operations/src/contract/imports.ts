@@ -6,7 +6,7 @@ export interface ImportInput {
   /** Who holds the keys of the nodes. */
   readonly installer: string;
   readonly contact?: string | undefined;
-  /** Where the nodes are that are added, unless the file says otherwise. */
+  /** Site of the added nodes, unless the file names one. */
   readonly site?: string | undefined;
   readonly lifetime_seconds: number;
   /** Who has the device keys, if those are given. */

@@ -87,7 +87,7 @@ export interface NodeFilter {
   readonly site?: readonly string[] | undefined;
   /** With one of these tags. */
   readonly tag?: readonly string[] | undefined;
-  /** Text that stands in their description or ID; capitals and small letters are alike. */
+  /** Substring of their description or ID, case-insensitive. */
   readonly search?: string | undefined;
 }
 
@@ -307,9 +307,11 @@ export interface NodeResetInput {
  */
 export interface NodeReset {
   readonly nodes: number;
-  /** Nodes of the order that joined meanwhile: they keep their keys, and are in no manifest. */
+  /**
+   * Nodes of the order that joined in the meantime: they keep their keys, and are in no manifest.
+   */
   readonly passed_over: number;
-  /** Whether the initial keys were drawn, and handed out. */
+  /** True if the initial keys were generated, and handed out. */
   readonly drawn: boolean;
   /** Whether the installer has halves of the initial keys. */
   readonly split: boolean;

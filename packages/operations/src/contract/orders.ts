@@ -22,7 +22,7 @@ export const MAX_ORDER_NODES = 1_000_000;
 export interface OrderDescriptionView {
   /** How to reach the installer. */
   readonly contact: string | null;
-  /** Where its nodes are, unless their descriptions say otherwise. */
+  /** Site of its nodes, unless their descriptions name one. */
   readonly site: string | null;
 }
 

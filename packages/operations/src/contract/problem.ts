@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 
-/** One mistake in the input: its field, and what was expected. */
+/** One error in the input: its field, and the expected value. */
 export interface InputError {
   readonly at: string;
   readonly is: string;
@@ -17,7 +17,7 @@ export interface ProblemDocument {
   /** Commands that follow the advice. */
   readonly run?: readonly string[] | undefined;
   readonly errors?: readonly InputError[] | undefined;
-  /** Of a change that was previewed: what it would do now. */
+  /** The current preview of a change that was previewed before. */
   readonly preview?: unknown;
 }
 

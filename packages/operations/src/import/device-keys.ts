@@ -40,7 +40,7 @@ export class DeviceKeys {
   /**
    * Reads `path`, mode 0600, or standard input for `-`.
    *
-   * @throws UsageFailure that names lines whose key is wrong, stands twice, or is an initial key
+   * @throws UsageFailure that names lines whose key is malformed, duplicate, or an initial key
    */
   static async read(registry: Registry, path: string): Promise<DeviceKeys> {
     const name = inputName(path);
@@ -155,7 +155,7 @@ export class DeviceKeys {
     }
   }
 
-  /** Installers and controllers may know an initial key, also one that no node holds any more. */
+  /** Installers and controllers may know an initial key, even one that no node holds any more. */
   async #findInitialKeys(registry: Registry, problems: Problems): Promise<void> {
     const found = new Map<bigint, string>();
     const note = (ik: Uint8Array, where: string): void => {
@@ -195,7 +195,7 @@ export class DeviceKeys {
   }
 }
 
-/** Counts the lines that are wrong, and has the first of them in words. */
+/** Counts the malformed lines, and describes the first of them. */
 class Problems {
   readonly #name: string;
   readonly #first: { readonly line: number; readonly text: string }[] = [];

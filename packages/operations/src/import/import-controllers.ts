@@ -1,6 +1,6 @@
 /**
- * Compares the controllers' addresses in a file of nodes with those in the registry, which devices
- * are not told of.
+ * Compares the controllers' addresses in a file of nodes with those in the registry. Devices do not
+ * learn of a difference.
  */
 
 import { formatId } from '@latchkey/protocol';

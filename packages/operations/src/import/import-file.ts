@@ -47,7 +47,7 @@ export async function readImportFile(path: string, decrypt: Advice, maxOctets: n
       },
       end: () => undefined,
     });
-    // No copy of it is left where nobody would wipe it.
+    // Leaves no copy of it that is never wiped.
     const octets = new Uint8Array(length);
     let at = 0;
     for (const part of parts) {
@@ -69,7 +69,7 @@ export function noNodes(source: ImportSource): UsageFailure {
   });
 }
 
-/** Passes what is in a file to a reader. */
+/** Passes the content of a file to a reader. */
 export async function readInto(
   source: ImportSource,
   reader: { readonly push: (chunk: Uint8Array) => void; readonly end: () => void },

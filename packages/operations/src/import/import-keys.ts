@@ -16,12 +16,12 @@ const MAX_ROWS = 2 ** 22;
 const MAX_REPEATED = 100_000;
 /** Keys that are encrypted in one call: one by one, each costs ten times as much. */
 const AT_ONCE = 2 ** 9;
-/** Rows by which the room for them grows. */
+/** Rows by which the buffer grows. */
 const GROWTH = 2 ** 16;
 
 /**
- * A buffer of ES2024, in Node.js from 20 on. It grows in place, and returns its memory at once
- * instead of to the collector.
+ * A buffer of ES2024, in Node.js from 20 on. It grows in place, and frees its memory immediately,
+ * without the garbage collector.
  */
 interface ResizableBuffer extends ArrayBuffer {
   resize(octets: number): void;
@@ -50,7 +50,7 @@ export interface KeyRows {
 }
 
 /**
- * Reads the identity of an initial key, by which the registry tells it from others, from its first
+ * Returns the identity of an initial key, by which the registry distinguishes keys, from its first
  * 8 octets.
  */
 export function identityOf(octets: Uint8Array): bigint {
@@ -73,7 +73,7 @@ export class ImportKeys {
   /** Rows whose keys are in `#keys`, and not yet in `#identities`. */
   #waiting = 0;
 
-  /** @param identity under which the registry tells keys apart; the caller wipes it */
+  /** @param identity key with which the registry identifies initial keys; the caller wipes it */
   constructor(registry: Registry, identity: Secret) {
     this.#registry = registry;
     this.#cipher = identityCipher(identity);

@@ -47,15 +47,15 @@ export interface ImportFileOptions {
    * What makes initial keys of the halves in the file. Without them the keys in the file are whole.
    */
   readonly deviceKeys?: DeviceKeys | undefined;
-  /** Is told of each row that cannot be used, once. */
+  /** Called once for each row that cannot be used. */
   readonly problem: (problem: Problem) => void;
   /** Is shown each other row, once. */
   readonly row?: (row: ManifestRow) => void;
-  /** Rows in memory at once. */
+  /** Rows in memory at a time. */
   readonly part?: number;
 }
 
-/** Reads a file through once, to learn what is in it. */
+/** Reads a file once, to determine its content. */
 export async function openImport(source: ImportSource, options: ImportFileOptions): Promise<ImportFile> {
   return (await isRepeatable(source)) ? readPartitions(source, options) : readWhole(source, options);
 }

@@ -7,7 +7,7 @@ import type { ImportAction, JudgedNode } from '../enrolment.js';
 import { initialKeyIdentifier, type NodeRow, type OrderRow, type Registry, type Snapshot } from '@latchkey/registry';
 import { identityOf, type RepeatedKeys } from './import-keys.js';
 
-/** Problems of which line and reason are kept; the rest is counted. */
+/** Problems that are stored with line and reason; further ones are counted. */
 const MAX_PROBLEMS = 100_000;
 
 /**
@@ -28,7 +28,7 @@ export interface Problem {
   readonly reason: string;
 }
 
-/** What an import would do, in numbers and in words. */
+/** Effects of an import, as counts and as text. */
 export class ImportReport {
   readonly counts: Record<ImportAction, number> = { add: 0, change: 0, unchanged: 0, duplicate: 0, reject: 0 };
   /** Those that nodes are assigned to. */
@@ -54,7 +54,7 @@ export class ImportReport {
     if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
   }
 
-  /** Adds what is true of another part. */
+  /** Adds the results of another part. */
   merge({ counts, controllers, problems, changes, additions, moves, sharedKeys, otherTexts }: ImportReport): void {
     this.sharedKeys += sharedKeys;
     this.otherTexts += otherTexts;
@@ -125,7 +125,7 @@ interface PlanOptions {
   readonly maxChanges?: number;
   /** Nodes that other parts of the import change. */
   readonly changedBefore?: number;
-  /** Whether nodes that are added are to be named. */
+  /** True if added nodes must be listed. */
   readonly listAdditions?: boolean;
   /** Initial keys that are refused, since several nodes have them. */
   readonly repeated?: RepeatedKeys;
@@ -176,7 +176,7 @@ interface Decision {
   readonly verdict: Exclude<ImportAction, 'duplicate'>;
   /** Reason for a rejection, or the changes; otherwise empty. */
   readonly reason: string;
-  /** Set if the node changes: what it is now. */
+  /** New state of the node, if it changes. */
   readonly judged?: JudgedNode;
   /** Set if the node moves: `from FROM to TO`. */
   readonly move?: string;

@@ -25,7 +25,7 @@ const FIRST_OCTETS: Buffer = Buffer.from(`{"${FORMAT_NAME}":`);
 const CHECKSUM_LENGTH = checksumLine('0'.repeat(64)).length;
 /** Both hashes of an entry of the audit log, in octets. */
 const ENTRY_HASHES = 64;
-/** Characters that are handed on at once. */
+/** Characters per piece. */
 const PIECE_LENGTH = 65_536;
 /** A longer line was not written by a registry. */
 const MAX_LINE = 1024 * 1024;

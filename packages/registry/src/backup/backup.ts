@@ -18,7 +18,7 @@ export async function backup(registry: Registry, path: string): Promise<Head> {
   await createFile(path, text());
   return head;
 
-  // The log tells of a backup only once there is a file for it.
+  // The log records a backup only once its file exists.
   async function* text(): AsyncGenerator<string> {
     const { storage } = registry;
     await storage.checkWhole?.();

@@ -31,7 +31,7 @@ export interface RestoredFrom {
   /** ms since the epoch. */
   readonly backupAt: number;
   readonly nodes: number;
-  /** Where the registry that was there is now: a folder, or a schema of the database. */
+  /** Place of the former registry: a folder, or a schema of the database. */
   readonly previous: string | undefined;
 }
 
@@ -60,7 +60,7 @@ export async function restore(
   }
 }
 
-/** `contents`: as they are to be put back at this time, in ms since the epoch. */
+/** `contents`: converted for a restore at this time, in ms since the epoch. */
 async function restoreInto(
   { folder, postgres, replace, actor }: Pick<RestoreOptions, 'folder' | 'postgres' | 'replace' | 'actor'>,
   contents: (now: number) => RegistryContents,

@@ -20,7 +20,7 @@ export interface VerifiedContents extends RegistryContents {
 interface Source {
   /** In messages. */
   readonly name: string;
-  /** What to do if it is not what a registry wrote. */
+  /** Advice if no registry wrote these contents. */
   readonly advice: string;
 }
 

@@ -19,7 +19,7 @@ import type { AuditTable, Entry } from '../audit-log.js';
 const HEAD_KEY = 'audit head';
 /** Entries per page of a walk. */
 const PAGE_SIZE = 256;
-/** Where a pruned log starts: the last entry that was taken out. */
+/** Start of a pruned log: the last pruned entry. */
 const START_KEY = 'audit start';
 
 export class LmdbAuditTable implements AuditTable {

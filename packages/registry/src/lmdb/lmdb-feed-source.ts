@@ -9,7 +9,7 @@ import type { FeedSource } from '../snapshot-key-feed.js';
 import { RowCache } from './row-cache.js';
 import type { Tables } from './tables.js';
 
-/** Orders kept decoded: most nodes that are told of are of the same few. */
+/** Cached decoded orders: most nodes in the feed belong to the same few orders. */
 const MAX_CACHED_ORDERS = 256;
 
 export class LmdbFeedSource implements FeedSource {

@@ -20,7 +20,7 @@ import type { Tables } from './tables.js';
 const TIME_SLICE_MS = 5;
 /** The pause after it in a process that only counts, in ms: a tenth of one core at most. */
 const COUNTING_PAUSE_MS = 45;
-/** Entries of the audit log that are read at a time: the nodes in them are looked at once. */
+/** Entries of the audit log per step: their nodes are read together. */
 const ENTRIES_PER_STEP = 1_024;
 
 /** In the folder of the store. */
@@ -87,7 +87,7 @@ export class LmdbNodeIndex {
     this.#index = undefined;
   }
 
-  /** With all that was written before the call: an update that is under way ends after that. */
+  /** Returns the index with all writes before the call. A running update ends after that point. */
   #current(): Promise<NodeIndex> {
     this.#updating ??= this.#update().catch((error: unknown) => {
       // Half of an update may be in it.
@@ -128,7 +128,7 @@ export class LmdbNodeIndex {
     return head.seq - this.#position <= Math.max(2 * this.#index.length, ENTRIES_PER_STEP);
   }
 
-  /** Takes what was saved, if it is of this registry. */
+  /** Loads the saved index, if it belongs to this registry. */
   async #restore(): Promise<void> {
     const found = await readSavedIndex(this.#path);
     if (found === undefined || this.#isClosed) return;

@@ -56,9 +56,7 @@ import { LmdbFeedSource } from './lmdb-feed-source.js';
 import { readVersioned, RowCache } from './row-cache.js';
 import { restoreAdvice, type Tables } from './tables.js';
 
-/**
- * Nodes looked at in one transaction: long enough to be fast, short enough to hold up no commit.
- */
+/** Nodes read in one transaction: long enough to be fast, short enough not to delay a commit. */
 const NODES_PER_TRANSACTION = 4_096;
 /** Nodes kept decoded, from their M2 to their M7. */
 const MAX_CACHED_NODES = 1_024;
@@ -262,7 +260,7 @@ export class LmdbStorage implements RegistryStorage {
     try {
       return this.tables.env.transaction(action).catch(this.#fail);
     } catch (error) {
-      // Of a store that is closed lmdb says so at once.
+      // lmdb throws synchronously if the store is closed.
       return this.#fail(error);
     }
   }

@@ -12,7 +12,7 @@ import type { NodeRow } from '../model/rows.js';
 
 const INCARNATION_KEY = 'key feed incarnation';
 const MAX_ID = 0xffff_ffff;
-/** Nodes of an order that are read at once. */
+/** Nodes of an order per page. */
 const PAGE_SIZE = 1_024;
 
 /**
@@ -36,13 +36,13 @@ export class NodeAssignments implements AssignmentTable {
     this.#metadata = metadata;
   }
 
-  /** Inside the write transaction that adds the node, seen by nobody yet. */
+  /** Inside the write transaction that adds the node, which no reader sees yet. */
   add(idI: number, { controller, order }: NodeRow): void {
     this.#byController.putSync(pair(controller, idI), order);
     this.#byOrder.putSync(pair(order, idI), true);
   }
 
-  /** Inside the write transaction that takes back a node that nobody saw. */
+  /** Inside the write transaction that unloads a node, which no reader saw. */
   takeBack(idI: number, { controller, order }: NodeRow): void {
     this.#byController.removeSync(pair(controller, idI));
     this.#byOrder.removeSync(pair(order, idI));
@@ -71,7 +71,7 @@ export class NodeAssignments implements AssignmentTable {
     return this.#former.get(pair(idI, idC));
   }
 
-  /** What is kept of nodes and their former controllers, after that of `after`. */
+  /** Returns the stored nodes and their former controllers, after that of `after`. */
   formerPage(
     after: readonly [idI: number, idC: number] | undefined,
     options: RangeOptions,
@@ -105,7 +105,7 @@ export class NodeAssignments implements AssignmentTable {
     }
   }
 
-  /** Another one in each store: cursors of the one that it was restored from count no more. */
+  /** Differs in each store: cursors of a store before a restore are invalid. */
   get incarnation(): number {
     return this.#metadata.get(INCARNATION_KEY) as number;
   }

@@ -17,7 +17,7 @@ export class RowCache<R> {
   readonly #maxEntries: number;
   readonly #entries = new BoxedMap<number, CachedRow<R>>();
 
-  /** @param maxEntries at the bound the oldest goes */
+  /** @param maxEntries at the bound the oldest is evicted */
   constructor(table: Database<R, number>, maxEntries: number) {
     this.#table = table;
     this.#maxEntries = maxEntries;
@@ -43,7 +43,7 @@ export class RowCache<R> {
     return read;
   }
 
-  /** The row is another one now: what is kept of it would only grow old in memory. */
+  /** Evicts a row that has changed, because its entry would only occupy memory. */
   delete(key: number): void {
     this.#entries.delete(key);
   }

@@ -9,7 +9,7 @@ import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import type { SavedIndex } from '../node-index/node-index.js';
 
-/** Number of what is in the file. */
+/** Version of the file format. */
 const FORMAT = 1;
 const CHECKSUM_LENGTH = 4;
 const PRIVATE_FILE = 0o600;

@@ -10,7 +10,7 @@ import { STORE_FOLDER, Tables } from './tables.js';
 
 const STAGED_STORE = `${STORE_FOLDER}-restoring`;
 
-/** What a process that was killed left of one goes first. The folder is locked. */
+/** Removes the staged store that a killed process left, first. The folder is locked. */
 export async function fillStagedStore(folder: string, contents: RegistryContents, actor: Actor): Promise<void> {
   await removeStagedStore(folder);
   await ensurePrivateFolder(join(folder, STAGED_STORE));

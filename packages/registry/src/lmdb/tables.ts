@@ -79,8 +79,8 @@ export class Tables {
   }
 
   /**
-   * @param actor stands in the audit log
-   * @param ifDamaged advice for a store that is damaged
+   * @param actor for the audit log
+   * @param ifDamaged advice for a damaged store
    */
   static async open(
     folder: string,
@@ -114,8 +114,8 @@ export class Tables {
   }
 
   /**
-   * Runs `action` in a write transaction of its own inside whatever else is written now, and
-   * resolves when the disk has it. An action that throws has no effect.
+   * Runs `action` in a separate write transaction, nested in the current one if any, and resolves
+   * when it is durable. An action that throws has no effect.
    */
   async write<T>(action: () => T): Promise<T> {
     try {
@@ -129,7 +129,7 @@ export class Tables {
     }
   }
 
-  /** As `write`, and tells of it in the audit log; `action` is given the number of the entry. */
+  /** Like `write`, with an entry in the audit log; `action` gets the number of the entry. */
   audited<T>(event: AuditEvent, action: (entry: number) => T): Promise<T> {
     return this.write(() => action(this.audit.append(event, Date.now())));
   }

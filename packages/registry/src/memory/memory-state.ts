@@ -150,7 +150,7 @@ export class MemoryState implements AuditTable, AssignmentTable {
 export type Step = (state: MemoryState) => void;
 
 /**
- * What an outcome changes, one step after another: a torn write is one that ends before its last
+ * Returns the changes of an outcome, one step after another. A torn write ends before its last
  * step.
  */
 export function stepsOf({ events = [], put = {}, remove = {} }: Outcome<unknown>): Step[] {

@@ -49,7 +49,7 @@ export interface Scheduler {
   after(delayMs: number, action: () => void): void;
 }
 
-/** What becomes of a write. By itself it is durable at once, and acknowledged. */
+/** Outcome of a write. By default it is durable immediately, and acknowledged. */
 export interface Fate {
   /**
    * - `durable`: it happens, and a crash does not undo it
@@ -85,15 +85,14 @@ export class MemoryDatabase {
     return this.#visible;
   }
 
-  /** Loses what was not durable. */
+  /** Loses all writes that are not durable. */
   crash(): void {
     this.#visible = new MemoryState(this.#durable);
     this.#behind = false;
   }
 
   /**
-   * Another database that is the same so far: a standby that is promoted while the one before goes
-   * on.
+   * Returns a copy of the database: a standby that is promoted while the former primary continues.
    */
   fork(): MemoryDatabase {
     const fork = new MemoryDatabase(this.#scheduler, this.draw);
@@ -145,7 +144,7 @@ export class MemoryStorage implements RegistryStorage {
     this.#database = database;
   }
 
-  /** From here on this server sees another database: the one that it saw has lost the others. */
+  /** Connects this server to another database, which has lost the others' writes. */
   connect(database: MemoryDatabase): void {
     this.#database = database;
   }

@@ -1,4 +1,4 @@
-/** Lists and counts of the nodes in memory: it has few, and goes through all of them. */
+/** Lists and counts the nodes in memory. They are few, so each call scans all of them. */
 
 import { expiryOf } from '@latchkey/protocol';
 import { isMatch, type MatchedNode, siteOf } from '../model/node-match.js';

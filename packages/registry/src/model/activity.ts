@@ -13,7 +13,7 @@ import {
   type RejectionRun,
 } from './rows.js';
 
-/** IDs that are not in the registry of which something is kept; at the bound all of it goes. */
+/** IDs outside the registry with recorded activity; at the bound all are deleted. */
 export const MAX_UNKNOWN_NODES = 1_024;
 
 /** What is being gathered of a node. */
@@ -103,13 +103,13 @@ function mergeOpened(before: OpenedRun | undefined, noted: OpenedRun | undefined
   return noted === undefined || before?.key === noted.key ? mergeRuns(before, noted) : noted;
 }
 
-/** A run that was noted before goes on with what is noted now. */
+/** Continues a recorded run with the new one. */
 function mergeRuns<R extends EventRun>(before: R | undefined, noted: R | undefined): R | undefined {
   if (before === undefined || noted === undefined) return noted ?? before;
   return { ...noted, since: before.since, count: before.count + noted.count };
 }
 
-/** The row without what is `undefined`: the store would keep that too. */
+/** Returns the row without `undefined` fields: the store would store those too. */
 function omitUndefined<R extends object>(row: R): R {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as R;
 }

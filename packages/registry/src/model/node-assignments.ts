@@ -55,7 +55,7 @@ export function latestTid(row: NodeRow | undefined, former: FormerAssignment | u
 }
 
 /**
- * The entry that tells of each node, of those that one write makes.
+ * Returns the entry number of each node, for the entries of one write.
  *
  * @param last the number of the last of them
  */

@@ -39,7 +39,7 @@ export interface NodeSort {
   readonly descending?: boolean | undefined;
 }
 
-/** Where a page ended: the value its last node is sorted by, if it has one, and its ID. */
+/** End of a page: the sort value of its last node, if it has one, and its ID. */
 export interface NodeCursor {
   readonly value: number | null;
   readonly idI: number;
@@ -60,7 +60,7 @@ export interface NodeListQuery {
 
 export interface NodeListPage {
   readonly ids: readonly number[];
-  /** Where the next page begins; `undefined`: there is none. */
+  /** Cursor of the next page; `undefined` if none exists. */
   readonly next: NodeCursor | undefined;
   /** How many nodes match, on all pages; `undefined` unless it was asked for. */
   readonly total: number | undefined;

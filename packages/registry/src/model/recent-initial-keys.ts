@@ -11,7 +11,9 @@
 
 import { INITIAL_KEY_RETENTION_MS } from '@latchkey/protocol';
 
-/** Keys of one ID at most. At the bound the two oldest become one, which stands for any key. */
+/**
+ * Maximum of keys of one ID. At the bound the two oldest become one entry, which matches any key.
+ */
 const MAX_PER_ID = 8;
 /** In place of an identity: any key. */
 const ANY = new Uint8Array(0);
@@ -25,7 +27,9 @@ export interface RecentInitialKey {
   readonly until: number;
 }
 
-/** Whether one of these is the key `ik`, or may be it. `at`: the time by the servers' clock. */
+/**
+ * Returns true if one of these is the key `ik`, or may be it. `at`: the time by the servers' clock.
+ */
 export function hadInitialKey(keys: readonly RecentInitialKey[], ik: Uint8Array, at: number): boolean {
   return stillRecent(keys, at).some((key) => key.ik.length === 0 || isSame(key.ik, ik));
 }
@@ -39,7 +43,7 @@ export function rememberInitialKey(keys: readonly RecentInitialKey[], ik: Uint8A
   return [...others, { ik, until: at }];
 }
 
-/** One that lies far ahead is from before a step back of the clock. */
+/** An entry far in the future is from before a backward step of the clock. */
 export function stillRecent(keys: readonly RecentInitialKey[], at: number): RecentInitialKey[] {
   return keys.filter(({ until }) => Math.abs(at - until) <= INITIAL_KEY_RETENTION_MS);
 }

@@ -18,9 +18,9 @@ export interface ControllerRecord {
   readonly skCs: Secret;
   /** The SK_cs that is to take over as soon as the controller uses it. */
   readonly stagedSkCs?: Secret | undefined;
-  /** Where nodes reach it. */
+  /** Its address for nodes. */
   readonly nid: Endpoint;
-  /** Where it reaches auth-servers. */
+  /** Addresses of its auth-servers. */
   readonly servers: readonly Endpoint[];
   readonly addedAt: number;
   /** It gets no key of a node: M10 and M11 in place of M3 and M8. */
@@ -38,7 +38,7 @@ export interface ControllerRecord {
 /** A controller without its keys, which take opening. */
 export type ControllerInfo = Omit<ControllerRecord, 'skCs' | 'nextSkCs'>;
 
-/** For people: no decision about a key goes by it. */
+/** For people: no decision about a key depends on it. */
 export interface ControllerDescription {
   name?: string;
   site?: string;
@@ -74,7 +74,7 @@ export interface OrderRecord {
   readonly installer: string;
   /** How to reach the installer. */
   readonly contact?: string | undefined;
-  /** Where its nodes are, unless their descriptions say otherwise. */
+  /** Site of its nodes, unless their descriptions name one. */
   readonly site?: string | undefined;
   /** The controller of all its nodes when it was made; an import may have several. */
   readonly idC: number | undefined;
@@ -90,7 +90,7 @@ export interface OrderRecord {
   readonly joinFrom?: number | undefined;
   readonly joinUntil?: number | undefined;
   readonly createdAt: number;
-  /** Its entries in the audit log: the one that tells of its creation, and the latest. */
+  /** Its entries in the audit log: its creation, and the latest. */
   readonly createdEntry: number;
   readonly entry: number;
 }
@@ -101,7 +101,7 @@ export interface NodeRow {
   key: Uint8Array;
   initial: boolean;
   /**
-   * Identity of its IK, 8 octets, and fingerprint, 2: what is left of it when no node holds it any
+   * Identity of its IK, 8 octets, and fingerprint, 2. They remain when no node holds the IK any
    * more.
    */
   ik: Uint8Array;
@@ -137,7 +137,7 @@ export interface NodeRow {
   assignedEntry?: number;
   /** The audit entry with which it was given its IK, if not with its order. */
   initialKeyEntry?: number;
-  /** Its former controllers that could have a key which came of its IK. Goes with the IK. */
+  /** Its former controllers that could have a key derived from its IK. Deleted with the IK. */
   formerHolders?: FormerHolders;
 }
 
@@ -145,7 +145,7 @@ export interface NodeRow {
 export interface NodeDescription {
   name?: string;
   site?: string;
-  /** Where in the site. */
+  /** Place within the site. */
   location?: string;
   /** In ascending order, none twice. */
   tags?: string[];
@@ -184,7 +184,7 @@ export interface RetiredInitialKeyRow {
   /** Who had the device key, if it was split. */
   manufacturer?: string;
   seenBy: number[];
-  /** The controllers that could have a key which came of it, the last one among them. */
+  /** The controllers that could have a key derived from it, including the last one. */
   holders: FormerHolders;
   /** The audit entry with which the node was given it. */
   issueEntry: number;
@@ -295,8 +295,8 @@ export function toNodeInfo(idI: number, row: NodeRow, order: OrderRow, restoredA
 }
 
 /**
- * Returns the controllers that could have a key which came of a node's IK: former ones, and `idC`,
- * the present one, unless it has been pass-through since the node was assigned to it.
+ * Returns the controllers that could have a key derived from a node's IK. These are former ones,
+ * and `idC`, the present one, unless it has been pass-through since the node was assigned to it.
  */
 export function keyHolders(
   former: FormerHolders = { controllers: [] },

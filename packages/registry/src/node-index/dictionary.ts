@@ -1,4 +1,4 @@
-/** Values that many nodes share, numbered from 1 as they come. 0 stands for none. */
+/** Values that many nodes share, numbered from 1 in order of arrival. 0 means none. */
 export class Dictionary<V> {
   readonly #numbers = new Map<string | number, number>();
   readonly #values: V[] = [];

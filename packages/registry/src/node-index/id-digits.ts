@@ -1,8 +1,8 @@
 /** Digits within IDs, found without making text of a million IDs. */
 
 /**
- * Each of these digits eight times over, to compare it with all eight digits of an ID at once;
- * `undefined`: they stand in no ID.
+ * Each of these digits repeated eight times, to compare it with all eight digits of an ID together.
+ * `undefined` if they cannot be part of an ID.
  */
 export function digitsOf(text: string): Int32Array | undefined {
   if (!/^[0-9a-f]{1,8}$/.test(text)) return undefined;
@@ -12,8 +12,8 @@ export function digitsOf(text: string): Int32Array | undefined {
 /** Whether these digits stand in an ID, one after the other. */
 export function hasDigits(idI: number, digits: Int32Array): boolean {
   let found = equalDigits(idI, digits[0] ?? 0);
-  // The next digit stands one place to the right. Whether one digit is there a processor cannot
-  // guess; two are so seldom there that it guesses right.
+  // The next digit is one place to the right. A processor cannot predict a match of one digit. A
+  // match of two is so rare that its branch prediction is right.
   if (digits.length > 1) found &= equalDigits(idI, digits[1] ?? 0) << 4;
   for (let i = 2; found !== 0 && i < digits.length; i++) found &= equalDigits(idI, digits[i] ?? 0) << (4 * i);
   return found !== 0;

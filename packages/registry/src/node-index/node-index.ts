@@ -38,12 +38,12 @@ import { Dictionary } from './dictionary.js';
 import { digitsOf, hasDigits } from './id-digits.js';
 import { searchedText, type SavedTexts, TextStore } from './text-store.js';
 
-/** In place of a record: the texts had no room for it. */
+/** In place of a record: the text store was full. */
 const NOT_KEPT = 0xffff_ffff;
 /** Rows without a node, records without a node, and values without a node that may be kept. */
 const SPARE = 4_096;
 
-/** Pages that are gathered before the best one of them is kept. */
+/** Pages that are collected before they are reduced to the best one. */
 const KEPT_PAGES = 4;
 
 interface Part {
@@ -54,7 +54,7 @@ const ALL: Part = { from: 0, most: Infinity };
 
 /** Places of rows in ascending order. */
 interface Selection {
-  /** `undefined`: all places from `start` on, which nobody needs to write down. */
+  /** `undefined` means all places from `start` on, which need no list. */
   readonly places: Uint32Array | undefined;
   readonly start: number;
   readonly length: number;
@@ -66,12 +66,12 @@ const BY_ID: NodeSort = { by: 'id' };
 interface Search {
   /** Digits that an ID may have. */
   readonly digits: Int32Array | undefined;
-  /** `undefined`: the text stands in no description, site or tag. */
+  /** `undefined` if no description, site or tag contains the text. */
   readonly isInText: ((at: number) => boolean) | undefined;
 }
 const NO_SEARCH: Search = { digits: undefined, isInText: undefined };
 
-/** What is kept of an order. A node of an order that is not published is not there for anybody. */
+/** Data of an order. A node of an unpublished order is visible to no caller. */
 interface IndexedOrder {
   readonly number: number;
   isPublished: boolean;
@@ -89,7 +89,7 @@ export interface SavedIndex {
   readonly texts: SavedTexts;
 }
 
-/** For the texts that there is no room for. */
+/** Reads texts that did not fit into the text store. */
 export type ReadDescription = (idI: number) => NodeDescription | undefined;
 
 export class NodeIndex {
@@ -285,10 +285,10 @@ export class NodeIndex {
   }
 
   /**
-   * The places of the rows that match, in ascending order of ID; valid until the next call.
+   * Returns the places of the rows that match, in ascending order of ID; valid until the next call.
    *
-   * @param from the first ID that is looked at
-   * @param most so many, then no more are looked for
+   * @param from the first ID to check
+   * @param most maximum of places, after which the search stops
    */
   #select(filter: NodeFilter, now: number, { from, most }: Part = ALL): Selection {
     this.settle();
@@ -321,7 +321,7 @@ export class NodeIndex {
       if (initial !== undefined && (flag & INITIAL) !== initial) continue;
       if (isState !== undefined && isState[stateOf(flag, expiry[at] ?? 0, due[at] ?? 0, now)] === 0) continue;
       if (expiringBefore !== undefined && (expiry[at] ?? 0) >= expiringBefore) continue;
-      // Infinity stands for none.
+      // Infinity means none.
       if (expiringFrom !== undefined && !((expiry[at] ?? 0) >= expiringFrom && expiry[at] !== Infinity)) continue;
       if ((committedAt[at] ?? 0) < joinedSince) continue;
       if (isTagged !== undefined && isTagged[tags[at] ?? 0] === 0) continue;
@@ -365,13 +365,13 @@ export class NodeIndex {
         (record === NOT_KEPT && searchedText(this.#readDescription(ids[at] ?? 0)).includes(wanted))
       );
     };
-    // Digits of an ID stand in no text most of the time, and then texts need not be looked at.
+    // Digits of an ID are seldom part of a text, and then texts need not be searched.
     const mayBeInText =
       [isSite, isTagged, isRecord].some((found) => found.includes(1)) || texts.subarray(0, rows.length).includes(NOT_KEPT);
     return { digits: digitsOf(wanted), isInText: mayBeInText ? isInText : undefined };
   }
 
-  /** For each record, 1 if the text stands in it. Pages of one search come one after the other. */
+  /** For each record, 1 if it contains the text. Pages of one search follow each other. */
   #searchTexts(wanted: string): Uint8Array {
     const { records } = this.#texts;
     if (this.#latestSearch?.wanted === wanted && this.#latestSearch.isRecord.length === records + 1)
@@ -403,7 +403,7 @@ export class NodeIndex {
   #sorted(selected: Selection, sort: NodeSort, after: NodeCursor | undefined, limit: number): Omit<NodeListPage, 'total'> {
     const { ids, expiry, joinedAt } = this.#rows;
     const column = sort.by === 'id' ? ids : sort.by === 'expires_at' ? expiry : joinedAt;
-    // Infinity stands for none.
+    // Infinity means none.
     const sign = sort.descending === true ? -1 : 1;
     const valueAt = (at: number): number => {
       const value = column[at] ?? Infinity;

@@ -9,7 +9,7 @@ import type { NodeDescription } from '../model/rows.js';
 /** Between two texts, and at the end of a record. */
 const TEXT_SEPARATOR = '\0';
 
-/** Octets that are kept. At the bound a text is read from the store when a search comes to it. */
+/** Octets in memory. At the bound a search reads the text from the store. */
 const MAX_OCTETS = 256 * 1024 * 1024;
 const INITIAL_OCTETS = 64 * 1024;
 const INITIAL_RECORDS = 1_024;
@@ -22,7 +22,7 @@ export interface SavedTexts {
 export class TextStore {
   #octets: Buffer = Buffer.allocUnsafe(INITIAL_OCTETS);
   #length = 0;
-  /** Where each record starts; record 1 is at index 0. */
+  /** Start offset of each record; record 1 is at index 0. */
   #starts: Uint32Array = new Uint32Array(INITIAL_RECORDS);
   #records = 0;
   readonly #maxOctets: number;
@@ -65,7 +65,7 @@ export class TextStore {
     return this.#octets.toString('utf8', this.#starts[record - 1], end - 1) === text;
   }
 
-  /** Calls `found` with each record in which the text stands, in ascending order. */
+  /** Calls `found` with each record that contains the text, in ascending order. */
   search(text: string, found: (record: number) => void): void {
     if (text.includes(TEXT_SEPARATOR)) return;
     const wanted = Buffer.from(text);

@@ -29,7 +29,7 @@ export async function ask(engine: Engine, statement: Statement): Promise<readonl
   }
 }
 
-/** Its ends are read behind a barrier: a head that is kept elsewhere is lost in no failover. */
+/** Its ends are read behind a barrier: a HEAD that was saved elsewhere is lost in no failover. */
 export class PostgresAuditTable implements AuditTable {
   readonly #engine: Engine;
   readonly #reader: Reader;
@@ -79,7 +79,7 @@ export class PostgresAuditTable implements AuditTable {
     }
   }
 
-  /** All of it as of one moment, over a connection of its own. */
+  /** Reads the whole chain in one snapshot, over a separate connection. */
   async chain(): Promise<StoredChain> {
     const connection = await this.#engine.separateConnection();
     const { statements, take } = fetching(new KeySet(), new RowCaches());

@@ -46,7 +46,7 @@ interface Entry {
 }
 
 /**
- * A version that no row had before, as far as chance goes: numbers that were counted would be used
+ * Returns a random version, which most probably no row had before. Sequential numbers would be used
  * again after a loss.
  */
 export function drawVersion(): number {
@@ -70,7 +70,7 @@ export class Changes {
   readonly #controllerActivity = new Set<number>();
   readonly #versions = new Map<object, number>();
 
-  /** `rows`: what was found, which the changes go into. */
+  /** `rows`: the rows that were read; the changes are applied to them. */
   constructor(rows: Rows) {
     this.#rows = rows;
   }

@@ -180,8 +180,8 @@ export class Connection {
   }
 
   /**
-   * Sends all of them at once. Settles when each has its answer; later ones may fail for an earlier
-   * one.
+   * Sends all statements together. Settles when each has its answer. A failed statement may fail
+   * the later ones.
    */
   async send(statements: readonly Statement[]): Promise<PromiseSettledResult<SqlResult>[]> {
     const { answerTimeoutMs } = this.#options;
@@ -215,7 +215,7 @@ export class Connection {
             if (left === 0) resolve(answers);
           }),
       );
-      // They go out in one call of the system: `pg` alone makes one for each.
+      // Sends them in one system call: `pg` by itself makes one for each.
       stream.cork();
       for (const query of queries) this.#client.query(query);
       stream.uncork();

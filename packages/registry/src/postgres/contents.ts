@@ -35,7 +35,7 @@ interface Listing<T extends TableName> {
   readonly columns: string;
   readonly from: string;
   readonly where?: string;
-  /** Columns of the key, and what they are before the first row. */
+  /** Columns of the key, and their values before the first row. */
   readonly keys: readonly (readonly [column: string, before: number | string])[];
   readonly decode: (row: SqlRow) => TableRows[T];
 }

@@ -19,13 +19,13 @@ const MAX_ROUND_TRIP_MS = 500;
 const CLOCK_VALID_MS = 5_000;
 /**
  * Clocks of two machines drift apart. The shared monotonic clock follows the database's by this at
- * most, as NTP slews one: a step shows all the same.
+ * most, as NTP slews a clock. A step therefore remains visible.
  */
 const MAX_SLEW = 500e-6;
 
-/** How the shared monotonic clock goes on after a restart on this machine. */
+/** State with which the shared monotonic clock continues after a restart on this machine. */
 export interface SharedMonotonic {
-  /** Names what the machine's monotonic clock counts from. */
+  /** Identifies the boot from which the machine's monotonic clock counts. */
   readonly boot: string;
   /** The shared monotonic clock minus the machine's, in ms. */
   readonly ahead: number;
@@ -98,8 +98,8 @@ export class DatabaseClock {
   }
 
   /**
-   * How far ahead of the machine's it is, if it goes on as before a restart; `undefined` if the
-   * machine has booted since.
+   * Returns its offset from the machine's clock, if it continues after a restart. Returns
+   * `undefined` if the machine has booted since.
    */
   resumed(shared: SharedMonotonic | undefined): number | undefined {
     return shared?.boot === this.#machine.bootId() ? shared.ahead : undefined;
@@ -110,7 +110,7 @@ export class DatabaseClock {
     return -this.#machine.monotonicNow();
   }
 
-  /** From here on it is so far ahead of the machine's. */
+  /** Sets the offset from the machine's clock. */
   share(ahead: number): void {
     this.#sharedAhead = ahead;
     this.#offset = this.#wallAhead - ahead;

@@ -11,7 +11,7 @@ interface ServedFrom {
 }
 
 export class DatabaseMetrics {
-  /** From asking to the answer, with what a request waits for its turn. */
+  /** From request to answer, including the wait for a turn. */
   readonly reads: Histogram = new Histogram();
   readonly writes: Histogram = new Histogram();
   /** Writes of which it was not known whether they happened. */

@@ -18,7 +18,7 @@ import type { Metadata } from './row-caches.js';
 import { checkSchema, READ_TIMEOUT_MS, readsSchema, Session, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet, type Rows } from './snapshot.js';
 
-/** In a transaction of its own it makes the commit wait for the standby; and reads the clock. */
+/** In a separate transaction it makes the commit wait for the standby. It also reads the clock. */
 export const BARRIER: Statement = {
   name: 'barrier',
   text: `SELECT pg_logical_emit_message(true, 'latchkey', '') IS NOT NULL AS emitted,
@@ -82,7 +82,7 @@ export class Engine {
     return this.#connecting;
   }
 
-  /** A connection of its own, to the server that this process works with. */
+  /** Opens a separate connection to the server that this process works with. */
   async separateConnection(): Promise<DatabaseConnection> {
     const session = await this.session();
     try {
@@ -168,7 +168,7 @@ export class Engine {
         if (error instanceof UsageFailure || !(error instanceof Failure)) throw error;
         if (this.#fault !== undefined) throw unavailable(this.#fault);
         reasons.push(`${formatHost(host)}: ${error.message}`);
-        // As one that lost entries.
+        // For example a host that lost entries.
         if (error.advice !== undefined) advised ??= error;
       }
     }

@@ -24,7 +24,7 @@ export interface Environment {
   readonly now: () => number;
   /** The monotonic clock of the machine, in ms: the same for all processes on it. */
   readonly monotonicNow: () => number;
-  /** Names what the machine's monotonic clock counts from: another one after each boot. */
+  /** Identifies the boot from which the machine's monotonic clock counts. */
   readonly bootId: () => string;
   /** Calls `action` after `ms`. Returns a function that prevents it. */
   readonly after: (ms: number, action: () => void) => () => void;
@@ -57,7 +57,7 @@ export function pause({ after }: Pick<Environment, 'after'>, ms: number): Promis
 
 let boot: string | undefined;
 
-/** One of its own for each process where the system has none. */
+/** Returns a separate value for each process if the system has none. */
 function bootId(): string {
   try {
     boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

@@ -172,8 +172,8 @@ export class Heartbeat {
   }
 
   /**
-   * Stops this server if there is another primary of the same cluster, or a standby of one: one of
-   * the two primaries loses what it acknowledges.
+   * Stops this server if another primary of the same cluster exists, or a standby of one. One of
+   * the two primaries will lose acknowledged writes.
    */
   async #lookAround(): Promise<void> {
     const session = this.#engine.connected;
@@ -237,8 +237,8 @@ export async function followMonotonicClock(engine: Engine): Promise<void> {
 }
 
 /**
- * One of these servers that was heard of once more: it may have stopped, and the database's clock
- * may have been set since. `undefined`: none was.
+ * Returns one of these servers that sent a second heartbeat, or `undefined`. A server without one
+ * may have stopped, and the database's clock may have been set since.
  */
 async function hearAgain(engine: Engine, heard: readonly Beat[]): Promise<Beat | undefined> {
   const before = new Map(heard.map(({ id, beat }) => [id, beat]));

@@ -36,7 +36,7 @@ import type { Rows } from './snapshot.js';
 import type { SqlRow } from './tables.js';
 import type { Writer } from './writer.js';
 
-/** Entries, or nodes, that are looked at together. */
+/** Entries, or nodes, per read. */
 const CHUNK = 64;
 
 const FETCH_WALK = 'SELECT walk, tid, at, start_entry, order_number FROM latchkey.key_feed_walks WHERE controller = $1';
@@ -48,7 +48,7 @@ const FETCH_NODES = 'SELECT id FROM latchkey.nodes WHERE controller = $1 AND id 
 const FETCH_FORMER =
   'SELECT node, until_entry, tid FROM latchkey.former_assignments WHERE controller = $1 AND node = ANY($2::bigint[])';
 
-/** Nodes as they were read, and what is kept of them for one controller. */
+/** Nodes as read, and their former assignments for one controller. */
 interface Nodes {
   readonly rows: Rows;
   readonly former: ReadonlyMap<number, FormerAssignment>;
@@ -107,7 +107,7 @@ export class PostgresKeyFeed implements KeyFeed {
       for (const idI of ids) {
         if (entries.length === MAX_FEED_ENTRIES) return { cursor: walkCursor(walk, idI), more: true, entries };
         const row = nodes.rows.node(idI)?.row;
-        // It was moved or removed meanwhile: that is told after the walk.
+        // The node was moved or removed during the walk, which is sent after it.
         if (row?.controller !== idC) continue;
         if ((order === undefined || row.order === order) && isPublished(nodes.rows.order(row.order)?.row))
           entries.push(this.#entryOf(idI, nodes, question));
@@ -169,8 +169,8 @@ export class PostgresKeyFeed implements KeyFeed {
   }
 
   /**
-   * What is kept of nodes is read after their rows: a reset moves the TID from the row to it, and
-   * the TID must not be missed in both.
+   * Former assignments are read after the rows. A reset moves the TID from the row to them, and the
+   * TID must not be missed in both.
    */
   async #nodes(ids: readonly number[], idC: number): Promise<Nodes> {
     const rows = await this.#reader.read({ nodes: ids });
@@ -186,7 +186,7 @@ export class PostgresKeyFeed implements KeyFeed {
   }
 }
 
-/** Nodes whose rows tell what becomes of these entries. */
+/** Returns the nodes whose rows determine the result of these entries. */
 function nodesIn(entries: readonly TailEntry[], idC: number): number[] {
   const ids = new Set<number>();
   for (const entry of entries)

@@ -1,6 +1,6 @@
 /**
- * What a server saw of its registry's database, in a file of its data folder: which one it is, and
- * the latest entry of the audit log. A database without that entry has lost what was acknowledged.
+ * What a server saw of its registry's database, in a file of its data folder: its identity, and the
+ * latest entry of the audit log. A database without that entry has lost acknowledged writes.
  */
 
 import { rm } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import type { SharedMonotonic } from './database-clock.js';
 import { formatHead, type Head, parseHead } from '../audit-chain.js';
 
 const FILE = 'postgres.json';
-/** The shared clock is kept anew once it has moved by this against the machine's, in ms. */
+/** The shared clock is saved again once its offset has changed by this, in ms. */
 const CLOCK_KEPT_MS = 100;
 
 export interface Seen {
@@ -106,7 +106,7 @@ export function parseKept(path: string, text: string | undefined): Kept {
     )
       return { seen: { registry, system, epoch, head: parsed }, clock: clock as SharedMonotonic | undefined };
   } catch {
-    // As if it were not what it should be.
+    // Treated like a malformed file.
   }
   throw new UsageFailure(`${path} is not what a server writes there`, {
     advice:

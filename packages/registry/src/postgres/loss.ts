@@ -1,6 +1,6 @@
 /**
- * Whether a database is the one that this machine saw before, with each entry that was acknowledged
- * to it.
+ * Checks that a database is the one that this machine saw before, with each entry that was
+ * acknowledged to it.
  */
 
 import { UsageFailure } from '@latchkey/runtime/failure';

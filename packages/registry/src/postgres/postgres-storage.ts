@@ -58,7 +58,7 @@ import { Writer } from './writer.js';
  * time here, of which 0.9 s between the halves, and about as much in the database.
  */
 const MAX_NODES_PER_WRITE = 8_192;
-/** Rows removed in one transaction: long enough to be fast, short enough to hold up nobody. */
+/** Rows removed in one transaction: long enough to be fast, short enough not to delay others. */
 const ROWS_PER_TRANSACTION = 4_096;
 
 const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
@@ -78,7 +78,7 @@ const UNLOAD = `WITH removed AS (DELETE FROM latchkey.nodes
 const OLD_ENTRIES = `WITH old AS (SELECT seq, hash FROM latchkey.audit WHERE seq <= $1 ORDER BY seq LIMIT $2)
   SELECT (SELECT count(*) FROM old)::integer AS count, (SELECT seq FROM old ORDER BY seq DESC LIMIT 1) AS last,
     (SELECT hash FROM old ORDER BY seq DESC LIMIT 1) AS hash, EXISTS (SELECT FROM latchkey.audit WHERE seq = $1) AS there`;
-/** One server at a time adds to what was seen; what is lost of it is lost. */
+/** One server at a time merges activity. Lost activity is not recovered. */
 const LOCK_ACTIVITY =
   "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(hashtext('latchkey activity'))";
 const LOCK_ENROLMENT = "SELECT pg_try_advisory_lock(hashtext('latchkey enrolment')) AS taken";
@@ -409,7 +409,7 @@ export class PostgresStorage implements RegistryStorage {
         const row = seenByActivity(found.node(idI)?.row, gathered);
         return row === undefined ? [] : [[idI, row] as const];
       });
-    // Mostly it is known already: a read holds up nobody.
+    // Usually all are known already, and a read delays no other process.
     if (changed(await this.read({ nodes: ids })).length === 0) return;
     await this.write({ nodes: ids }, (found) => ({ result: undefined, put: { nodes: changed(found) } }));
   }

@@ -30,7 +30,7 @@ export interface Statement {
   readonly values?: readonly unknown[];
 }
 
-/** What came of a statement: a text that begins with the command, and rows. */
+/** Result of a statement: a text that begins with the command, and rows. */
 type Settle = (error: unknown, command: string, rows: readonly SqlRow[]) => void;
 
 interface Column {
@@ -139,7 +139,7 @@ export function toArrayLiteral(values: readonly unknown[]): string {
   return `${literal}}`;
 }
 
-/** Controls and surrogates: JSON has escapes of its own for them. */
+/** Control characters and surrogates: JSON has escapes for them. */
 const ESCAPED_IN_JSON = /[^ -\ud7ff\ue000-\uffff]/;
 
 function quote(text: string): string {

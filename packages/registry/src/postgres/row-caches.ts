@@ -14,7 +14,7 @@ interface Cached<R> {
   readonly versioned: Versioned<R>;
 }
 
-/** At the bound the oldest goes. */
+/** At the bound the oldest is evicted. */
 export class RowCache<R> {
   readonly #table: SqlTable<number, R>;
   readonly #bound: number;

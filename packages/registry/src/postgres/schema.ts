@@ -19,8 +19,8 @@ import type { SqlRow } from './tables.js';
 import { InDoubt } from '../storage.js';
 
 /**
- * A step that alters several tables meets reads that hold the second one, and wait for the first.
- * Those that wait for the tables meanwhile are requests of nodes.
+ * A migration step that alters several tables can deadlock with reads, which hold the second table
+ * and wait for the first. Requests of nodes wait for the tables in that time.
  */
 const COLLIDED: ReadonlySet<string> = new Set(['40P01', '55P03']);
 const MAX_UPGRADE_ATTEMPTS = 10;
@@ -114,7 +114,7 @@ async function upgradeOnce(
 export interface AcceptedLoss {
   /** What this server had seen. */
   readonly seen: Head | undefined;
-  /** The latest entry that the database has, before the one that tells of this. */
+  /** The latest entry of the database before the one that records the acceptance. */
   readonly found: Head | undefined;
 }
 
@@ -150,7 +150,7 @@ export async function acceptLoss(
       });
     }
     const found = headOf(rows.head);
-    // Greater than any that a server has seen, also where what is lost is the latest one.
+    // Greater than any that a server has seen, even if the latest one was lost.
     const epoch = Math.max(registry.epoch, seen?.epoch ?? 0) + 1;
     const wallMs = at?.rows[0]?.['now'] as number;
     const history = (rows.metadata('clock history') as ClockHistory | undefined) ?? EMPTY_HISTORY;

@@ -25,7 +25,7 @@ const MAX_WAITING = 4_096;
 
 const OLDEST_SERVER = 140_000;
 
-/** SQLSTATEs after which a connection is of no use: the server goes down, or takes no writes. */
+/** SQLSTATEs after which a connection is useless: the server shuts down, or takes no writes. */
 const DEAD: RegExp = /^(?:57P0[0-9]|25006|08...|53...|58...|XX...)$/;
 
 /** What the settings of a role or a database must not change. */
@@ -205,7 +205,7 @@ export class Session {
   }
 
   /**
-   * A connection of its own to the same server, for a long read in many short statements, or a
+   * Opens a separate connection to the same server, for a long read in many short statements, or a
    * lock.
    */
   async another(): Promise<DatabaseConnection> {
@@ -232,7 +232,7 @@ export class Session {
   }
 }
 
-/** Tells what is in force, and has commits wait for the standby at least. */
+/** Reads the settings in force, and makes commits wait for the standby at least. */
 const IN_FORCE: Statement = {
   text: `SELECT (SELECT json_object_agg(name, setting) FROM pg_settings) AS settings, set_config('synchronous_commit',
     CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false) AS synchronous_commit`,

@@ -20,7 +20,7 @@ export interface RegistryRow {
   readonly id: string;
   readonly schema: number;
   readonly epoch: number;
-  /** What a server missed that had seen more: nobody serves until that is accepted. */
+  /** The loss that a server detected: no server serves until it is accepted. */
   readonly lost: string | undefined;
   /** Cursors of the key feed with another one start over. */
   readonly incarnation: number;
@@ -64,7 +64,7 @@ const FETCH_ORDERS = `SELECT ${ORDERS.columnNames} FROM latchkey.orders
   WHERE number IN (SELECT unnest($1::bigint[]) UNION SELECT order_number FROM latchkey.nodes WHERE id = ANY($2::bigint[]))`;
 const FETCH_DESCRIPTIONS = `SELECT ${NODE_DESCRIPTIONS.columnNames} FROM latchkey.node_descriptions WHERE id = ANY($1::bigint[])`;
 const FETCH_RECENT_KEYS = `SELECT ${RECENT_INITIAL_KEYS.columnNames} FROM latchkey.recent_initial_keys WHERE node = ANY($1::bigint[])`;
-/** What was seen of an ID while it was a node's, or while it was nobody's. */
+/** Activity of an ID, as a node or as an unknown ID. */
 const FETCH_NODE_ACTIVITY = `SELECT a.id, a.activity FROM latchkey.node_activity a
   WHERE a.id = ANY($1::bigint[]) AND a.unknown <> EXISTS (SELECT FROM latchkey.nodes n WHERE n.id = a.id)`;
 const FETCH_CONTROLLER_ACTIVITY = 'SELECT id, activity FROM latchkey.controller_activity WHERE id = ANY($1::bigint[])';

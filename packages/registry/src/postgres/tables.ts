@@ -1,4 +1,4 @@
-/** Rows as columns: what a table's columns hold of a row, and the SQL that follows from that. */
+/** Rows as columns: how each column maps to a row, and the SQL for it. */
 
 import { foldText } from '../model/node-query.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
@@ -25,7 +25,7 @@ interface Column<R> {
   readonly decode: (value: unknown, row: Record<string, unknown>) => void;
 }
 
-/** A value as it goes into an array of values of its column. */
+/** Encodes a value for an array of values of its column. */
 function encodeValue(type: ColumnType, value: unknown): unknown {
   if (value === undefined || value === null) return null;
   if (type === 'jsonb') return JSON.stringify(value);
@@ -118,7 +118,7 @@ export class SqlTable<K, R> {
     return `${this.upsert.slice(0, this.upsert.indexOf(' ON CONFLICT'))} ON CONFLICT DO NOTHING RETURNING ${this.#keys.join(', ')}`;
   }
 
-  /** `versionOf`: draws a version for each row, in a table that has them. */
+  /** `versionOf`: generates a version for each row, in a table with versions. */
   upsertValues(rows: readonly (readonly [key: K, row: R])[], versionOf?: () => number): unknown[][] {
     const arrays: unknown[][] = this.#keys.map((_, i) => rows.map(([key]) => this.#keyValues(key)[i]));
     if (this.#isVersioned) arrays.push(rows.map(() => versionOf?.() ?? 0));

@@ -90,7 +90,8 @@ export async function restoreDatabase(
       await makeSchema(connection);
       const restored = contents(await readDatabaseTime(connection));
       await fill(connection, restored);
-      // The same registry goes on, in another epoch: a server that still runs answers nothing more.
+      // The same registry continues in another epoch, so that a server that still runs answers
+      // nothing more.
       const [named] = await connection.run({
         text: 'UPDATE latchkey.registry SET id = coalesce($1::uuid, id), epoch = coalesce($2::integer + 1, epoch) RETURNING id, epoch',
         values: [before?.id ?? null, before?.epoch ?? null],
@@ -153,13 +154,13 @@ async function refuseLoss(connection: Connection, { database }: PostgresConfig, 
 }
 
 interface PutAside {
-  /** The one that it is in now. */
+  /** Name of its current schema. */
   readonly schema: string;
   readonly id: string;
   readonly epoch: number;
 }
 
-/** Inside a transaction. `work` is done while nobody else reads or writes. */
+/** Inside a transaction. `work` runs while no other process reads or writes. */
 async function putAside(
   connection: Connection,
   config: PostgresConfig,

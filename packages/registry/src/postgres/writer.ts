@@ -31,7 +31,7 @@ const ROLLBACK = { text: 'ROLLBACK' };
 /** What one write does, once all writes before it are seen. */
 export interface Work<T> {
   readonly keys: Keys;
-  /** Statements of its own in the first half. */
+  /** Further statements of this write in the first half. */
   readonly asks?: readonly Statement[];
   /** Adds to the changes of the batch. What it throws fails this write only. */
   decide(
@@ -242,7 +242,7 @@ export class Writer {
     for (const { reject } of requests) reject(failure);
   }
 
-  /** One at a time is being loaded; at the bound the oldest goes. */
+  /** One order at a time is loaded; at the bound the oldest is evicted. */
   #notePending(orders: readonly (readonly [number, number])[]): void {
     for (const [number, version] of orders) {
       this.pendingOrders.delete(number);

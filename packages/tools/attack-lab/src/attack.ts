@@ -3,7 +3,7 @@
 export interface Attack {
   readonly name: string;
   /**
-   * Plays it against the draft read literally; whether it succeeds is seen from what came of it.
+   * Runs the attack against the draft, read literally. Returns true if its outcome shows success.
    */
   readonly draft: () => boolean | Promise<boolean>;
   /** The same against the profile. */
@@ -23,8 +23,8 @@ export interface AttackResult {
   readonly againstProfile: Verdict;
   readonly sentence: string;
   /**
-   * Whether it went as the documents say: succeeds against the draft; against the profile only
-   * where users are told so.
+   * True if the outcome is as documented: success against the draft, and against the profile only
+   * if the documents tell users.
    */
   readonly asDocumented: boolean;
 }

@@ -1,7 +1,4 @@
-/**
- * CoAP datagrams by hand (RFC 7252 section 3), as a forger makes them and reads what it needs of
- * others.
- */
+/** Builds and parses CoAP datagrams without a library (RFC 7252 section 3), as a forger does. */
 
 import { randomBytes } from 'node:crypto';
 

@@ -221,8 +221,8 @@ export class DraftNetwork {
   }
 
   /**
-   * All five messages, nobody interfering. Gives what travelled, or `undefined` where the node did
-   * not get through.
+   * Runs all five messages without interference. Returns the messages, or `undefined` if the node
+   * did not join.
    */
   join(node: DraftNode, from: string): { readonly m1: Buffer; readonly m4: Buffer; readonly m5: Buffer } | undefined {
     const m1 = node.m1();

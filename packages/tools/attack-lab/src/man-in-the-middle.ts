@@ -99,8 +99,8 @@ export class MitmRelay {
 }
 
 /**
- * One exchange of the node's with whoever listens at `peer`: the payload that `accept` says counts,
- * or how it ended without.
+ * Runs one exchange of the node with the peer at `peer`. Returns the payload that `accept` accepts,
+ * or how the exchange ended without.
  */
 async function exchange<T>(
   client: CoapClient,
@@ -138,8 +138,8 @@ export async function attemptOver(peer: Endpoint, node: ProfileNode, deadlineMs:
 }
 
 /**
- * Sends each request from an address that proves nothing and acknowledges nothing; gives what comes
- * back first.
+ * Sends each request from an address that is not validated, and acknowledges nothing. Returns the
+ * first answer.
  */
 export async function sendUnvalidated(peer: Endpoint, requests: readonly Buffer[]): Promise<(Buffer | undefined)[]> {
   const socket = await bindSocket();

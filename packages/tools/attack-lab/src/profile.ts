@@ -36,7 +36,7 @@ const LIFETIME = 3_600;
 export const ID_C = 1;
 export const OTHER_ID_C = 2;
 
-/** Key octets for an attacker who has them by right: what an installer or an owner knows. */
+/** Key octets for an attacker who has them legitimately, for example an installer or an owner. */
 export function octetsOf(key: Secret): Buffer {
   return Buffer.from(key.expose());
 }
@@ -92,7 +92,9 @@ export class ProfileNode {
 
 export interface ProfileOptions {
   readonly bounds?: RespondentBounds;
-  /** Where controllers and server draw randomness; a snapshot draws the same twice. */
+  /**
+   * Random source of controllers and server; a resumed snapshot generates the same octets twice.
+   */
   readonly randomOctets?: (n: number) => Uint8Array;
   /** Controllers are pass-through. */
   readonly passThrough?: true;
@@ -197,8 +199,8 @@ export class ProfileNetwork {
   }
 
   /**
-   * What the controller answers to M1 or M5, asking the server in between; `undefined`: a refusal.
-   * `onLink` may put something else in place of M3 and M8.
+   * Returns the controller's answer to M1 or M5, after its request to the server; `undefined` if it
+   * rejects the message. `onLink` may replace M3 and M8.
    */
   ask(
     octets: Uint8Array,
@@ -213,7 +215,7 @@ export class ProfileNetwork {
     } = {},
   ): Uint8Array | undefined {
     const decision = this.decide(octets, source, idC);
-    // Asked to, an honest node shows that it receives what is sent to its address.
+    // When challenged, an honest node proves that it receives datagrams at its address.
     if (decision.kind === 'challenge' && !source.addressValidated)
       return this.ask(octets, { source: { ...source, addressValidated: true }, idC, onLink });
     if (decision.kind === 'answer') return decision.octets;
@@ -224,7 +226,7 @@ export class ProfileNetwork {
   }
 
   /**
-   * A whole exchange with nobody in between. Gives what travelled, or `undefined` where the node
+   * Runs a whole exchange without interference. Returns the messages, or `undefined` if the node
    * did not join.
    */
   join(

@@ -1,6 +1,6 @@
 /**
- * Tells the oracle what a controller decides, sends and accepts. Stands between the controller and
- * its respondent, its auth-servers and its nodes, and changes nothing.
+ * Reports to the oracle what a controller decides, sends and accepts. It wraps the connections of
+ * the controller to its respondent, its auth-servers and its nodes, and changes nothing.
  */
 
 import type { AuthServerClient } from '@latchkey/controller/auth-server-client';

@@ -1,8 +1,7 @@
 /**
- * A disk as it is to programs: what is written is there at once, and after a loss of power only
- * what was synced is sure to be. Names and contents are synced apart, as on a real file system: a
- * renamed file may come back under its old name, a file that was never synced may come back empty
- * or cut short.
+ * A simulated disk. Programs see a write at once, but only synced writes surely survive a power
+ * failure. Names and contents are synced separately, as on a real file system. A renamed file may
+ * return under its old name, and an unsynced file may be empty or truncated.
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';

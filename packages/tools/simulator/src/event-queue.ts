@@ -1,7 +1,4 @@
-/**
- * Simulated time: ms since the world began, whole numbers, and what is to happen when. Nothing
- * waits.
- */
+/** Event queue with simulated time: whole ms since the world began. Nothing waits in real time. */
 
 interface ScheduledEvent {
   readonly at: number;

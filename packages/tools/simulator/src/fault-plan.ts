@@ -1,7 +1,7 @@
 /**
- * What goes wrong in a world. Whether a given fault strikes is a matter of the seed and of that
- * fault's own name alone (`n1#12 M5 lost`), so that a run can be repeated with a few of its faults
- * and none of the others: that is how a failure is made short.
+ * Faults of a world. Only the seed and the fault's name (`n1#12 M5 lost`) determine whether a fault
+ * is triggered. A run can therefore be repeated with some of its faults only, which minimizes a
+ * failure.
  */
 
 import { SeededRandom, mix } from '@latchkey/test-support/seeded-random';
@@ -34,8 +34,8 @@ export class FaultPlan {
   }
 
   /**
-   * Whether something of `probability` strikes at the `count`th turn of a stream: cheap where it
-   * nearly never does.
+   * Returns true if a fault of `probability` is triggered at the `count`th step of a stream. Cheap
+   * for small probabilities.
    */
   roll(stream: number, count: number, probability: number): boolean {
     return !this.#over && probability > 0 && mix(mix(this.#seed >>> 0, stream), count) / 2 ** 32 < probability;

@@ -1,6 +1,6 @@
 /**
- * Makes a failure short: looks for few faults that are enough for it (ddmin, Zeller and Hildebrandt
- * 2002), and runs those alone.
+ * Minimizes a failure: searches for a small set of faults that still causes it (ddmin, Zeller and
+ * Hildebrandt 2002).
  */
 
 import { type WorldResult, run, type RunOptions } from './run.js';

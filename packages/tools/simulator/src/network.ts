@@ -1,7 +1,7 @@
 /**
- * The network between nodes, controllers and auth-servers: datagrams that are lost, doubled,
- * delayed, reordered, corrupted, and answered by somebody else than was asked. What CoAP adds is
- * here as far as the roles can see it: tokens, codes, Max-Age, Echo.
+ * The network between nodes, controllers and auth-servers: datagrams are lost, duplicated, delayed,
+ * reordered, corrupted, and answered by the wrong host. It simulates CoAP as far as the roles see
+ * it: tokens, codes, Max-Age, Echo.
  */
 
 import { type CoapCode, KEY_FEED_TYPE, TYPE } from '@latchkey/protocol';
@@ -30,7 +30,7 @@ export interface Datagram {
  * M10 counts as M3, and M11 as M8, in whose place they come: what befalls one befalls the other.
  */
 const MESSAGES = ['M1', 'M2', 'M3', 'M4', 'M5', 'M6', 'M7', 'M8', 'M9'] as const;
-/** What a datagram carries; `error`: an answer with a code and nothing else. */
+/** The message in a datagram; `error` is an answer with only a code. */
 export type Kind = (typeof MESSAGES)[number] | 'error';
 export const KINDS: readonly Kind[] = [...MESSAGES, 'error'];
 
@@ -85,7 +85,7 @@ export class SimulatedNetwork {
   readonly #listeners = new Map<Address, Listener>();
   readonly #sent = new Map<string, number>();
   readonly #random: SeededRandom;
-  /** Whether there is a siege, once that is known. */
+  /** True if this world has a blackout; undefined until that is decided. */
   #isBlackoutTriggered: boolean | undefined;
   #isFeedBlackoutTriggered: boolean | undefined;
   /** Told of whose M12 or M13 the network has not delivered as it was sent. */
@@ -111,7 +111,7 @@ export class SimulatedNetwork {
     this.#listeners.delete(address);
   }
 
-  /** Sends for `sender`, who need not be who `from` says. */
+  /** Sends for `sender`, which may differ from the source address `from`. */
   send(datagram: Datagram, sender: string = hostOf(datagram.from)): void {
     const { faults } = this.#simulation;
     const count = (this.#sent.get(sender) ?? 0) + 1;
@@ -137,7 +137,7 @@ export class SimulatedNetwork {
       this.#deliver(changed, latency + random.between(1, 5_000), at);
   }
 
-  /** As `send`, with nothing going wrong: an attacker knows how to. */
+  /** Like `send`, without faults: an attacker can avoid them. */
   inject(datagram: Datagram): void {
     this.#simulation.record('x', `sends ${describeDatagram(datagram)} to ${datagram.to} as ${datagram.from}`, datagram.payload);
     this.#deliver(datagram, 1);

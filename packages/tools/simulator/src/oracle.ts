@@ -1,10 +1,10 @@
 /**
- * Holds the invariants of docs/PROTOCOL.md. The oracle knows what nobody in the world does: every
- * key, who sent what in which transaction, and what each disk would come back with. The shells tell
- * it what they send, accept and store; it throws a Violation as soon as an invariant does not hold.
+ * Checks the invariants of docs/PROTOCOL.md. Only the oracle knows every key, all messages with
+ * their senders, and the state of each disk after a crash. The shells report to it what they send,
+ * accept and store. It throws a Violation as soon as an invariant is broken.
  *
- * Nodes whose key the attacker holds ("fallen") are outside the invariants' premise and are not
- * checked; that their fall stays theirs is.
+ * Nodes whose key the attacker holds ("compromised") are outside the invariants' premise and are
+ * not checked. The oracle does check that the compromise spreads to no other node.
  */
 
 import { COMMIT_TIMEOUT_MS, deriveApplicationRoot, Secret } from '@latchkey/protocol';
@@ -71,7 +71,7 @@ export class Oracle {
   /** Application roots, in hex digits, by node, controller and TID of the commit. */
   readonly #roots = new Map<string, string>();
   readonly #parsed = new Map<string, readonly string[]>();
-  /** What was seen on the way, to tell whether a run got anywhere. */
+  /** Counts of events, which show whether a run made progress. */
   readonly counts = {
     commits: 0,
     joins: 0,
@@ -128,7 +128,7 @@ export class Oracle {
     return this.#nodes.get(idI)?.joins ?? 0;
   }
 
-  /** Whether the node holds K_i as its confirmed key and nothing else is open. */
+  /** Returns true if the node holds K_i as its confirmed key, and has no candidate. */
   hasJoined(idI: number): boolean {
     const row = this.#rows.get(idI);
     const node = this.#nodes.get(idI);
@@ -213,8 +213,8 @@ export class Oracle {
   }
 
   /**
-   * Invariant 2: the node is about to take `key` for confirmed. `lifetime`: what M6 said, if it was
-   * M6.
+   * Invariant 2: the node is about to confirm `key`. `lifetime`: the value in M6, if an M6
+   * confirmed it.
    */
   checkConfirmed(idI: number, key: Secret, lifetime: number | undefined): void {
     if (this.#compromised.has(idI)) return;
@@ -247,8 +247,8 @@ export class Oracle {
   // Invariant 8: pass-through controllers.
 
   /**
-   * A dishonest pass-through controller has come by these octets, which it may try as a key: it is
-   * looked whether they are one of a node's now, or become one.
+   * A dishonest pass-through controller learned these octets, and may try them as a key. Checks
+   * whether they are a node's key, now or later.
    */
   passThroughLearns(idC: number, octets: Uint8Array, how: string): void {
     const text = hexOf(octets);
@@ -302,7 +302,7 @@ export class Oracle {
     throw new Violation(5, `${who} accepts as ${readable(`${kind} ${context.join(' ')}`)} what ${instead}`);
   }
 
-  /** Invariant 6: what goes over the network, whoever sends it, shows no key. */
+  /** Invariant 6: no datagram on the network contains a key in clear, whoever its sender is. */
   assertNotInClear({ payload }: Datagram, sender: string): void {
     for (let at = 0; at + NODE_KEY_LENGTH <= payload.length; at++) {
       const start =

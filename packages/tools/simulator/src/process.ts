@@ -9,8 +9,7 @@ import { hashText } from '@latchkey/test-support/seeded-random';
 import type { Simulation } from './simulation.js';
 
 /**
- * `killed`: the system goes on, and with it what was written. `power lost`: what was not synced may
- * be gone.
+ * `killed`: the system continues, and writes survive. `power lost`: unsynced writes may be lost.
  */
 export type CrashKind = 'killed' | 'power lost';
 

@@ -10,7 +10,8 @@ export function invariantName(violation: NonNullable<WorldResult['violation']>):
 }
 
 /**
- * Lines about a failure: what broke, which faults are enough, what happened, how to see it again.
+ * Lines about a failure: the violation, the minimal faults, the trace, and the command to repeat
+ * it.
  */
 export function failureLines(failed: WorldResult, minimized: WorldResult, command: string): string[] {
   const { seed, violation, faults } = minimized;

@@ -1,6 +1,6 @@
 /**
- * How nodes are put back to their initial keys, on the device and in the registry, and the registry
- * as it was in a backup.
+ * Resets nodes to their initial keys, on the device and in the registry, and restores the registry
+ * from a backup.
  */
 
 import type { Administrator } from './administrator.js';

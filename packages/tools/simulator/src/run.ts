@@ -1,4 +1,4 @@
-/** Runs the world of a seed, and tells what came of it. */
+/** Runs the world of a seed, and reports the result. */
 
 import { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { type DirectedScenarioName, withDirectedScenario } from './directed-scenarios.js';

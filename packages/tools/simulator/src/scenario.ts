@@ -1,8 +1,7 @@
 /**
- * What a world is like, drawn from its seed: who is in it, how the network and the disks do, when
- * clocks jump, what the attacker is up to. Each seed draws its own kinds of trouble and leaves out
- * others: a world in which everything goes wrong a little reaches less than many worlds in which
- * one thing goes badly wrong.
+ * Scenario of a world, generated from its seed: its members, its network and disks, its clock
+ * steps, and its attacker. Each seed has its own kinds of faults and leaves out others. Many worlds
+ * with one severe fault reach more states than a world with a little of every fault.
  */
 
 import type { RespondentBounds } from '@latchkey/protocol';
@@ -73,8 +72,8 @@ export interface Restore {
 }
 
 /**
- * Devices whose power is cut again and again, on which nothing else fails: they must renew their
- * keys all the same. Times in ms.
+ * Devices with repeated power failures and no other fault: they must still renew their keys. Times
+ * in ms.
  */
 interface PowerCuts {
   /** How long a device runs from its boot to the cut, and how long it is off then. */
@@ -104,9 +103,11 @@ export interface AttackerScenario {
   readonly turns: number;
   /** When its turns begin, in ms. */
   readonly from: number;
-  /** What it does whenever it sees such a message go by, and how probably. */
+  /** Reaction to such a message on the network, and its probability. */
   readonly reactions: readonly { readonly to: Kind; readonly trick: Tactic; readonly probability: number }[];
-  /** What it goes on with once faults have ended: nothing an honest node could not outlast. */
+  /**
+   * Behaviour that continues after faults have ended. An honest node must be able to outlast it.
+   */
   readonly persistsWith: 'no' | 'flood' | 'wrong proofs';
 }
 

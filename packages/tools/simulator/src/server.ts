@@ -1,7 +1,7 @@
 /**
- * An auth-server: the real `AuthServer` on the real `Registry`, as `startEmbedded` of
- * packages/auth-server puts them together. What is simulated is its process, its sockets, its time
- * and its disk. What it opens, decides and seals is told to the oracle.
+ * An auth-server: the real `AuthServer` on the real `Registry`, composed like `startEmbedded` of
+ * packages/auth-server. Its process, its sockets, its time and its disk are simulated. It reports
+ * to the oracle what it decrypts, decides and seals.
  */
 
 import { AuthServer, reachSavedTime } from '@latchkey/auth-server';
@@ -202,7 +202,7 @@ export class SimulatedServer {
     });
   }
 
-  /** What others keep of the time, every second. */
+  /** Reads the times that other servers stored, every second. */
   #followTime(server: AuthServer): void {
     this.#schedule(SHARED_UPKEEP_INTERVAL_MS, 'keeps the time', () => {
       this.context.simulation.run(() => succeeds(server.persistClock()));
@@ -355,7 +355,7 @@ export class SimulatedServer {
   }
 }
 
-/** Whether nothing failed that the daemon would try again. */
+/** Returns true if no work failed that the daemon would retry. */
 async function succeeds(work: Promise<unknown>): Promise<boolean> {
   try {
     await work;

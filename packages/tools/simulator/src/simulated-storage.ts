@@ -1,6 +1,4 @@
-/**
- * The disk under the registry: who may write when, how long that takes, and what a crash leaves.
- */
+/** The disk of the registry: the order of writes, their duration, and the state after a crash. */
 
 import { type Decide, type Keys, MemoryStorage, type MemoryDatabase, type Outcome, Unavailable } from '@latchkey/registry/memory';
 import type { Process } from './process.js';
@@ -22,7 +20,7 @@ export type Writes = 'nothing' | 'metadata' | 'log';
 interface Work {
   /** Whether it is of a node: only such are held up and refused, and all wait for them. */
   readonly isCommit: boolean;
-  /** Decides by what is there, more than once perhaps. Throws why there is nothing to write. */
+  /** Decides on the current state, possibly more than once. Throws if nothing must be written. */
   readonly decide: () => Writes;
   readonly takeEffect: () => void;
   /** What was decided never takes effect. */
@@ -89,8 +87,8 @@ export class WriteQueue {
   }
 
   /**
-   * What is not in the audit log waits for no other write: in a database its row is locked, and
-   * nothing else. So the clock of a server is kept while a commit hangs.
+   * Writes without an audit entry wait for no other write: in a database they lock one row only. A
+   * server's clock is therefore stored while a commit hangs.
    */
   #isWrittenAtOnce(write: PendingWrite): boolean {
     try {
@@ -129,8 +127,8 @@ export class WriteQueue {
   }
 
   /**
-   * A process is gone: what it had not begun to write never will be; of what it was writing the
-   * disk has all or nothing. `undefined`: of the administrator nothing.
+   * A process ended. Its writes that were not decided never happen. A decided write reaches the
+   * disk as a whole or not at all. The administrator's (`undefined`) never does.
    */
   abandon(process: Process | undefined): void {
     const { faults } = this.#simulation;

@@ -1,4 +1,4 @@
-/** What all in a world stand on: its time, its faults, its record of what happened. */
+/** Context that all parts of a world share: time, faults, and the record of events. */
 
 import { SeededRandom, hashText, mix } from '@latchkey/test-support/seeded-random';
 import { FaultPlan } from './fault-plan.js';
@@ -30,7 +30,7 @@ export class Simulation {
   readonly seed: number;
   readonly events: EventQueue = new EventQueue();
   readonly faults: FaultPlan;
-  /** What happened, in words; kept only where somebody wants to read it. */
+  /** Trace of events as text, recorded only if it will be printed. */
   readonly trace: string[] | undefined;
   readonly #hashes = new Map<string, number>();
   #hash = 0x811c9dc5;
@@ -64,7 +64,7 @@ export class Simulation {
     work().catch((error: unknown) => (this.#failure ??= { error }));
   }
 
-  /** A promise was kept: who waits for it goes on before the next event. */
+  /** A promise was resolved: its waiters continue before the next event. */
   unsettled(): void {
     this.#isUnsettled = true;
   }

@@ -1,6 +1,6 @@
 /**
- * Looks for many keys at once in what programs print, answer or leave in memory: as octets, and as
- * text also in hex and base64.
+ * Searches output, answers and memory of programs for many keys at once: as octets, and in text
+ * also as hex and base64.
  */
 
 const KEY_LENGTH = 16;

@@ -113,7 +113,8 @@ export const forgedRefusal: Attack = {
       path.toNode(response('ACK', FORBIDDEN, headerOf(request), EMPTY));
       return 'pass';
     };
-    // A bare 2.04, what is not an M6, and silence, to M5 alone; the server commits all the same.
+    // Answers M5 only: with a bare 2.04, with an invalid M6, or not at all. The server commits in
+    // each case.
     const toM5 =
       (forge: (request: Buffer, path: MitmRelay) => void) =>
       (request: Buffer, path: MitmRelay): 'pass' => {

@@ -1,7 +1,7 @@
 /**
- * A controller that is not what it seems: it holds SK_cs, chooses what goes into M2 and M7, and
- * hears all that its nodes send. As the draft has it, it gets K_i; a pass-through one does not.
- * Each attack here is the same in both modes.
+ * A dishonest controller: it has SK_cs, chooses the content of M2 and M7, and records all messages
+ * of its nodes. In the draft it learns K_i; a pass-through controller does not. Each attack here is
+ * the same in both modes.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -28,9 +28,7 @@ import type { Attack } from '../attack.js';
 import { ID_C, newSecret, ProfileNetwork, type ProfileNode, WALL } from '../profile.js';
 
 const [VICTIM, OTHER] = [0xa1, 0xb2];
-/**
- * What a node lets a candidate be old before a fifth may take its place, and a little more, in ms.
- */
+/** Age at which a node may replace a candidate by a fifth one, plus a margin, in ms. */
 const UNTIL_DROPPED = 310_000;
 
 interface Choice {

@@ -1,6 +1,6 @@
 /**
- * What no implementation of the draft can help: the sentences are what the user is told. And what
- * split initial keys help.
+ * Attacks that no implementation of the draft can prevent, with the sentences that tell users. Also
+ * attacks that split initial keys prevent.
  */
 
 import { createDecipheriv, randomBytes } from 'node:crypto';

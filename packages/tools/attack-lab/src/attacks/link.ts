@@ -1,4 +1,4 @@
-/** Between controller and auth-server: what one answer is taken for, and by whom. */
+/** Attacks between controller and auth-server: one answer that is accepted in place of another. */
 
 import { randomBytes } from 'node:crypto';
 import { encodeM1, expiryOf, LENGTH, openM3, sealM2, TYPE } from '@latchkey/protocol';
@@ -40,7 +40,7 @@ function recordJoin(network: ProfileNetwork, idI: number): { readonly request: U
 }
 
 /**
- * Whether the controller goes on with the attacker's M1 for the victim when this comes in place of
+ * Returns true if the controller continues with the attacker's M1 for the victim when this replaces
  * M3.
  */
 function takes(network: ProfileNetwork, m3: (genuine: Uint8Array) => Uint8Array): boolean {

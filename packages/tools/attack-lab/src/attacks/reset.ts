@@ -1,5 +1,6 @@
 /**
- * A node that is put back to the initial key it had, and what somebody has recorded of its joins.
+ * Attacks on a node that was reset to its former initial key, by an attacker who recorded its
+ * joins.
  */
 
 import { randomBytes } from 'node:crypto';

@@ -8,11 +8,11 @@ interface CampaignOptions {
   readonly seed: number;
   /** Whether the controller is pass-through. */
   readonly passThrough?: boolean;
-  /** Tells how far it is, for whoever waits. */
+  /** Reports the progress of a campaign. */
   readonly report: (text: string) => void;
 }
 
-/** What was run, with counts, and what did not hold: nothing, or the campaign has failed. */
+/** What was run, with counts, and the violations. If there are any, the campaign has failed. */
 export interface CampaignResult {
   readonly counts: Readonly<Record<string, number | string>>;
   readonly failures: readonly string[];

@@ -1,4 +1,4 @@
-/** What auth-servers acknowledged, what nodes have got of it, and what the registry has. */
+/** Compares acknowledged commits of auth-servers with the keys of nodes and the registry. */
 
 import type { LogLine } from '../process.js';
 import type { SoakEnvironment } from './environment.js';

@@ -1,6 +1,6 @@
 /**
- * What a campaign plays on: controllers, auth-servers, nodes with their files; and what both sides'
- * stores say.
+ * Environment of a campaign: controllers, auth-servers and nodes with their files, and the stores
+ * of both sides.
  */
 
 import { createNodeFile, NodeFile, type StoredNode } from '@latchkey/node-agent';
@@ -30,7 +30,7 @@ export class SoakEnvironment {
   /** Where controllers look for auth-servers, in this order. */
   readonly serverAddresses: readonly string[];
   readonly controllerAddress: string;
-  /** Where nodes are told to find the controller: itself, or what stands before it. */
+  /** Address of the controller as configured in nodes: the controller itself, or a proxy. */
   readonly nodeFacingAddress: string;
   /** Where controllers listen that were added later. */
   readonly #others = new Map<string, string>();
@@ -135,8 +135,8 @@ export function endpointOf(address: string): Endpoint {
 }
 
 /**
- * What node files and registry do not agree in, once nothing runs: K_i must be among the keys of
- * its node (invariant 1), and be the only one where no candidate is open.
+ * Returns the differences between node files and the registry, when nothing runs. K_i must be among
+ * the keys of its node (invariant 1), and the only key if no candidate is open.
  */
 export async function findKeyMismatches(environment: SoakEnvironment, nodes: readonly SoakNode[]): Promise<string[]> {
   const keys = await environment.registryKeys();

@@ -6,7 +6,7 @@
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
 import { CORPUS } from './corpus.js';
 
-/** What a daemon looks at is at most 512 octets; larger ones come whole from the corpus. */
+/** A daemon parses at most 512 octets; larger datagrams come from the corpus. */
 const MAX_MUTANT_LENGTH = 600;
 const MAX_NOISE_LENGTH = 64;
 const MESSAGE_ID_OFFSET = 2;
