@@ -1,8 +1,8 @@
 /**
- * A CoAP client towards one peer, behind the guard. `coap` encodes and retransmits; everything it
- * cannot be left with is here: the peer's address (a connected socket: the kernel drops what comes
- * from elsewhere), a deadline for each request, and answers that do not open, which must not end an
- * exchange that a right answer could still reach.
+ * A CoAP client for one peer, behind the guard. `coap` encodes and retransmits. This module adds
+ * what `coap` lacks: a connected socket, so that the kernel drops datagrams from other addresses;
+ * a timeout for each request; and tolerance of answers that do not decrypt. Such an answer must not
+ * end an exchange that a right answer could still complete.
  */
 
 import type { RemoteInfo } from 'node:dgram';

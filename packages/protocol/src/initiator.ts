@@ -1,18 +1,18 @@
 /**
- * The node (SBI): a pure function of what it holds durably, the attempt in progress and a message.
+ * The node (SBI): a pure function of its durable state, the attempt in progress and a message.
  *
  * How it is driven, one attempt at a time:
  *
- *   1. `beginAttempt` gives M1. Send it.
+ *   1. `beginAttempt` returns M1. Send it.
  *   2. `receiveM4` for each answer. `ignored`: keep listening. `store`: write `state` durably, THEN
  *      send `m5`. `wait`: the attempt is over, try again after `forMs`.
  *   3. `receiveM6` for each answer. `ignored`: keep listening. `joined`: write `state` durably; the
  *      key is the node's own.
- *   4. No luck: after `backOff` milliseconds begin again. Repeat M5 within the attempt; never
+ *   4. No success: begin again after `backOff` milliseconds. Repeat M5 within the attempt; never
  *      across attempts.
  *
- * Wipe `dropped` once the write is durable. The state that a message is judged by must be the one
- * last written.
+ * Wipe `dropped` once the write is durable. The state that is passed with a message must be the
+ * last one that was written.
  */
 
 import { BACKOFF, CANDIDATE_MIN_AGE_MS, MAX_CANDIDATES, MAX_RETRY_AFTER_SECONDS } from './constants.js';

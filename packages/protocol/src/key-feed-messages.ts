@@ -1,5 +1,5 @@
 /**
- * M12 and M13: how a controller asks for the keys of its nodes, and what the auth-server tells it.
+ * M12 and M13: a controller's request for the keys of its nodes, and the auth-server's answer.
  *
  *   M12  c -> s   0x1c | ID_c 4 | TID 8 | nonce 13 | E(TS 8 | cursor 8)               50 octets
  *   M13  s -> c   0x1d | nonce 13 | E(cursor 8 | more 1 | n x entry 37), n <= 12      31 to 475

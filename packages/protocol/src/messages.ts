@@ -1,5 +1,5 @@
 /**
- * The messages of profile 1, octet by octet: what is in each, how it is sealed, how it is opened.
+ * The messages of profile 1, octet by octet: their fields, and how they are sealed and decrypted.
  *
  *   i = node (SBI), c = controller (SBR), s = auth-server (SBS)
  *
@@ -20,9 +20,9 @@
  * A pass-through controller gets M10 (C4, ID_i) in place of M3, and M11 (C6, ID_i, lifetime, AR_i)
  * in place of M8.
  *
- * `decodeX` reads what stands in the clear and throws MalformedMessage unless length and first
- * octet are exactly right. `openX` gives the content, or `undefined`: does not open. Identifiers
- * are unsigned 32-bit numbers; TID and TS are bigints.
+ * `decodeX` parses the fields in clear, and throws MalformedMessage if length or first octet is
+ * wrong. `openX` returns the content, or `undefined` if it does not decrypt. Identifiers are
+ * unsigned 32-bit numbers; TID and TS are bigints.
  */
 
 import { type BlockCipher, ccmOpen, ccmSealInPlace, type Parts } from './cipher.js';

@@ -1,23 +1,23 @@
 /**
- * The controller (SBR): its open transactions, and what each message does to them. No I/O;
- * randomness and time are handed in.
+ * The controller (SBR): its open transactions, and how each message changes them. No I/O;
+ * randomness and time are passed in.
  *
- * How it is driven: hand each M1 and M5 to `receiveM1` and `receiveM5`.
+ * How it is driven: pass each M1 and M5 to `receiveM1` and `receiveM5`.
  *
- *   answer   send `octets` as 2.04
- *   forward  send `transaction.request` to an auth-server, then hand what comes back to `receiveLinkAnswer`. The decision is the
- *            same for a copy: whoever drives this keeps one request under way per transaction and lets copies wait for it.
- *   relay    of a pass-through transaction: the M5 waits as `proof`, as do its copies. See below
- *   challenge ask for proof of the source address (Echo), with nothing remembered
- *   refuse   send the refusal's code
+ *   answer     send `octets` as 2.04
+ *   forward    send `transaction.request` to an auth-server, then pass the answer to
+ *              `receiveLinkAnswer`. The decision is the same for a copy: the caller keeps one
+ *              request in flight per transaction, and lets copies wait for it
+ *   relay      of a pass-through transaction: the M5 waits as `proof`, as do its copies. See below
+ *   challenge  require address validation (Echo), and store nothing
+ *   refuse     send the code of the refusal
  *
- * After each call, `takeRelays` gives the M7 that are to be sent now. What comes back goes to
- * `receiveLinkAnswer`, whose decision is that of the M5; when the request is over, whatever came of
- * it, `endRelay` lets the next have its turn. `takeSettled` gives decisions on M5 that nobody will
- * be asked about any more.
+ * After each call, `takeRelays` returns the M7 to send now. Pass the answer to `receiveLinkAnswer`,
+ * whose decision is that of the M5. When the request has ended, with any outcome, call `endRelay`
+ * for the next turn. `takeSettled` returns decisions on M5 that will not be relayed any more.
  *
- * Transactions live 60 s; `expire` drops what is older and wipes its keys. The bounds hold whoever
- * sends what (invariant 7).
+ * Transactions live 60 s; `expire` removes older ones and wipes their keys. The bounds hold for any
+ * input (invariant 7).
  */
 
 import {

@@ -1,6 +1,6 @@
 /**
- * The auth-server (SBS): what it answers, as a pure function of one request and one node's record.
- * It holds no transaction.
+ * The auth-server (SBS): its answer is a pure function of one request and one node's record. It
+ * stores no transaction.
  *
  * How it is driven: `decodeLinkRequest`, look up the controller's SK_cs, `openLinkRequest`, look up
  * the node (a linearizable read), `decide`. Then

@@ -1,12 +1,12 @@
 /**
- * The chain of the audit log: what an entry is made of, and how one follows another. Pure: each
- * storage engine keeps the rows, and none of them makes one in a way of its own.
+ * The hash chain of the audit log: the format of an entry, and its link to the one before. Pure:
+ * storage engines store the rows, and this module builds them.
  *
  *   entry n = hash 32 | hash of entry n-1, 32 | JSON        hash = SHA-256(hash of entry n-1 | JSON)
  *
- * Each entry holds both hashes, so that a changed entry is told from one whose neighbour was
- * changed. Whoever can write to the store could make a new chain: what was written down elsewhere,
- * a HEAD, shows that.
+ * Each entry has both hashes, so that a changed entry differs from one whose neighbour was changed.
+ * A process with write access to the store could build a new chain. A HEAD that was saved elsewhere
+ * reveals that.
  */
 
 import { createHash, hash as hashAtOnce } from 'node:crypto';

@@ -1,7 +1,7 @@
 /**
- * What a controller is told of its nodes' keys: everything, by walking through the index of its
- * nodes, or what changed since a cursor, by the tail of the audit log. Each answer costs what it
- * tells. What engines have in common of it, pure.
+ * The key feed of a controller's nodes: all keys, by a walk through the index of its nodes, or the
+ * changes since a cursor, from the tail of the audit log. The cost of an answer is proportional to
+ * its content. This module has the pure part that all engines share.
  *
  *   cursor   0 | incarnation 27 | entry of the audit log 36     what changed after that entry
  *            1 | walk 31 | ID_i 32                              a walk goes on at that node

@@ -79,7 +79,7 @@ export class Registry extends RegistryReads {
   readonly #pendingCommits = new Set<{ readonly since: number; readonly sinceWallMs: number }>();
   readonly #nodeCache = new NodeCache();
   readonly #time: ProcessTime;
-  /** Where `forgetInitialKeys` goes on. */
+  /** First ID of the next `forgetInitialKeys`. */
   #forgetFrom = 0;
 
   private constructor(opened: Opened) {
@@ -110,7 +110,7 @@ export class Registry extends RegistryReads {
     return Registry.createOn(new LmdbStorage(tables), folder, master, actor, clock);
   }
 
-  /** Opens the registry that `create` made. `actor` stands in the audit log. */
+  /** Opens the registry that `create` made. `actor` is written to the audit log. */
   static async open(folder: string, master: Secret, actor: Actor, clock?: Clock): Promise<Registry> {
     await requireRegistry(folder);
     await ensurePrivateFolder(folder);
@@ -223,7 +223,7 @@ export class Registry extends RegistryReads {
     );
   }
 
-  /** One node with what is known and was seen of it, as of one moment. */
+  /** Returns one node with its details and activity, in one snapshot. */
   nodeInDetail(idI: number): Promise<NodeInDetail> {
     return this.#readInDetail([idI], (found) => this.#nodeInDetail(found, idI));
   }
@@ -301,7 +301,7 @@ export class Registry extends RegistryReads {
     return this.storage.mayDoubt === true ? this.#nodeCache.takeNode(idI) : undefined;
   }
 
-  /** What controllers are told of their nodes' keys. */
+  /** The key feed for controllers. */
   keyFeed(): KeyFeed {
     return this.storage.keyFeed(this.keyring);
   }
@@ -310,7 +310,7 @@ export class Registry extends RegistryReads {
     return this.#pendingCommits.size;
   }
 
-  /** Since when the oldest commit under way has not finished, by the time of this process. */
+  /** Start time of the oldest pending commit, by the time of this process. */
   get oldestPendingCommit(): number | undefined {
     const [oldest] = this.#pendingCommits;
     return oldest?.since;
@@ -367,19 +367,19 @@ export class Registry extends RegistryReads {
     if (row?.entry !== node.entry || found.order(row.order)?.row.entry !== node.orderEntry) return CONFLICT;
     // The key may be the same one, given again since.
     if (row.reissuedAt !== stored.row.reissuedAt) return CONFLICT;
-    // Nor may its controller have been switched meanwhile: the proof was judged by the RN_c of its
-    // mode.
+    // Its controller must not have been switched either: the proof was verified with the RN_c of
+    // its mode.
     const { row: controller, version: controllerVersion } = found.controller(row.controller) ?? {};
     const isPassThrough = controller?.passThrough === true;
     const switchedAt = later(controller?.switchedAt, this.restoredAt);
     // Who reads a node sees with it that SK_cs still holds.
     if (node.isKept === true && controllerVersion !== node.controllerVersion) return CONFLICT;
     if (isPassThrough !== (node.passThrough !== undefined) || switchedAt !== node.switchedAt) return CONFLICT;
-    // A row of another version may hold the same key all the same, under another master key.
+    // A row of another version may still hold the same key, under another master key.
     const isUnchanged = stored.key === node.key && current?.version === stored.version;
     if (!isUnchanged && !holdsKey(this.keyring, idI, row, node.key)) return CONFLICT;
     const { idC, tid, ts, nidI, lifetime } = commit;
-    // A copy, then what is new: in one literal V8 defines each property anew.
+    // Copies first, then assigns: in one literal V8 defines each property separately.
     const updated = { ...row };
     updated.key = this.keyring.seal({ kind: KEY_KIND.node, id: idI }, to);
     updated.initial = false;
@@ -441,20 +441,20 @@ export class Registry extends RegistryReads {
     const old = page.filter(([, keys]) => stillRecent(keys, at).length === 0).map(([idI]) => idI);
     if (old.length === 0) return 0;
     return this.write({ recentInitialKeys: old }, (found) => {
-      // Another process may have added to one of them meanwhile.
+      // Another process may have added to one of them since.
       const still = old.filter((idI) => stillRecent(found.recentInitialKeys(idI), at).length === 0);
       return { result: still.length, put: { recentInitialKeys: still.map((idI) => [idI, []] as const) } };
     });
   }
 
   /**
-   * Takes out the entries of the audit log through `last`, a part in each write, so that no commit
-   * waits for all of them. The entry that tells of it is written with the first part, and the start
-   * of the log moves with each: the first entry that is left follows the start, and the start is
-   * never beyond what an entry tells. So the log holds at every moment, wherever this is killed;
-   * what it had not come to is still there.
+   * Prunes the entries of the audit log through `last`, in several writes, so that no commit waits
+   * for all of them. The first write includes the entry that records the pruning. Each write moves
+   * the start of the log: the first remaining entry follows the start. The start is never beyond
+   * what an entry records. The log is therefore valid at every moment, even if the process is
+   * killed. Entries that were not reached remain.
    *
-   * @param progress entries taken out so far
+   * @param progress number of pruned entries
    */
   async pruneAudit(last: number, archivePath: string, progress?: (done: number) => void | Promise<void>): Promise<void> {
     const event: AttributedEvent = {

@@ -1,6 +1,6 @@
 /**
- * What a controller is told of its nodes' keys, by an engine that can read the whole registry at
- * one moment without waiting: each answer is read in one snapshot.
+ * Key feed of an engine that reads snapshots of the whole registry synchronously: each answer is
+ * read in one snapshot.
  */
 
 import type { Keyring } from '@latchkey/keyring';
@@ -33,7 +33,7 @@ export interface FeedSource {
   readonly keyring: Keyring;
   /** Reads from here on see all that was acknowledged before, at one moment. */
   refreshSnapshot(): void;
-  /** Drawn anew when the registry is restored: cursors from before count no more. */
+  /** A random number that changes when the registry is restored: earlier cursors become invalid. */
   readonly incarnation: number;
   /** The number of the last entry of the audit log. */
   readonly head: number;
@@ -44,7 +44,7 @@ export interface FeedSource {
   nodesOf(idC: number, from: number): Iterable<AssignedNode>;
   former(idI: number, idC: number): FormerAssignment | undefined;
   walk(idC: number): WalkRow | undefined;
-  /** Puts in place of a controller's walk what is decided by it and the log's head. */
+  /** Replaces the walk of a controller by the result of a decision on it and on the log's head. */
   replaceWalk(
     idC: number,
     decide: (before: WalkRow | undefined, head: number) => WalkRow | undefined,

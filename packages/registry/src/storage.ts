@@ -79,7 +79,7 @@ export interface Snapshot {
   nodeActivity(idI: number): NodeActivity | undefined;
   controllerActivity(idC: number): ControllerActivity | undefined;
   metadata(name: MetadataName): unknown;
-  /** As of a row: of the value that stands under the name. */
+  /** As for a row: the version of the value under the name. */
   metadataVersion(name: MetadataName): Version | undefined;
   /** The highest number of an order, 0 if there is none. */
   readonly lastOrder: number;
@@ -93,7 +93,7 @@ export interface Puts {
   readonly controllers?: readonly (readonly [idC: number, row: ControllerRow])[];
   readonly orders?: readonly (readonly [number: number, row: OrderRow])[];
   readonly nodeDescriptions?: readonly (readonly [idI: number, row: NodeDescription])[];
-  /** No key: what is remembered of the ID is removed. */
+  /** If the list is empty, the record of the ID is removed. */
   readonly recentInitialKeys?: readonly (readonly [idI: number, keys: readonly RecentInitialKey[]])[];
   readonly retiredInitialKeys?: RetiredInitialKeyPage;
   readonly metadata?: readonly (readonly [name: MetadataName, value: unknown])[];
@@ -177,9 +177,9 @@ export interface RegistryStorage {
   unload(order: number, isMeant?: (row: OrderRow) => boolean): Promise<void>;
 
   /**
-   * Writes what was seen, added to what is there. Not durable, and in no order with writes.
+   * Merges activity into the stored activity. Not durable, and in no order with writes.
    *
-   * @throws Failure if it is lost
+   * @throws Failure if the activity is lost
    */
   recordActivity(batch: ActivityBatch): Promise<void>;
 
@@ -246,7 +246,7 @@ export interface RegistryStorage {
    */
   pruneAudit(last: number, limit: number, event?: AttributedEvent): Promise<number>;
 
-  /** What controllers are told of their nodes' keys. */
+  /** The key feed for controllers. */
   keyFeed(keyring: Keyring): KeyFeed;
 
   /**
@@ -259,10 +259,10 @@ export interface RegistryStorage {
   checkWhole?(): Promise<void>;
 
   /**
-   * Keeps other orders and imports out, wherever they run, until it is released or its process
-   * ends. Left out: the lock of the folder does.
+   * Excludes other orders and imports, on any machine, until it is released or its process ends.
+   * Absent if the lock of the folder already does so.
    *
-   * @throws Failure if another is under way
+   * @throws Failure if another one is in progress
    */
   lockEnrolment?(): Promise<{ release(): Promise<void> }>;
 

@@ -106,8 +106,8 @@ const SYSTEM_ADVICE: Readonly<Record<string, readonly [what: string, advice: str
 };
 
 /**
- * A Failure that says what was being done when the system refused, e.g.
- * `cannot write /x: the file system is read-only`.
+ * Returns a Failure that names the action which a system error interrupted, e.g. `cannot write /x:
+ * the file system is read-only`.
  */
 export function systemFailure(action: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
@@ -118,7 +118,7 @@ export function systemFailure(action: string, error: unknown): Failure {
   return new Failure(`${action}: ${known[0]}`, { advice: known[1], cause: error });
 }
 
-/** Ports below this are for privileged processes, unless the system was told otherwise. */
+/** Default of the system: ports below this are for privileged processes. */
 const UNPRIVILEGED_PORTS = 1_024;
 
 /**

@@ -39,7 +39,9 @@ export interface KeyArguments extends KeyOutputOptions {
   readonly positionals: readonly string[];
 }
 
-/** `undefined` for all that is not plainly right: the program says what is wrong with it. */
+/**
+ * Returns `undefined` for arguments that are not plainly right: the full program reports the fault.
+ */
 export function parseKeyArguments(words: readonly string[]): KeyArguments | undefined {
   try {
     const { values, positionals } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
@@ -72,7 +74,7 @@ export function printDirectly(text: string): void {
     const { code } = error as NodeJS.ErrnoException;
     // `command | head` closes our standard output early: no reason to complain.
     if (code === 'EPIPE') return;
-    // A pipe that is full, and does not wait; or a disk, of which the program says what is wrong.
+    // A full non-blocking pipe, or a disk error, which the full program reports.
     process.stdout.write(octets.subarray(written));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Which version this is, by the package.json above: the runtime's own, or the one that is installed
- * with what it is bundled in.
+ * Version of this program, from the package.json above: the runtime's own, or that of the package
+ * into which it is bundled.
  */
 
 import { readFileSync } from 'node:fs';

@@ -1,10 +1,9 @@
 /**
- * The registry in an LMDB store, which several processes may open: one that serves, and commands
- * beside it.
+ * The registry in an LMDB store, which several processes may open at the same time: one server, and
+ * commands.
  *
- * A write is visible to nobody before it is on the disk (`overlappingSync: false`): a key that a
- * reader has seen must not be lost by a power failure, or a node that has confirmed it is locked
- * out.
+ * A write is visible to no reader before it is durable (`overlappingSync: false`). A power failure
+ * must not lose a key that a reader has seen, or a node that has confirmed the key is locked out.
  */
 
 import { checkStore, countEntries, writeFailure } from '@latchkey/lmdb';

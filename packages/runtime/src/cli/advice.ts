@@ -6,10 +6,7 @@
 import { type Command, Help, type Option } from 'commander';
 import type { CommandLine, Failure } from '../failure.js';
 
-/**
- * Where packages and images keep the state of a daemon: for advice about a machine other than this
- * one.
- */
+/** State folders of daemons in packages and images, for advice about another machine. */
 export const STATE_FOLDERS = {
   'auth-server': '/var/lib/latchkey/auth-server',
   controller: '/var/lib/latchkey/controller',
@@ -146,7 +143,7 @@ export function isOutOfReach(words: CommandLine, called: Command): boolean {
   return splitAtPipes(words).some((command) => findTarget(command, called)?.isLocal === true);
 }
 
-/** Returns what a command line names, if it is a command of the program of `called`. */
+/** Returns the command that a command line names, if it belongs to the program of `called`. */
 function findTarget([program, ...words]: CommandLine, called: Command): AdviceTarget | undefined {
   const root = rootOf(called);
   if (program !== root.name()) return undefined;

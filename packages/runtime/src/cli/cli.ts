@@ -9,7 +9,7 @@ import { exitNow } from '../daemon/exit-now.js';
 import { type CommandLine, EXIT, Failure, systemFailure } from '../failure.js';
 import { LOG_LEVELS } from '../daemon/log.js';
 
-/** A program named `latchkey-...` with its version from the package beside it. */
+/** Creates a program named `latchkey-...`, with the version of its package. */
 export function program(name: string, description: string, packageUrl: URL): Command {
   const { version } = JSON.parse(readFileSync(packageUrl, 'utf8')) as { version: string };
   return new Command(name).description(description).version(version);
@@ -25,7 +25,7 @@ export function withExamples(command: Command, ...examples: readonly string[]): 
  * code.
  */
 export async function main(command: Command): Promise<void> {
-  // Whatever is created is for this user alone, also what a library creates.
+  // New files belong to this user only, even those that a library creates.
   process.umask(0o077);
   // Node.js would open its debugger to every user of this machine, and with it all keys.
   process.on('SIGUSR1', () => undefined);

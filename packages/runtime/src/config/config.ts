@@ -1,6 +1,6 @@
 /**
- * Configuration from YAML, state and credentials from JSON: what is wrong is named by file, line,
- * field and expectation.
+ * Configuration from YAML, state and credentials from JSON. An error names file, line, field and
+ * the expected value.
  */
 
 import * as z from 'zod/mini';
@@ -33,7 +33,7 @@ export async function locateProblems(path: string, problems: readonly ConfigProb
   return yamlConfig.locateProblems(path, problems);
 }
 
-/** What could be read is not what it was to be. */
+/** The content of a readable file is invalid. */
 export class InvalidContent extends UsageFailure {
   /** Paths of the fields that are wrong; none where it is not JSON. */
   readonly fields: readonly string[];

@@ -1,4 +1,4 @@
-/** Which value of a configuration an error may repeat: never one that may be a secret. */
+/** Decides which value of a configuration an error may repeat: never one that may be a secret. */
 
 const MAX_TEXT = 64;
 const MAX_DIGITS = 12;
@@ -32,6 +32,6 @@ export function describeValue(value: unknown, field: readonly PropertyKey[]): st
 
 function maySay(text: string): boolean {
   if (text.length > MAX_TEXT || !PLAIN_TEXT.test(text)) return false;
-  // The parts of a path are looked at one by one: together they are as long as a key.
+  // The parts of a path are checked one by one, because together they are as long as a key.
   return !(PATH.test(text) ? text.split('/') : [text]).some((part) => KEY_LIKE.test(part));
 }

@@ -34,7 +34,7 @@ export function parseYaml<S extends z.core.$ZodType>(schema: S, text: string, pa
         advice: 'Put all of it into one, without `---` between.',
       });
     }
-    // Some of the parser's messages end with what it read, which may be a secret.
+    // Some of the parser's messages end with its input, which may be a secret.
     throw new UsageFailure(`${at}: not YAML: ${syntaxError.message.replace(/: ".*"$/s, '')}`, CORRECT_IT);
   }
   const value = toPlainValue(document, path) ?? {};
@@ -75,9 +75,9 @@ export async function locateProblems(path: string, problems: readonly ConfigProb
   return configFailure(problems, path, (field) => lineOf(document, lines, field));
 }
 
-/** The value of the field, behind what was expected of it. */
+/** Returns the value of the field, for the end of the message. */
 function valueAfter({ message, path }: z.core.$ZodIssue, whole: unknown): string {
-  // Other messages say what is wrong with a value that is as expected.
+  // Other messages already describe the value.
   if (!/^expected (?!none\b|another\b)/.test(message) || /, and it is |, not "/.test(message)) return '';
   let value: unknown = whole;
   for (const part of path) value = typeof value === 'object' && value !== null ? (value as never)[part] : undefined;
@@ -85,7 +85,7 @@ function valueAfter({ message, path }: z.core.$ZodIssue, whole: unknown): string
   return Array.isArray(value) && message.startsWith('expected a list') ? '' : describeValue(value, path);
 }
 
-/** Of a number that is too large for two reasons the nearer bound is told. */
+/** If a number exceeds two bounds, only the nearer bound is reported. */
 function isTold(issue: z.core.$ZodIssue, _: number, issues: readonly z.core.$ZodIssue[]): boolean {
   if (issue.code !== 'too_big' || issue.maximum !== Number.MAX_SAFE_INTEGER) return true;
   return !issues.some((other) => other !== issue && other.path.join('.') === issue.path.join('.'));
@@ -96,7 +96,9 @@ function lineOf(document: Document, lines: LineCounter, field: readonly Property
   return offset === undefined ? undefined : lines.linePos(offset).line;
 }
 
-/** Returns where a field stands, or, if it is missing, the innermost list or object around it. */
+/**
+ * Returns the offset of a field, or, if it is missing, of the innermost list or object around it.
+ */
 function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
   for (let length = path.length; ; length--) {
     const node = document.getIn(path.slice(0, length), true);

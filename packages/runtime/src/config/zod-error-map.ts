@@ -22,7 +22,7 @@ export function errorMap(issue: z.core.$ZodRawIssue): string {
   return `expected ${describeExpectation(issue)}${issue.input === undefined ? ', and it is missing' : ''}`;
 }
 
-/** `field: what was expected`. Never the value: it may be a key. */
+/** Returns `field: expectation`. Never the value, which may be a key. */
 export function describeIssue(issue: z.core.$ZodIssue): string {
   const field = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys') {
@@ -64,7 +64,7 @@ function textExpectation(schema: unknown): string | undefined {
 }
 
 /**
- * The error of a text that is parsed later: a number in its place is told what was expected of the
+ * Error for a text that is parsed later. If the input is a number, the error describes the expected
  * text.
  *
  * @param message `expected ...`

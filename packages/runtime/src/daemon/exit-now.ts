@@ -16,6 +16,6 @@ export function exitNow(code: number): never {
     // It cannot be called on this machine.
   }
   process.kill(process.pid, 'SIGKILL');
-  // The first process of a container does not die of its own signal.
+  // A signal that the first process of a container sends to itself does not end it.
   process.exit(code);
 }

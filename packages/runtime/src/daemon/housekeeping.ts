@@ -46,7 +46,7 @@ function everyInterval(ms: number, action: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** Logs a fault when it comes, when it lasts, and when it goes. */
+/** Logs a fault when it begins, while it lasts, and when it ends. */
 class Faults {
   readonly #what: string;
   readonly #log: Log;

@@ -28,7 +28,7 @@ export interface Daemon {
 export interface TelemetryOptions {
   /** For example `controller`. */
   readonly name: string;
-  /** Where health and metrics are served; `undefined` if they are not. */
+  /** Address of health and metrics; `undefined` if they are not served. */
   readonly http: ListenAddress | undefined;
 }
 

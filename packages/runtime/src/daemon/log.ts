@@ -13,10 +13,7 @@ export type Log = Logger;
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/**
- * Standard output for a daemon, standard error for a command that has something of its own to
- * print.
- */
+/** Standard output for a daemon, standard error for a command with output of its own. */
 export type LogStream = 'stdout' | 'stderr';
 
 /** Times are ISO-8601 in UTC. The pretty printer is loaded for a terminal only. */

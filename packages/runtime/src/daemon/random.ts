@@ -10,8 +10,8 @@ const pool: Uint8Array = new Uint8Array(POOL_SIZE);
 let used = POOL_SIZE;
 
 /**
- * `length` octets from the system's generator, each handed out once: the pool forgets what it gave.
- * At most 4,096.
+ * Returns `length` octets from the system's generator, at most 4,096. No octet is returned twice:
+ * the pool erases what it returned.
  */
 export function randomOctets(length: number): Uint8Array {
   if (length > POOL_SIZE) throw new RangeError(`at most ${POOL_SIZE} octets are drawn at once`);

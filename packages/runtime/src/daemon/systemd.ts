@@ -50,7 +50,7 @@ export class SystemdNotifier {
     if (this.#socket !== undefined) void this.#runWatchdog(readiness);
   }
 
-  /** Around a reload, whatever comes of it. */
+  /** Reports the begin and the end of a reload, even if it fails. */
   async reloading(reload: () => Promise<void>): Promise<void> {
     this.#notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
     try {

@@ -9,8 +9,8 @@ const TERMINATION_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const paths = new Set<string>();
 
 /**
- * Removes `path`, a file or a folder, if a signal ends this process before what is given back was
- * called.
+ * Removes `path`, a file or a folder, if a signal ends this process before the returned function
+ * was called.
  */
 export function removeOnSignal(path: string): () => void {
   if (paths.size === 0) for (const signal of TERMINATION_SIGNALS) process.on(signal, onSignal);
@@ -22,18 +22,18 @@ export function removeOnSignal(path: string): () => void {
 }
 
 function onSignal(signal: NodeJS.Signals): void {
-  // Who listens too, as a daemon does, stops in its own way and finishes what it writes.
+  // Another listener, such as a daemon's, stops the process itself and finishes pending writes.
   if (process.listenerCount(signal) > 1) return;
   for (const path of paths) {
     try {
       rmSync(path, { recursive: true, force: true });
     } catch {
-      // It stays, and the process ends all the same.
+      // The file stays, and the process ends nevertheless.
     }
   }
   for (const each of TERMINATION_SIGNALS) process.off(each, onSignal);
   // By the signal itself: a script that runs this command is to see that it was interrupted.
   process.kill(process.pid, signal);
-  // The first process of a container does not die of its own signal.
+  // A signal that the first process of a container sends to itself does not end it.
   exitNow(128 + constants.signals[signal]);
 }

@@ -5,14 +5,14 @@ import * as z from 'zod/mini';
 import { textError } from '../config/zod-error-map.js';
 import { Failure, systemCode, systemFailure } from '../failure.js';
 
-/** Where a peer is: a name or address, and a UDP port. */
+/** Address of a peer: a name or address, and a UDP port. */
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
 }
 
 const MAX_PORT = 65_535;
-/** Octets of an interface's name: IFNAMSIZ of Linux, less the one that ends it. */
+/** Octets of an interface's name: IFNAMSIZ of Linux without the terminator. */
 const MAX_INTERFACE_NAME = 15;
 /** fe80::/10: an address that means nothing without the link it is on (RFC 4007). */
 const LINK_LOCAL = /^fe[89ab][0-9a-f]:/i;

@@ -1,4 +1,4 @@
-/** Where a daemon serves health and metrics: on this machine alone. */
+/** Address of health and metrics of a daemon: on this machine only. */
 
 import { BlockList, isIP } from 'node:net';
 import { isAbsolute } from 'node:path';

@@ -1,4 +1,6 @@
-/** Whom an address stands for: NID as the protocol has it, and the network that counts. */
+/**
+ * Identity of an address: NID as in the protocol, and the network under which a source is counted.
+ */
 
 import { isIPv4 } from 'node:net';
 import { NID_LENGTH } from '@latchkey/protocol';
@@ -16,7 +18,7 @@ export function sourcePrefix(address: string): string {
   return `${parsed.toByteArray().slice(0, 8).join('.')}/64`;
 }
 
-/** What stands before an IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2). */
+/** Prefix of an IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2). */
 const IPV4_MAPPED_PREFIX: readonly number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /** NID: IPv6 (or IPv4-mapped) address 16 octets, UDP port 2. */

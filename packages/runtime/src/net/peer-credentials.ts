@@ -38,7 +38,7 @@ const UCRED_LENGTH = 12;
 const ID_LENGTH = 4;
 /** NGROUPS_MAX of Linux: a process has at most so many groups. */
 const MAX_GROUPS = 65_536;
-/** Enough for most processes. The kernel tells the right number if it is not. */
+/** Enough for most processes. Otherwise the kernel returns the required number. */
 const FEW_GROUPS = 64;
 /** The one line of a map that leaves every ID as it is, in /proc/self/uid_map and gid_map. */
 const IDENTITY_MAP = /^\s*0\s+0\s+4294967295\s*$/;

@@ -9,7 +9,7 @@ import { type Failure, systemCode, UsageFailure } from '../failure.js';
 /** Owner and group may connect. */
 const SOCKET_MODE = 0o660;
 const WORLD_WRITABLE = 0o002;
-/** In such a folder only owners may remove what is theirs. */
+/** In such a folder only the owner of a file may remove it. */
 const STICKY = 0o1000;
 /** Errors of connect(2) for a socket whose queue is full, and for a datagram socket. */
 const IN_USE: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'EPROTOTYPE']);
@@ -51,7 +51,7 @@ async function assertFolderFits(path: string, toFailure: ToFailure): Promise<voi
 }
 
 /**
- * Its file was made for the owner alone, by the umask of every command; from here on the group may
+ * The umask of every command creates the socket file for its owner only. From here on the group may
  * use it too.
  */
 export function allowGroup(path: string): Promise<void> {

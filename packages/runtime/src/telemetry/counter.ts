@@ -34,7 +34,7 @@ export const DEFAULT_BUCKETS: readonly number[] = [
 
 /** How long something took, as a histogram. */
 export class Histogram {
-  /** One for each bound, and one for what is beyond the last. */
+  /** One count for each bound, and one for values beyond the last. */
   readonly #counts: number[] = Array.from({ length: DEFAULT_BUCKETS.length + 1 }, () => 0);
   #sum = 0;
 

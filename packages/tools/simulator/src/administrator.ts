@@ -111,8 +111,8 @@ export class Administrator {
   }
 
   /**
-   * A command that is refused has changed nothing: somebody else came first. One that does not
-   * reach the registry, or may have changed it, is given again.
+   * A rejected command has changed nothing, because another change came first. A command that does
+   * not reach the registry, or whose outcome is unknown, is repeated.
    */
   async #give(command: (registry: Registry) => Promise<unknown>, done: () => void): Promise<void> {
     try {

@@ -1,8 +1,8 @@
 /**
- * An attacker on the network. It sees every datagram, sends what it likes from whatever address it
- * likes, and lacks only keys: it has those of its own nodes (and so of every node that shares their
- * IK) and the SK_cs of its own controller. What it can open it opens, and tells the oracle each key
- * it finds.
+ * An attacker on the network. It sees every datagram, and sends any datagram from any address. It
+ * lacks only keys: it has those of its own nodes (and so of every node that shares their IK), and
+ * the SK_cs of its own controller. It decrypts what it can, and reports each key that it finds to
+ * the oracle.
  */
 
 import {
@@ -71,7 +71,7 @@ export class Attacker {
     this.#skCs = plan.skCs;
   }
 
-  /** One of its turns comes every so often while there is trouble. */
+  /** Schedules its actions during the fault phase. */
   begin(faultPhaseMs: number): void {
     const { simulation } = this.#context;
     const { turns, from, tactics, persistsWith } = this.#plan.scenario;
@@ -279,7 +279,7 @@ export class Attacker {
     }
   }
 
-  /** Each M7 it remembers, again: what a server takes only once, and only for so long. */
+  /** Replays each recorded M7, which a server accepts only once, and for a limited time. */
   #replayCommits(random: SeededRandom): void {
     const to = random.pick(this.#plan.servers);
     for (const { payload, token, from } of this.#seen.get('M7') ?? [])
@@ -296,8 +296,8 @@ export class Attacker {
   }
 
   /**
-   * Asks for the keys of nodes that are not its controller's, and tries to commit what it saw
-   * others prove.
+   * Requests the keys of nodes of other controllers, and tries to commit recorded proofs of other
+   * nodes.
    */
   #askAsController(random: SeededRandom): void {
     const skCs = this.#skCs;

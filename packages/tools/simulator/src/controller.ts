@@ -1,8 +1,8 @@
 /**
- * A controller: the real `Controller`, `KeyFeed`, `TidAllocator` and `CoapAuthServerClient`, put
- * together as `run` of packages/controller does. Its process, time and disk are simulated, and so
- * are its sockets, with what `CoapServer` does around them: Echo, and dropping copies of a request
- * in work. In some worlds the controller keeps application roots and follows the key feed.
+ * A controller: the real `Controller`, `KeyFeed`, `TidAllocator` and `CoapAuthServerClient`,
+ * composed like `run` of packages/controller. Its process, time and disk are simulated. So are its
+ * sockets, with the parts of `CoapServer` around them: Echo, and dropping copies of a request in
+ * progress. In some worlds the controller stores application roots and follows the key feed.
  */
 
 import { type AuthServerClient, CoapAuthServerClient, InProcessAuthServerClient } from '@latchkey/controller/auth-server-client';
@@ -99,7 +99,7 @@ export class SimulatedController {
     return this.plan.idC;
   }
 
-  /** What applications get of it; `undefined` while it does not run, or keeps nothing. */
+  /** Keys for applications; `undefined` while the controller does not run, or stores none. */
   get givenOut(): SimulatedKeyStore | undefined {
     return this.#keyFeed && this.#keyStore;
   }
@@ -214,8 +214,8 @@ export class SimulatedController {
   }
 
   /**
-   * The state folder is lost, and with it the process. What makes up for it is a clock that is
-   * ahead of every TID taken.
+   * Deletes the state folder and ends the process. The clock then replaces it, because it is ahead
+   * of every TID in use.
    */
   loseFolder(downMs: number): boolean {
     if (!this.process.up || BigInt(this.now.wallMs) * 1000n <= this.#lastTid) return false;

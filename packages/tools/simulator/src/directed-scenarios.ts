@@ -1,7 +1,7 @@
 /**
- * Troubles that have to come together to get anywhere near the edge of a rule. Drawn apart they
- * would meet once in thousands of worlds, so some worlds are made of them; all the rest of such a
- * world is left to chance as elsewhere.
+ * Scenarios that combine several faults to reach the limits of a rule. Independent faults would
+ * coincide once in thousands of worlds, so some worlds are biased towards them. The rest of such a
+ * world is random.
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
@@ -31,8 +31,8 @@ function renewing(node: NodeScenario, lifetime: number): NodeScenario {
 }
 
 /**
- * A node in haste: its machine fails soon after each M5, and it tries again at once, while M7s are
- * on their way for as long as a server takes them. Its candidates are all open at once.
+ * A node with rapid retries: its machine fails soon after each M5, and it retries at once. M7s are
+ * delayed for as long as a server accepts them, so all its candidates are open together.
  */
 const rapidRetries: DirectedScenario = (scenario, random) => ({
   ...scenario,
@@ -125,8 +125,8 @@ function delayedCommitsUntil(scenario: Scenario, until: number): Scenario {
 }
 
 /**
- * M7s are kept from the server for minutes, its clock is set back, and who has kept them sends them
- * again.
+ * M7s are delayed for minutes, the server's clock is set back, and the attacker who delayed the M7s
+ * then sends them.
  */
 const delayedCommits: DirectedScenario = (scenario, random) => {
   const at = random.between(320_000, 430_000);
@@ -249,8 +249,8 @@ const setBackWhileDown: DirectedScenario = (scenario, random) => {
 };
 
 /**
- * The lights go out where the servers are, soon after M7s were kept from them, and clocks go on
- * from where they stood.
+ * The servers lose power soon after M7s to them were delayed, and their clocks continue from the
+ * time of the failure.
  */
 const clockStopped: DirectedScenario = (scenario, random) => {
   const at = random.between(25_000, 60_000);
@@ -268,10 +268,10 @@ const clockStopped: DirectedScenario = (scenario, random) => {
 };
 
 /**
- * Devices whose power is cut again and again, and whose clocks mostly say nothing, where all else
- * is well: no key may get past its grace. A key is renewed at the eighth boot at the latest, so
- * that each boot, with the time off after it, takes a ninth of what a key has at most; or a device
- * is hardly off, and runs as long as it likes.
+ * Devices with repeated power failures and mostly wrong clocks, and no other faults: no key may
+ * outlive its grace period. A key is renewed at the eighth boot at the latest. So each boot, with
+ * the time off after it, takes at most a ninth of a key's time. Or a device is hardly off, and runs
+ * for any time.
  */
 const powerCuts: DirectedScenario = (scenario, random) => {
   const lifetime = random.pick([60, 300, 1_800]);
@@ -316,9 +316,9 @@ const powerCuts: DirectedScenario = (scenario, random) => {
 };
 
 /**
- * What an administrator does at `at`, and who has recorded M7s sends them again from then on, for
- * as long as a server takes them: those of nodes that have joined, or such as were kept back until
- * then. Controllers' clocks may be ahead by as much as a server allows.
+ * An administrator acts at `at`. An attacker who recorded M7s replays them from then on, for as
+ * long as a server accepts them. They are M7s of joined nodes, or M7s that were delayed until then.
+ * Controllers' clocks may be ahead by as much as a server permits.
  */
 function administered(scenario: Scenario, random: SeededRandom, at: number, acts: readonly Incident[]): Scenario {
   const ahead = scenario.controllers.map((idC): Incident => ({

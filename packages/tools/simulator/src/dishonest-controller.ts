@@ -1,8 +1,8 @@
 /**
- * A pass-through controller that belongs to an attacker. It has its SK_cs and honest nodes, and
- * chooses what it contributes, which TS and TID it says, and which M7 it sends when. All octets
- * that it can open it tries as keys. Once faults have ended it relays as it should: what it did
- * before must not keep a node out.
+ * A pass-through controller of an attacker. It has its SK_cs and honest nodes. It chooses its
+ * contribution, TS and TID, and which M7 it sends at which time. It tries all octets that it can
+ * decrypt as keys. After the fault phase it relays correctly, and its earlier actions must not lock
+ * a node out.
  */
 
 import {
@@ -75,7 +75,7 @@ export class DishonestController {
   readonly #begun = new Map<string, Begun>();
   readonly #pending = new Map<number, (payload: Uint8Array) => void>();
   readonly #steering = new Map<number, Steering>();
-  /** The M7 of each node that it keeps back, and how many proofs the node has made since. */
+  /** The M7 of each node that it delays, and the number of proofs that the node has made since. */
   readonly #keptBack = new Map<number, { readonly begun: Begun; readonly m5: Uint8Array; proofs: number }>();
   /** M1 of other nodes and transactions. */
   readonly #otherM1: Uint8Array[] = [];

@@ -1,11 +1,11 @@
 /**
- * Holds invariant 9 of docs/PROTOCOL.md: what a controller gives out of its nodes is compared with
- * what the registry had lately, every second.
+ * Checks invariant 9 of docs/PROTOCOL.md: every second it compares the keys that a controller gives
+ * out with recent states of the registry.
  *
- * A server counts as reached while all that the controller may ask serve, clocks agree, and nothing
- * befalls M12, M13 or the controller's disk. After 15 s of that the controller gives out what the
- * registry has, or had in these 15 s, and says that it is verified. Whatever befalls it, what it
- * gives out as verified was current within the last minute.
+ * A server counts as reached while all servers of the controller serve, clocks agree, and no fault
+ * affects M12, M13 or the controller's disk. After 15 s of that the controller gives out the
+ * registry's state, current or of these 15 s, as verified. Under any fault, verified keys were
+ * current within the last minute.
  */
 
 import { deriveApplicationRoot, expiryOf, Secret } from '@latchkey/protocol';

@@ -83,9 +83,9 @@ export class KeyFeeds {
   }
 
   /**
-   * Faults have ended: goes on until each controller gives out what the registry has.
+   * After the fault phase: continues until each controller gives out the registry's state.
    *
-   * @param settle after each event
+   * @param settle called after each event
    */
   async settle(deadline: number, settle: () => Promise<void>): Promise<void> {
     while (!this.#oracle.isSettled) {

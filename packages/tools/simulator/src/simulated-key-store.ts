@@ -1,7 +1,7 @@
 /**
- * A controller's store of application roots. What joins and answers of the key feed make of its
- * rows is decided by packages/controller. As in the store there, all that comes within 50 ms is
- * written together, whole or not at all, and a process that is killed loses what is not written.
+ * A controller's store of application roots. packages/controller decides how joins and answers of
+ * the key feed change its rows. As in the real store, all changes within 50 ms are one atomic
+ * write, and a killed process loses unwritten changes.
  */
 
 import { applyJoin, applyPage, type NodeKeyTable } from '@latchkey/key-delivery/node-key-changes';
@@ -99,7 +99,7 @@ export class SimulatedKeyStore implements KeyFeedStore, ApplicationRoots {
   }
 
   announceAll(): void {
-    // Nobody is told of changes: what is given out is looked at.
+    // Sends no notifications: the oracle reads the keys that are given out.
   }
 
   /** The process is gone, and with it what was not written. */

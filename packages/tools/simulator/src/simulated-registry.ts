@@ -1,7 +1,7 @@
 /**
- * The registry that replicas share: `Registry` of packages/registry on its engine in memory. What
- * is simulated is the disk: one writer at a time, who may have to wait; a write is visible to
- * nobody before the disk has it, and takes effect whole or not at all.
+ * The registry that replicas share: `Registry` of packages/registry on its engine in memory. The
+ * disk is simulated. It has one writer at a time, which may have to wait. A write is visible to no
+ * reader before it is durable, and takes effect as a whole or not at all.
  */
 
 import { KEY_KIND } from '@latchkey/keyring';

@@ -25,7 +25,7 @@ import { SimulationContext } from './simulation-context.js';
 export const LIVENESS_MS = 7_200_000;
 /** Until a controller that was switched is switched back, in ms. */
 const SWITCH_BACK_MS = 4_000;
-/** No world takes as many events; one that does goes round in circles. */
+/** No world needs as many events; a world that does is in an endless loop. */
 const MAX_EVENTS = 400_000;
 /** How often the keys of devices whose power is cut are looked at, in ms. */
 const LOOK_AT_KEYS_EVERY_MS = 1_000;
@@ -156,7 +156,7 @@ export class World {
         continue;
       }
       const local = combined && idC === 1 ? this.#servers[0] : undefined;
-      // Beside a controller that has the registry there is nobody another could turn to.
+      // A controller in combined mode has no second auth-server.
       if (combined && local === undefined) continue;
       const controller = new rules.Controller(
         context,
@@ -284,7 +284,7 @@ export class World {
     await this.#registry.end();
   }
 
-  /** Where devices are switched off and on and nothing else fails, no key gets past its grace. */
+  /** If devices lose power and nothing else fails, no key outlives its grace period. */
   #lookAtKeys(): void {
     const { trueTime, events, faults } = this.#simulation;
     for (const { idI } of this.#honest()) {
@@ -364,7 +364,7 @@ export class World {
         return;
       case 'restore': {
         const restore = (): void => {
-          // Nobody has kept what the clock showed since the backup: it must have been right.
+          // No record exists of the clock since the backup, so the clock must have been right.
           if (!this.#clockWasWrong) this.#resets.restore(name, i, incident);
         };
         return incident.afterCommit === true ? this.#keyFeeds?.afterNextCommit(restore) : restore();
@@ -403,9 +403,7 @@ export class World {
     this.#assignAsBefore();
   }
 
-  /**
-   * Once what was begun is done: a restore brings back whom nodes were assigned to at the backup.
-   */
+  /** After pending work: a restore brings back the assignments of the backup. */
   #assignAsBefore(): void {
     if (this.#resets.underWay > 0) {
       this.#simulation.events.schedule(ASSIGN_RETRY_MS, () => this.#assignAsBefore());

@@ -7,7 +7,7 @@ import { DEFAULT_BUCKETS } from '../counter.js';
 import { readVersion } from '../../version.js';
 import type { Readiness } from './readiness.js';
 
-/** What is told of the program itself. */
+/** Information about the program itself. */
 export interface DaemonInfo {
   readonly daemon: string;
 }

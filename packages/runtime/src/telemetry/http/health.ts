@@ -15,7 +15,7 @@ export function healthCommand(name: string): Command {
     .addOption(httpOption('where it serves health and metrics'))
     .option('--config <file>', "the daemon's configuration, whose `http` says where")
     .option('--ready', 'ask whether it can do its work: its store and its server too')
-    // Loaded here alone: a node-agent on its way to a key has no need of it.
+    // Loaded here only, because a node-agent that fetches a key does not need it.
     .action(async (options: HealthOptions) => (await import('./health-request.js')).askHealth(options));
   return withExamples(
     command,

@@ -81,7 +81,7 @@ export class Readiness {
     try {
       fault = await check.run();
     } catch (error) {
-      // Of whatever kind: that it cannot be looked at is not well either, and no reason to end.
+      // An error of any kind counts as a fault of the check, and does not end the process.
       fault = error instanceof Error ? error.message : String(error);
     }
     state.checkedAt = performance.now();

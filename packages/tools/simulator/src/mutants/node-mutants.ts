@@ -35,7 +35,7 @@ function withReceiveM4(receive: ReceiveM4): Rules {
   return { ...PROFILE, roles: { ...PROFILE.roles, initiator: { ...PROFILE.roles.initiator, receiveM4: receive } } };
 }
 
-/** What a node stores is something else than the profile says. */
+/** A node that stores another state than the profile requires. */
 function withStoredState(change: (decision: Store, before: NodeState) => Store): Rules {
   return withReceiveM4((state, ...rest) => {
     const decision = receiveM4(state, ...rest);
@@ -234,7 +234,7 @@ class SavesTimeWithAttemptsOnly extends SimulatedNode {
   }
 }
 
-/** Powered time is saved as it should be, but the time off is taken for nothing. */
+/** Saves powered time correctly, but ignores the time without power. */
 class CountsNoBoots extends SimulatedNode {
   protected override get boots(): number {
     return 1;

@@ -139,8 +139,7 @@ function isSameKeyAndMode(
 }
 
 /**
- * The key is compared as the commit is written, and not whether an administrator has given that
- * very key again since.
+ * Compares the key at the commit, but not whether an administrator has reissued the same key since.
  */
 export const comparesKeyAlone: Rules = withServer(
   withCommit((registry, row, judged, found) => {
@@ -150,7 +149,7 @@ export const comparesKeyAlone: Rules = withServer(
   }),
 );
 
-/** A write may take as long as it takes. */
+/** A write without a time limit. */
 class WritesLate extends withCommit((registry, row, judged, found) =>
   isSameKeyAndMode(registry, row, judged, found) ? 'committed' : 'conflict',
 ) {
@@ -235,7 +234,7 @@ class IgnoresSteps extends SimulatedServer {
   }
 }
 
-/** What the server takes for the history of its clock; it writes down what is right. */
+/** Replaces the server's view of its clock history; the stored history is right. */
 function remembersClock(registry: Registry, seen: (history: ClockHistory) => ClockHistory): void {
   const save = registry.saveClockHistory.bind(registry);
   registry.saveClockHistory = async (...given): Promise<ClockHistory> => seen(await save(...given));
@@ -356,7 +355,7 @@ export const forgetsReissue: Rules = withDecide((opened, node, wall) =>
   decide(opened, node && { ...node, reissuedAt: undefined }, wall),
 );
 
-/** What bears a TS from before T is refused; M3s given before T may bear a later one. */
+/** Rejects a TS from before T, although an M3 from before T may have a later TS. */
 export const takesReissueForLatestTs: Rules = withDecide((opened, node, wall) => {
   const { reissuedAt } = node ?? {};
   return decide(
@@ -414,7 +413,8 @@ export const trustsStarts: Rules = withServer(TrustsStarts);
 export const trustsAllStarts: Rules = withServer(TrustsAllStarts);
 export const waitsForLatest: Rules = withServer(WaitsForLatest);
 /**
- * The nonce of an answer is what was drawn, whatever is sealed; counting alone would harm nobody.
+ * The nonce of an answer is the random octets only, whatever is sealed. Counting by itself would do
+ * no harm.
  */
 export const countsNonces: Rules = {
   ...withServer(CountsNonces),

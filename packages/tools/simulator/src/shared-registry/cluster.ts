@@ -1,6 +1,6 @@
 /**
- * The machines of a cluster: who is the primary, what standbys receive, and what befalls them. An
- * operator, or Patroni, sees to it that one of them serves in the end.
+ * The machines of a cluster: its primary, the data that standbys receive, and faults. An operator,
+ * or Patroni, ensures that one of them serves in the end.
  */
 
 import type { Simulation } from '../simulation.js';
@@ -30,7 +30,7 @@ export type DatabaseIncident = { readonly at: number; readonly onJoin?: boolean 
       /** An operator empties the names of standbys at a primary that has none. */
       readonly emptied: boolean;
     }
-  /** A standby that lacks what was acknowledged is promoted, and given up again. */
+  /** A standby that lacks acknowledged writes is promoted, and abandoned again. */
   | { readonly what: 'loss'; readonly lagMs: number; readonly servesMs: number }
   | { readonly what: 'restart'; readonly downMs: number }
   | { readonly what: 'blind'; readonly ms: number }
@@ -109,7 +109,7 @@ export class Cluster {
     return this.#main;
   }
 
-  /** Whether nothing is under way that keeps servers from answering. */
+  /** True if no fault keeps servers from answering. */
   get isCalm(): boolean {
     return !this.#isBusy && this.#main.state === 'primary' && this.hosts.every(({ isDetached }) => !isDetached);
   }

@@ -107,7 +107,7 @@ export class SimulatedHost {
     this.log = primary.log.slice();
   }
 
-  /** `why`: as its clients are told; `undefined`: they are told nothing. */
+  /** `why`: the reason that clients get; `undefined` if they get none. */
   crash(why: string | undefined): void {
     this.state = 'down';
     this.isOff = why === undefined;
@@ -235,7 +235,7 @@ export class Backend {
   #turn = 0;
   /** Part of a message has come: it waits for the rest, and no limit of time runs. */
   isReading = false;
-  /** The client has gone: known once there is nothing more to do. */
+  /** The client has disconnected, which the host notices only when its work is done. */
   #isAbandoned = false;
   isGone = false;
   onBroken: (why: string) => void = () => undefined;

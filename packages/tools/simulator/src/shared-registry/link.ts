@@ -1,7 +1,7 @@
 /**
- * The connections of one process to the machines of the database. Both directions keep their order,
- * as TCP does: what is sent while the way is cut arrives once it is there again, also if its sender
- * has gone by then.
+ * The connections of one process to the machines of the database. Both directions are ordered, as
+ * in TCP. Data sent while the link is cut arrive when it is restored, even if their sender has
+ * ended.
  */
 
 import { Failure } from '@latchkey/runtime/failure';
@@ -359,7 +359,7 @@ export class SimulatedConnection implements DatabaseConnection {
     this.#end();
   }
 
-  /** The machine is gone: the database is told nothing, and what is on its way is lost. */
+  /** The machine has failed: the database gets no notice, and data in flight are lost. */
   vanish(): void {
     this.#link.events.schedule(KEEPALIVE_MS, () => this.#host.terminate(this.#backend, 'could not receive data from client'));
     this.#end();

@@ -1,6 +1,6 @@
 /**
- * Worlds whose auth-servers share a registry, as in PostgreSQL: what befalls its database, beside
- * what befalls everybody in any world. Some have a plot, of troubles that have to come together.
+ * Worlds whose auth-servers share a registry, as in PostgreSQL, with faults of its database in
+ * addition to those of any world. Some are directed scenarios, in which several faults coincide.
  */
 
 import type { SeededRandom } from '@latchkey/test-support/seeded-random';
@@ -107,7 +107,7 @@ function drawFailover(random: SeededRandom): Omit<Failover, 'at'> {
   };
 }
 
-/** Little goes wrong but what a plot is made of. */
+/** A scenario with few faults except those that a directed scenario adds. */
 function calm(scenario: Scenario): Scenario {
   return {
     ...scenario,
@@ -145,7 +145,7 @@ function withDatabase(
   return { ...scenario, shared: { link: { probability, heldMs: [100, 1_000] }, incidents } };
 }
 
-/** What no standby has becomes visible, and is taken back by a failover, again and again. */
+/** Writes that no standby has become visible, and a failover undoes them, repeatedly. */
 const visibleForks: Plot = (scenario, random) => {
   const renewed = renewing(calm(scenario), 60);
   const incidents: DatabaseIncident[] = [];
@@ -185,9 +185,9 @@ const cancelledForks: Plot = (scenario, random) => {
 };
 
 /**
- * The second half of a node's first write is held up for minutes, while the node tries again in
- * haste: it drops that candidate, which is 300 s old, for another before the half arrives. Nobody
- * else writes, so that the half is that of an honest node.
+ * The second half of a node's first write is delayed for minutes, while the node retries rapidly.
+ * The node drops that candidate, which is 300 s old, for another before the half arrives. No other
+ * process writes, so the half belongs to an honest node.
  */
 const lateHalves: Plot = (scenario, random) => {
   const honest = scenario.nodes.filter(({ compromised, assigned }) => !compromised && assigned !== ROGUE_IDC);
@@ -229,8 +229,8 @@ const betweenReads: Plot = (scenario, random) => {
 };
 
 /**
- * M7s are kept from the servers while the database's clock is set back, its machines or all servers
- * are down, and who has kept them sends them again.
+ * M7s are delayed while the database's clock is set back, or its machines or all servers are down.
+ * The attacker who delayed the M7s then sends them.
  */
 const clockBreaks: Plot = (scenario, random) => {
   const renewed = calm(scenario);

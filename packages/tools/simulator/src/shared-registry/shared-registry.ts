@@ -1,8 +1,8 @@
 /**
- * A registry that several auth-servers work on, as in PostgreSQL: the real engine of
- * packages/registry (connections, reads, writes, heartbeat, clock, what it makes of a loss) on a
- * simulated cluster. The oracle is told of each row that others see, and holds two promises more:
- * what a server took for durable is never lost, and a write is what its caller was told of it.
+ * A registry that several auth-servers use, as in PostgreSQL: the real engine of packages/registry
+ * on a simulated cluster. The engine includes connections, reads, writes, heartbeat, clock, and the
+ * detection of a loss. The oracle gets each visible row, and checks two more promises. A write that
+ * a server took for durable is never lost, and each write has the outcome that its caller got.
  */
 
 import { KEY_KIND } from '@latchkey/keyring';
@@ -174,7 +174,7 @@ export class SharedRegistry extends SimulatedRegistry {
     client.storage = undefined;
   }
 
-  /** Whether the database answers this server, as far as it knows. */
+  /** Returns true if the database answers this server, as far as the server knows. */
   isServing(process: Process): boolean {
     const storage = this.#clients.get(process)?.storage;
     return storage !== undefined && storage.fault() === undefined && this.cluster.isCalm;
@@ -278,7 +278,7 @@ export class SharedRegistry extends SimulatedRegistry {
     return client;
   }
 
-  /** Compares what a write is told to have done with what is in the log in the end. */
+  /** Compares the outcome that a write reported with the final log. */
   #observe(storage: PostgresStorage, who: string): void {
     const write = storage.write.bind(storage);
     storage.write = async <T>(keys: Keys, decide: Decide<T>): Promise<T> => {

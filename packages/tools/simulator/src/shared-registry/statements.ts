@@ -1,7 +1,7 @@
 /**
- * What a simulated PostgreSQL makes of the statements that the engine sends in the life of a server
- * and of an administrator's commands. One that it does not know is an error: so a change of the
- * engine does not go unnoticed.
+ * The simulated PostgreSQL's implementation of the statements that the engine sends for a server
+ * and for an administrator's commands. An unknown statement is an error, so no change of the engine
+ * is missed.
  */
 
 import { DatabaseFailure, type SqlRow, type Statement } from '@latchkey/registry/postgres/simulation';
