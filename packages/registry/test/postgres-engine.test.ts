@@ -889,8 +889,9 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
 
     it('commits the key of an M7 as its M2 found the node, without another read', async () => {
       const storage = await open();
-      const { server, exchange } = await joining(storage);
-      const read = vi.spyOn(storage, 'read');
+      const { registry, server, exchange } = await joining(storage);
+      // What was seen of the node is written beside it, with a read of its own.
+      const read = vi.spyOn(registry, 'readNode');
       expect(exchange.openM8((await server.answer(exchange.m7)).payload)).toBeDefined();
       expect(read).not.toHaveBeenCalled();
       // A copy of the M7 is answered by what the registry has.
@@ -916,8 +917,8 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
 
     it('refuses an M7 by what it reads then', async () => {
       const storage = await open();
-      const { server, skCs } = await joining(storage);
-      const read = vi.spyOn(storage, 'read');
+      const { registry, server, skCs } = await joining(storage);
+      const read = vi.spyOn(registry, 'readNode');
       const wrong = new Exchange({ idI: ID_I, key: newSecret(), skCs });
       expect(wrong.openM9((await server.answer(wrong.m7)).payload, 'm7')).toBeDefined();
       expect(read).toHaveBeenCalledTimes(1);

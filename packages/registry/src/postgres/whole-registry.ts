@@ -191,7 +191,16 @@ function occupied({ database }: PostgresConfig, advice: string): UsageFailure {
 
 async function fill(connection: Connection, { start, pages }: RegistryContents): Promise<void> {
   await connection.run({ text: SET_START, values: [start.seq, start.hash] });
-  for await (const page of pages) await putPage(connection, page);
+  // The database takes in a page while the next one is read and encoded.
+  let written: Promise<void> = Promise.resolve();
+  for await (const page of pages) {
+    const before = written;
+    written = putPage(connection, page);
+    // The failure of the page before it is the one to tell.
+    written.catch(() => undefined);
+    await before;
+  }
+  await written;
 }
 
 async function putPage(connection: Connection, page: ContentPage): Promise<void> {
