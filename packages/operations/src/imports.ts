@@ -158,13 +158,16 @@ async function write(
   progress: (done: number) => void,
 ): Promise<void> {
   for await (const batch of rows.partitions()) {
-    const listAdditions = input.dry_run;
-    const plan = await planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
-    report.merge(plan);
-    decisions.update(plan.decisions);
-    const [action, judged] = [(i: number) => plan.actionFor(i), (i: number) => plan.judgedAs(i)];
-    if (mayGoOn(report, input)) await enrolling?.add(batch, { action, judged, progress });
-    batch.wipe();
+    try {
+      const listAdditions = input.dry_run;
+      const plan = await planImport(registry, batch, { changedBefore: report.counts.change, listAdditions, repeated });
+      report.merge(plan);
+      decisions.update(plan.decisions);
+      const [action, judged] = [(i: number) => plan.actionFor(i), (i: number) => plan.judgedAs(i)];
+      if (mayGoOn(report, input)) await enrolling?.add(batch, { action, judged, progress });
+    } finally {
+      batch.wipe();
+    }
   }
 }
 

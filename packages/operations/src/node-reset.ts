@@ -183,11 +183,30 @@ interface ResetTerms {
   readonly check: Check;
 }
 
-async function resetOne(context: ResetContext, idI: number, { splitting, check }: ResetTerms): Promise<NodeReset> {
-  const { registry, approve, visibleOrders } = context;
-  const controller = await controllerOf(registry, idI);
+async function resetOne(context: ResetContext, idI: number, terms: ResetTerms): Promise<NodeReset> {
+  const controller = await controllerOf(context.registry, idI);
   const { given, output } = await findKey(context, idI);
-  const key = combine(idI, given, splitting);
+  let key: InitialKey = { ik: given };
+  try {
+    key = combine(idI, given, terms.splitting);
+    return await giveKey(context, { idI, controller }, { ...terms, key, output });
+  } finally {
+    given.wipe();
+    key.ik.wipe();
+  }
+}
+
+interface GivenKey extends ResetTerms {
+  readonly key: InitialKey;
+  readonly output: KeyOutput | undefined;
+}
+
+async function giveKey(
+  context: ResetContext,
+  { idI, controller }: NodeToReset,
+  { key, output, splitting, check }: GivenKey,
+): Promise<NodeReset> {
+  const { registry, approve, visibleOrders } = context;
   const { ik } = key;
   const other = context.readKey === undefined ? undefined : await otherHolderOf(registry, ik, idI);
   const { fingerprint } = ik;

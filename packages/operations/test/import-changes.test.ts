@@ -2,10 +2,11 @@
 // none that is not as it was when the import was judged.
 
 import { randomBytes } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { NodeBatch } from '../src/node-batch.js';
 import { addController } from '../src/administration.js';
-import { enrol } from '../src/enrolment.js';
+import { Failure } from '@latchkey/runtime/failure';
+import { enrol, EnrolmentTransaction } from '../src/enrolment.js';
 import { planImport } from '../src/import/import-plan.js';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
 import { controller, ID_C, newRegistry } from '@latchkey/test-support/registry-fixtures';
@@ -74,4 +75,22 @@ describe('an import that was judged', () => {
     });
     expect([await registry.node(1), await registry.node(2), await registry.node(3)]).toEqual([first, meanwhile, undefined]);
   });
+});
+
+it('the keys of an import are wiped if it fails', async () => {
+  const { registry } = await AdminFixture.open('memory');
+  const octets = Buffer.from(`id,controller_id,controller,ik\n00000007,00000001,192.0.2.1:5684,${newSecret().toHex()}\n`);
+  let batch: NodeBatch | undefined;
+  vi.spyOn(EnrolmentTransaction.prototype, 'add').mockImplementationOnce((added) => {
+    batch = added;
+    return Promise.reject(new Failure('the disk is full'));
+  });
+  const clock = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: Date.now() });
+  const importing = call(
+    importsRun,
+    { registry, clock, actor: 'user ada', file: { name: 'the file', octets }, decrypt: {} },
+    { installer: 'Kim', lifetime_seconds: 60, shared_key: false, skip_bad: false, dry_run: false },
+  );
+  await expect(importing).rejects.toThrow('the disk is full');
+  expect(batch?.ik(0).toHex()).toBe('00'.repeat(16));
 });

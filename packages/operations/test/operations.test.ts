@@ -9,6 +9,7 @@ import type { ControllerDetails } from '../src/contract/index.js';
 import type { ManifestLine } from '@latchkey/provisioning';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, newSecret } from '@latchkey/test-support/admin-fixture';
+import { secretsMade } from '@latchkey/test-support/registry-fixtures';
 import {
   auditHead,
   auditList,
@@ -335,6 +336,19 @@ describe('keys of nodes', () => {
     await call(nodesReset, { ...context, approve, readKey }, { ids: ['00000001'], unsplit: false });
     expect(found).toEqual([{ nodes: 1, key: shared.fingerprint, also_held_by: null }]);
     expect(read.mock.calls.length).toBeLessThan(40);
+  });
+
+  it.each([
+    ['once its node has it', 'fulfilled', () => Promise.resolve()],
+    ['if it is not approved', 'rejected', refuse],
+  ])('is wiped %s', async (_, outcome, approve) => {
+    const given = newSecret();
+    const made = secretsMade();
+    const readKey = (): Promise<Secret> => Promise.resolve(Secret.from(given.expose()));
+    const reset = call(nodesReset, { ...context, approve, readKey }, { ids: ['00000001'], unsplit: false });
+    const [{ status }] = await Promise.allSettled([reset]);
+    expect(status).toBe(outcome);
+    expect(new Set(made())).toEqual(new Set(['[secret wiped]']));
   });
 
   it('are not drawn if one of several nodes cannot get one: the first that was named is told', async () => {
