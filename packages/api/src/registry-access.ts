@@ -171,5 +171,7 @@ export class ReopenedRegistry implements RegistryAccess {
   #close({ registry }: Opened): void {
     const closing = registry.close().finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
+    // A store that fails as it is closed is left all the same. `close` tells of it.
+    closing.catch(() => undefined);
   }
 }
