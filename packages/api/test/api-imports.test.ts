@@ -160,8 +160,9 @@ describe('an import', () => {
 
   it('is in a browser for who gave the password lately, and with a token never', async () => {
     const browser = await BrowserApi.start();
+    await browser.signedIn('kay', 'key-officer');
     browser.clock.aheadMs = -400_000;
-    const session = await browser.signedIn('kay', 'key-officer');
+    const session = await browser.signIn('kay');
     const body = { ...TERMS, file: 'x', dry_run: true };
     expect((await session.post('/v1/imports', body)).body.type).toBe('urn:latchkey:problem:step-up-required');
     const { text } = await createToken(fixture.registry.folder, { scopes: ['read', 'nodes', 'orders', 'controllers'] });

@@ -260,8 +260,9 @@ describe('keys', () => {
     const { text } = await createToken(fixture.registry.folder, { scopes: ['read', 'nodes', 'orders', 'controllers'] });
     expect((await api.remote(`${location}/file`, text, {}, { method: 'POST' })).status).toBe(403);
     const browser = await BrowserApi.start();
+    await browser.signedIn('kay', 'key-officer');
     browser.clock.aheadMs = -400_000;
-    const session = await browser.signedIn('kay', 'key-officer');
+    const session = await browser.signIn('kay');
     const headers = { ...FROM_PAGE, ...session.headers, 'content-type': 'application/json', 'idempotency-key': 'request-1' };
     const body = JSON.stringify({ ...ORDER, recipients: [recipient] });
     for (const path of ['/v1/orders', '/v1/jobs/aaaaaaaaaaaaaaaa/file']) {
