@@ -46,6 +46,8 @@ interface View {
   readonly prepare?: (page: Page) => Promise<void>;
 }
 
+const USUAL = [LIGHT, DARK, NARROW];
+/** Of the first page, and of two with wide tables. */
 const EVERY_LOOK = [LIGHT, DARK, ZOOMED, NARROW];
 const help = (page: Page): Promise<void> => page.keyboard.press('?');
 const menu = (page: Page): Promise<void> => page.getByRole('button', { name: 'Preferences' }).click();
@@ -91,24 +93,24 @@ async function openPeriod(page: Page, row: RegExp): Promise<void> {
 const VIEWS: readonly View[] = [
   { path: '/', ready: '.entries', by: 'the view before', looks: EVERY_LOOK },
   { path: '/', ready: '.entries', by: 'the view before', prepare: menu, looks: [NARROW, LIGHT, DARK] },
-  { path: '/audit', ready: '.head', looks: EVERY_LOOK },
+  { path: '/audit', ready: '.head', looks: USUAL },
   { path: '/audit', ready: '.head', by: 'the view before', prepare: help, looks: [LIGHT, DARK] },
   { path: '/audit', ready: '.head', by: 'the view before', prepare: endHelp, looks: [LIGHT] },
   { ...drawerOf(JOINED), looks: [LIGHT, DARK] },
   { ...drawerOf(UNPROVEN), prepare: menu, looks: [LIGHT, DARK] },
   // It fills a narrow screen if it is opened there.
   { ...drawerOf(UNPROVEN), looks: [NARROW] },
-  { path: '/orders', ready: 'tbody tr', looks: EVERY_LOOK },
+  { path: '/orders', ready: 'tbody tr', looks: USUAL },
   { path: '/nodes?starts=ff', ready: '.empty', looks: [LIGHT, DARK] },
   { path: '/orders?open=3', ready: '.drawer .facts', looks: [LIGHT, DARK] },
-  { path: '/controllers', ready: 'tbody tr', looks: EVERY_LOOK },
-  { path: '/orders/3', ready: '.note details', prepare: showCauses, looks: EVERY_LOOK },
+  { path: '/controllers', ready: 'tbody tr', looks: USUAL },
+  { path: '/orders/3', ready: '.note details', prepare: showCauses, looks: USUAL },
   { path: '/nodes?order=1&order=2', ready: 'tbody tr', prepare: chooseNodes, looks: [LIGHT, DARK] },
-  { path: '/orders/new', ready: 'select[required]', looks: EVERY_LOOK },
+  { path: '/orders/new', ready: 'select[required]', looks: USUAL },
   { path: '/controllers?open=00000001', ready: '.drawer .facts', looks: [LIGHT, DARK] },
   { path: '/nodes', ready: 'tbody tr', looks: [DARK, ZOOMED, NARROW] },
-  { path: '/exposure', ready: 'tbody tr', looks: EVERY_LOOK },
-  { path: '/calendar', ready: 'tbody tr', prepare: mistakeOrder, looks: EVERY_LOOK },
+  { path: '/exposure', ready: 'tbody tr', looks: USUAL },
+  { path: '/calendar', ready: 'tbody tr', prepare: mistakeOrder, looks: USUAL },
   {
     path: '/calendar?by=week',
     ready: 'tbody tr',
@@ -116,10 +118,10 @@ const VIEWS: readonly View[] = [
     prepare: (page) => openPeriod(page, /week from/),
     looks: [NARROW, LIGHT, DARK],
   },
-  { path: '/jobs', ready: '.empty', looks: EVERY_LOOK },
-  { path: '/waiting', ready: 'tbody tr', looks: EVERY_LOOK },
+  { path: '/jobs', ready: '.empty', looks: USUAL },
+  { path: '/waiting', ready: 'tbody tr', looks: USUAL },
   { path: '/users', ready: 'tbody tr', looks: EVERY_LOOK },
-  { path: '/tokens', ready: 'fieldset', looks: EVERY_LOOK },
+  { path: '/tokens', ready: 'fieldset', looks: USUAL },
   {
     path: '/tokens',
     ready: 'fieldset',
@@ -127,7 +129,7 @@ const VIEWS: readonly View[] = [
     prepare: (page) => page.getByText('Limit it to some orders').click(),
     looks: [LIGHT, NARROW],
   },
-  { path: '/account', ready: 'tbody tr', looks: EVERY_LOOK },
+  { path: '/account', ready: 'tbody tr', looks: USUAL },
 ];
 
 describe.skipIf(CHROMIUM === undefined)('each page of the console (needs chromium)', { timeout: 6 * TIMEOUT_MS }, () => {
