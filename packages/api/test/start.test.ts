@@ -2,14 +2,14 @@
 
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readlink, rm } from 'node:fs/promises';
+import { readdir, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { Registry } from '@latchkey/registry';
 import type { Daemon } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
-import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { CapturedLog, mountTmpfs, tempFolder } from '@latchkey/test-support/fixtures';
 import { fastify } from 'fastify';
 import { expect, it, onTestFinished } from 'vitest';
 import type { ApiConfig } from '../src/config.js';
@@ -74,10 +74,7 @@ it.skipIf(process.getuid?.() !== 0)(
   async ({ skip }) => {
     const { folder } = (await AdminFixture.open()).registry;
     const mount = join(folder, 'api-requests');
-    await mkdir(mount, { mode: 0o700 });
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', mount]).status !== 0)
-      skip('nothing can be mounted');
-    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    if (!(await mountTmpfs(mount, '1m'))) skip('nothing can be mounted');
     await (await putJob(folder)).close();
     expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
     await expect(start(folder)).rejects.toThrow('no space left on the device');

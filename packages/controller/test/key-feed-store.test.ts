@@ -4,7 +4,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AuthServer } from '@latchkey/auth-server';
 import { addController, enrol, moveNodes, NodeBatch, removeNodes, resetNode, setDisabled } from '@latchkey/operations';
@@ -20,7 +20,7 @@ import {
 import { backup, Registry, restore } from '@latchkey/registry';
 import type { ProcessTime } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
-import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
+import { CapturedLog, mountTmpfs, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ApplicationRootStore } from '@latchkey/key-delivery/store';
 import { type AuthServerClient, InProcessAuthServerClient } from '../src/auth-server-client.js';
@@ -477,10 +477,7 @@ describe('a controller', () => {
 
   it('forgets former keys once its disk has room again, if it was full when they were over', async ({ skip }) => {
     const mount = join(await tempFolder(), 'mount');
-    await mkdir(mount, { mode: 0o700 });
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=700', 'tmpfs', mount]).status !== 0)
-      skip('nothing can be mounted');
-    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    if (!(await mountTmpfs(mount, '8m'))) skip('nothing can be mounted');
     let now = 4_000_000_000_000;
     const applicationRoots = await ApplicationRootStore.open(join(mount, 'keys'), newSecret(), {
       overlapMs: 5_000,

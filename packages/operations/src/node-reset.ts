@@ -129,6 +129,11 @@ function installerPart({ ik, split }: InitialKey): Secret {
   return split?.half ?? ik;
 }
 
+function wipeKey(key: InitialKey): void {
+  key.ik.wipe();
+  installerPart(key).wipe();
+}
+
 /** A node that will be reset, and its controller. */
 interface NodeToReset {
   readonly idI: number;
@@ -191,8 +196,7 @@ async function resetOne(context: ResetContext, idI: number, terms: ResetTerms): 
     key = combine(idI, given, terms.splitting);
     return await giveKey(context, { idI, controller }, { ...terms, key, output });
   } finally {
-    given.wipe();
-    key.ik.wipe();
+    wipeKey(key);
   }
 }
 
@@ -313,10 +317,7 @@ async function resetAll(
     }
     return { ...done, nodes: changed.length, passed_over: lines.length - changed.length };
   } finally {
-    for (const key of keys.values()) {
-      key.ik.wipe();
-      installerPart(key).wipe();
-    }
+    for (const key of keys.values()) wipeKey(key);
   }
 }
 

@@ -12,8 +12,8 @@ import { sendObject } from '../send.js';
 import {
   addUser,
   createLink,
-  isLinkAlive,
   isUserName,
+  linkExpiry,
   removeUser,
   setRole,
   type SignInLink,
@@ -55,7 +55,7 @@ export function addUserRoutes(
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
-      link_expires_at: link !== undefined && isLinkAlive(link, now, registryRestoredAt) ? isoTime(link.expiresAt) : null,
+      link_expires_at: linkExpiry(link, now, registryRestoredAt),
     }));
     return sendObject(reply, { items });
   });

@@ -5,6 +5,7 @@
 import type { OrderLimits } from '@latchkey/operations/contract';
 import type { AuditEvent } from '@latchkey/registry';
 import type { Role } from '../access.js';
+import { isoTime } from '@latchkey/runtime/iso-time';
 import { describeLimits, requireLimitsOf } from '../order-limits.js';
 import { generateSecret, hashOfSecret } from './random-secret.js';
 import { generateUserId, type LinkRecord, type UserStore } from './user-store.js';
@@ -15,8 +16,8 @@ const PROVIDER_NAME = /^oidc:[a-z0-9][a-z0-9._@+-]{0,47}$/;
 const RESERVED = 'root';
 export const USER_NAME_RULE = 'expected 1 to 32 of a-z, 0-9, `.`, `_` and `-`, with a letter first, and not root';
 const LINK_LIFETIME_MS = 15 * 60_000;
-/** Clocks differ a little between what is stored and now. */
-const CLOCK_TOLERANCE_MS = 60_000;
+/** Tolerance between stored times and the current time, in ms. */
+export const CLOCK_TOLERANCE_MS = 60_000;
 
 export function isUserName(text: string): boolean {
   return USER_NAME.test(text) && text !== RESERVED;
@@ -85,14 +86,15 @@ export async function createLink(
 }
 
 /**
- * Whether a link can still be used.
+ * Returns when a link expires (ISO 8601), or `null` if there is none that can still be used.
  *
  * @param registryRestoredAt ms since the epoch; `null` if it never was
  */
-export function isLinkAlive(link: LinkRecord, now: number, registryRestoredAt: number | null): boolean {
+export function linkExpiry(link: LinkRecord | undefined, now: number, registryRestoredAt: number | null): string | null {
+  if (link === undefined || link.registryRestoredAt !== registryRestoredAt) return null;
   const remaining = link.expiresAt - now;
   // A clock that was set back does not make it last longer.
-  return remaining > 0 && remaining <= LINK_LIFETIME_MS + CLOCK_TOLERANCE_MS && link.registryRestoredAt === registryRestoredAt;
+  return remaining > 0 && remaining <= LINK_LIFETIME_MS + CLOCK_TOLERANCE_MS ? isoTime(link.expiresAt) : null;
 }
 
 /** Returns false if the user does not exist. */

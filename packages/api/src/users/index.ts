@@ -5,9 +5,9 @@ export { limitsFrom } from '../order-limits.js';
 export {
   addUser,
   createLink,
-  isLinkAlive,
   isProviderName,
   isUserName,
+  linkExpiry,
   removeUser,
   setRole,
   type SignInLink,

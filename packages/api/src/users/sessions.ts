@@ -15,7 +15,7 @@ import type { OidcIdentity, OidcPerson } from '../oidc/oidc-sign-in.js';
 import { Problem } from '../problem.js';
 import { type Rate, RateLimiter } from '../rate-limiter.js';
 import { sourceOf } from '../tokens/networks.js';
-import { isLinkAlive } from './administration.js';
+import { CLOCK_TOLERANCE_MS, linkExpiry } from './administration.js';
 import type { Passwords } from './password.js';
 import { generateSecret, hashOfSecret, isSecret } from './random-secret.js';
 import {
@@ -35,8 +35,6 @@ const MAX_IDLE_MS = 30 * 60_000;
 const MAX_AGE_MS = 12 * 3_600_000;
 /** The last use of a session is written once in so many ms. */
 const USE_INTERVAL_MS = 60_000;
-/** Tolerance between stored times and the current time. */
-const CLOCK_TOLERANCE_MS = 60_000;
 
 /** Sign-ins from one IPv4 address or /64. */
 const BY_SOURCE: Rate = { perSecond: 5 / 60, burst: 10 };
@@ -326,7 +324,7 @@ export class Sessions {
     const { users, registryRestoredAt } = this.#options;
     const restoredAt = await registryRestoredAt();
     const link = users.findLink(hash);
-    return link !== undefined && isLinkAlive(link, this.#now(), restoredAt) ? users.find(link.user) : undefined;
+    return link === undefined || linkExpiry(link, this.#now(), restoredAt) === null ? undefined : users.find(link.user);
   }
 
   /** The session that a browser had until now: signing in ends it. */

@@ -1,9 +1,9 @@
 import {
   addUser,
   createLink,
-  isLinkAlive,
   isProviderName,
   isUserName,
+  linkExpiry,
   openUserStore,
   removeUser,
   type Role,
@@ -106,7 +106,7 @@ async function list(options: RegistryOptions & ListOptions): Promise<void> {
       has_password: hasPassword,
       created_by: createdBy,
       created_at: isoTime(createdAt),
-      link_expires_at: link !== undefined && isLinkAlive(link, now, registryRestoredAt) ? isoTime(link.expiresAt) : null,
+      link_expires_at: linkExpiry(link, now, registryRestoredAt),
     }));
     await output.print(views);
   });

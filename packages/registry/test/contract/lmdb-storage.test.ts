@@ -1,14 +1,13 @@
 // Proves that the engine on LMDB keeps the promises of every engine, also when its process is
 // killed and its disk is full, and that it agrees with the one in memory.
 
-import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Failure } from '@latchkey/runtime/failure';
-import { Child, tempFolder } from '@latchkey/test-support/fixtures';
+import { Child, mountTmpfs, tempFolder } from '@latchkey/test-support/fixtures';
 import { newRegistry, openRegistry } from '@latchkey/test-support/registry-fixtures';
 import { parseEntry } from '../../src/audit-chain.js';
 import { LmdbStorage } from '../../src/lmdb/lmdb-storage.js';
@@ -182,10 +181,7 @@ describe('a process that writes', () => {
 
   it('on a disk that is full is refused in words, has nothing by half, and goes on once there is room', async ({ skip }) => {
     const mount = join(await tempFolder(), 'mount');
-    await mkdir(mount, { mode: 0o700 });
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m,mode=700', 'tmpfs', mount]).status !== 0)
-      skip('nothing can be mounted');
-    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    if (!(await mountTmpfs(mount, '2m'))) skip('nothing can be mounted');
     const storage = new LmdbStorage(await Tables.open(mount, 'test'));
     const filler = join(mount, 'filler');
     await writeFile(filler, Buffer.alloc(1_000_000));

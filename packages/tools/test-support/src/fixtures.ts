@@ -5,7 +5,7 @@ import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import dns from 'node:dns/promises';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,19 @@ export async function tempFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'latchkey-test-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/**
+ * Makes a folder, mode 0700, with a file system of its own in memory until the test ends. Returns
+ * false where nothing can be mounted.
+ *
+ * @param size as `mount` has it: `2m`
+ */
+export async function mountTmpfs(folder: string, size: string): Promise<boolean> {
+  await mkdir(folder, { mode: 0o700 });
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=700`, 'tmpfs', folder]).status !== 0) return false;
+  onTestFinished(() => void spawnSync('umount', ['-l', folder]));
+  return true;
 }
 
 export interface LogLine extends Record<string, unknown> {

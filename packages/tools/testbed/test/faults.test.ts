@@ -4,12 +4,13 @@
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { CAN_INJECT_FAULTS, FaultInjector } from '../src/fault-injector.js';
 import type { DaemonProcess, CommandResult } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { findKeyMismatches, SoakEnvironment, type SoakNode } from '../src/soak/environment.js';
+import { mountTmpfs } from '@latchkey/test-support/fixtures';
 import { applicationKeys, CONTROLLER, showNode } from './fixtures.js';
 
 const AN_INPUT_OUTPUT_ERROR = 'the device reports an input/output error';
@@ -129,10 +130,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
   it('under the controller: nodes join all the same, and their keys are stored when there is room', async ({ skip }) => {
     const { environment, nodes } = await newEnvironment(50);
     const mount = environment.network.path(`controller-${CONTROLLER}`);
-    await mkdir(mount);
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=128k,mode=700', 'tmpfs', mount]).status !== 0)
-      skip('nothing can be mounted');
-    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    if (!(await mountTmpfs(mount, '128k'))) skip('nothing can be mounted');
     const fill = (): void => expect(spawnSync('dd', ['if=/dev/zero', `of=${mount}/fill`, 'bs=4k']).status).not.toBe(0);
 
     // Without room for a store it does not start, and leaves nothing that keeps it from starting
@@ -159,10 +157,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     const { environment, node } = await newEnvironment();
     await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
     const mount = environment.network.path('small');
-    await mkdir(mount);
-    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', mount]).status !== 0)
-      skip('nothing can be mounted');
-    onTestFinished(() => void spawnSync('umount', ['-l', mount]));
+    if (!(await mountTmpfs(mount, '64k'))) skip('nothing can be mounted');
     const moved = { id: node.id, folder: `${mount}/node` };
     spawnSync('cp', ['-a', node.folder, moved.folder]);
     await rename(node.folder, `${node.folder}-before`);
