@@ -7,15 +7,16 @@
 import { X509Certificate } from 'node:crypto';
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { environment } from '@latchkey/runtime/config';
 import { type Daemon, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure, listenFailure, systemCode, UsageFailure } from '@latchkey/runtime/failure';
 import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
+import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
+import { answerClientError, answerLate } from './client-errors.js';
 import type { GatewayConfig } from './config.js';
-import { IMPORTS_PATH, MAX_IMPORT_BODY } from './large-bodies.js';
+import { IMPORTS_PATH, MAX_AT_ONCE, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { ANSWER_TIMEOUT_MS } from './timeouts.js';
@@ -23,14 +24,17 @@ import { VERSION_HEADER } from './version-header.js';
 
 const MAX_CONNECTIONS = 256;
 const MAX_HEADER_SIZE = 16_384;
-/** For a handshake, for a request to arrive in full, and for an idle connection, in ms. */
-const REQUEST_TIMEOUT_MS = 10_000;
+/** For a handshake, for a header to arrive in full, and for an idle connection, in ms. */
+const HEADER_TIMEOUT_MS = 1000 * REQUEST_TIMEOUT_S;
 const IDLE_TIMEOUT_MS = 60_000;
 const METHODS = ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'];
 /** Octets of a body, which is read before the API is asked. The API takes no more either. */
 const MAX_BODY = 65_536;
-/** Larger bodies that are passed on as they come: the API knows the caller before it reads them. */
-const MAX_LARGE_BODIES = 4;
+/**
+ * Larger bodies are passed on as they come: the API knows the caller before it reads them. There is
+ * room for more than the API admits, so that the API answers the others.
+ */
+const MAX_LARGE_BODIES = 2 * MAX_AT_ONCE;
 const MAX_API_CONNECTIONS = 64;
 const RETRY_AFTER_S = 5;
 /** For answers under way once the gateway is to stop, in ms. A daemon has 10 s. */
@@ -99,6 +103,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
   const agent = new Agent({ keepAlive: false, maxSockets: MAX_API_CONNECTIONS });
   const largeAgent = new Agent({ keepAlive: false, maxSockets: MAX_LARGE_BODIES });
   const limitedLog = new RateLimitedLog(log);
+  const bodyTimeouts = new BodyTimeouts();
   const secureContext = await readSecureContext(config, log);
   const servers: Server[] = [];
   const streams = new Set<() => void>();
@@ -122,10 +127,10 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
       const server = createServer(
         {
           ...secureContext,
-          handshakeTimeout: REQUEST_TIMEOUT_MS,
+          handshakeTimeout: HEADER_TIMEOUT_MS,
           maxHeaderSize: MAX_HEADER_SIZE,
-          requestTimeout: REQUEST_TIMEOUT_MS,
-          headersTimeout: REQUEST_TIMEOUT_MS,
+          requestTimeout: LONGEST_REQUEST_MS,
+          headersTimeout: HEADER_TIMEOUT_MS,
           keepAliveTimeout: IDLE_TIMEOUT_MS,
           connectionsCheckingInterval: 1_000,
         },
@@ -136,6 +141,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
             largeAgent,
             apiSocket,
             browserSocket: browser?.socket,
+            bodyTimeouts,
             streams,
             log: limitedLog,
           }),
@@ -215,6 +221,7 @@ interface ForwardOptions {
   readonly largeAgent: Agent;
   readonly apiSocket: string;
   readonly browserSocket: string | undefined;
+  readonly bodyTimeouts: BodyTimeouts;
   /** Each ends a stream of events that is under way. */
   readonly streams: Set<() => void>;
   readonly log: RateLimitedLog;
@@ -223,8 +230,9 @@ interface ForwardOptions {
 async function forward(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { hosts, agent, largeAgent, apiSocket, browserSocket, streams, log }: ForwardOptions,
+  { hosts, agent, largeAgent, apiSocket, browserSocket, bodyTimeouts, streams, log }: ForwardOptions,
 ): Promise<void> {
+  bodyTimeouts.start(incoming, outgoing, () => answerLate(incoming, outgoing));
   // A request with a token is no browser's, and a browser's has a session instead.
   const isBrowsers = browserSocket !== undefined && incoming.headers.authorization === undefined;
   const problem = whyRefused(incoming, hosts, isBrowsers);
@@ -239,6 +247,7 @@ async function forward(
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
   const length = Number(headers['content-length'] ?? 0);
   const isLarge = length > MAX_BODY;
+  if (isLarge) bodyTimeouts.admit(incoming);
   const body = isLarge ? undefined : await readBody(incoming);
   if (body === undefined && !isLarge) return;
   const sent: Record<string, string> = { host: 'api', 'x-forwarded-for': unmapIPv4(socket.remoteAddress ?? '') };
@@ -260,7 +269,7 @@ async function forward(
   upstream.on('response', (answer) => {
     const headers = headersOf(answer, isBrowsers);
     if (isLarge && !incoming.readableEnded && Number(answer.headers['content-length']) <= MAX_BODY)
-      return void answerAfterBody({ incoming, outgoing, upstream, answer, headers });
+      return void answerAfterBody({ incoming, outgoing, upstream, answer, headers, bodyTimeouts });
     outgoing.writeHead(answer.statusCode ?? 502, headers);
     answer.on('error', () => outgoing.destroy());
     answer.pipe(outgoing);
@@ -331,13 +340,15 @@ interface EarlyAnswer {
   readonly upstream: ClientRequest;
   readonly answer: IncomingMessage;
   readonly headers: Readonly<Record<string, string | string[]>>;
+  readonly bodyTimeouts: BodyTimeouts;
 }
 
 /**
  * The API has refused the caller. A client may read no answer before it has sent everything. The
- * gateway keeps the answer until then, and frees the connection to the API for others.
+ * gateway keeps the answer until then, or until the fixed time of a body is over, and frees the
+ * connection to the API for others.
  */
-async function answerAfterBody({ incoming, outgoing, upstream, answer, headers }: EarlyAnswer): Promise<void> {
+async function answerAfterBody({ incoming, outgoing, upstream, answer, headers, bodyTimeouts }: EarlyAnswer): Promise<void> {
   incoming.unpipe(upstream);
   incoming.resume();
   const body = await readBody(answer);
@@ -347,8 +358,12 @@ async function answerAfterBody({ incoming, outgoing, upstream, answer, headers }
     outgoing.writeHead(answer.statusCode ?? 502, headers);
     outgoing.end(body);
   };
-  if (incoming.readableEnded) send();
-  else incoming.once('end', send);
+  if (incoming.readableEnded) return send();
+  incoming.once('end', send);
+  bodyTimeouts.refuse(incoming, () => {
+    outgoing.setHeader('connection', 'close');
+    send();
+  });
 }
 
 function headersOf(answer: IncomingMessage, isBrowsers: boolean): Record<string, string | string[]> {
@@ -372,9 +387,4 @@ function sendProblem(outgoing: ServerResponse, problem: Problem): void {
   if (problem.details.retryAfter !== undefined) headers['retry-after'] = String(problem.details.retryAfter);
   outgoing.writeHead(problem.status, headers);
   outgoing.end(body);
-}
-
-function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-  socket.end(Problem.ofClientError(error.code).toResponse(), () => socket.destroy());
 }

@@ -11,7 +11,7 @@ export const MAX_IMPORT_FILE: number = 8 * 1024 * 1024;
 export const MAX_IMPORT_BODY: number = 12 * 1024 * 1024;
 /** Of one caller, and of all. At the bound a request is answered 503, before its body is read. */
 const MAX_PER_CALLER = 1;
-const MAX_AT_ONCE = 4;
+export const MAX_AT_ONCE = 4;
 const RETRY_AFTER_S = 5;
 
 export class LargeBodies {

@@ -6,6 +6,7 @@ import { type VisibleOrders, visibleOrdersOf } from '@latchkey/operations';
 import type { Registry } from '@latchkey/registry';
 import { Failure } from '@latchkey/runtime/failure';
 import { actorOf, type Principal } from './access.js';
+import type { BodyTimeouts } from './body-timeouts.js';
 import { Accepted, type RawAnswer } from './answers.js';
 import type { StoredAnswer } from './jobs/request-store.js';
 import { Problem } from './problem.js';
@@ -22,6 +23,7 @@ const JSON_TYPE = 'application/json';
 export interface RouteEnvironment {
   readonly registry: RegistryAccess;
   readonly services: RouteServices;
+  readonly bodyTimeouts: BodyTimeouts;
 }
 
 export function addRoutes(server: FastifyInstance, routes: readonly Route[], environment: RouteEnvironment): void {
@@ -33,14 +35,15 @@ export function addRoutes(server: FastifyInstance, routes: readonly Route[], env
   for (const [path, served] of methods) addMethodNotAllowed(server, path, served);
 }
 
-function addRoute(server: FastifyInstance, route: Route, { registry, services }: RouteEnvironment): void {
+function addRoute(server: FastifyInstance, route: Route, environment: RouteEnvironment): void {
+  const { registry, services } = environment;
   const { method = 'GET', scope, isLimitable, takesKeys, path, maxBody } = route;
   server.route({
     method,
     url: path,
     config: { scope, isLimitable: isLimitable === true, takesKeys: takesKeys === true },
     exposeHeadRoute: route.mediaType === undefined,
-    ...(maxBody === undefined ? {} : { bodyLimit: maxBody, onRequest: takeTurn(services) }),
+    ...(maxBody === undefined ? {} : { bodyLimit: maxBody, onRequest: takeTurn(route, environment) }),
     async handler(request, reply) {
       const { principal } = request;
       if (principal === null) throw new Problem('not-authenticated');
@@ -63,10 +66,15 @@ function addRoute(server: FastifyInstance, route: Route, { registry, services }:
 }
 
 /** Runs once the caller is known, and before the body is read. */
-function takeTurn({ largeBodies }: RouteServices): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
-  return async ({ principal }, reply) => {
+function takeTurn(
+  { checkCaller }: Route,
+  { services: { largeBodies }, bodyTimeouts }: RouteEnvironment,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async ({ principal, raw }, reply) => {
     if (principal === null) throw new Problem('not-authenticated');
+    checkCaller?.(principal);
     reply.raw.once('close', largeBodies.take(principal));
+    bodyTimeouts.admit(raw);
   };
 }
 

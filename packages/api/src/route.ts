@@ -78,6 +78,8 @@ export interface Route {
    * time.
    */
   readonly maxBody?: number | undefined;
+  /** Throws a Problem for a caller whose large body is not read. */
+  readonly checkCaller?: ((principal: Principal) => void) | undefined;
   /** What is not in it does not leave the API. */
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */

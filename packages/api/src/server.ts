@@ -4,13 +4,15 @@
  * everybody, unless it says that it is public or about the caller's own things.
  */
 
-import type { Socket } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { Failure } from '@latchkey/runtime/failure';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { z } from 'zod';
 import { actorOf, type Principal, type Scope } from './access.js';
+import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
+import { answerClientError, answerLate } from './client-errors.js';
 import type { Route, RouteServices } from './route.js';
 import { Problem, PROBLEM_TYPE, problemOfStatus } from './problem.js';
 import { problemAtWork } from './problem-at-work.js';
@@ -26,8 +28,8 @@ const MAX_BODY = 65_536;
 const MAX_HEADER_SIZE = 16_384;
 const MAX_PATH_PARAMETER = 64;
 export const MAX_CONNECTIONS = 256;
-/** For a request to arrive in full, and for an idle connection, in ms. */
-const REQUEST_TIMEOUT_MS = 10_000;
+/** For a header to arrive in full, and for an idle connection, in ms. */
+const HEADER_TIMEOUT_MS = 1000 * REQUEST_TIMEOUT_S;
 const IDLE_TIMEOUT_MS = 60_000;
 /** A connection is closed after so many requests: credentials are those of its start. */
 const MAX_REQUESTS_PER_CONNECTION = 10_000;
@@ -76,12 +78,12 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   const { version } = readVersion();
   const server = fastify({
     bodyLimit: MAX_BODY,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: LONGEST_REQUEST_MS,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
     maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
     forceCloseConnections: 'idle',
-    http: { maxHeaderSize: MAX_HEADER_SIZE, headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 1_000 },
+    http: { maxHeaderSize: MAX_HEADER_SIZE, headersTimeout: HEADER_TIMEOUT_MS, connectionsCheckingInterval: 1_000 },
     routerOptions: {
       maxParamLength: MAX_PATH_PARAMETER,
       querystringParser: (text) => ({ text }),
@@ -90,6 +92,11 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     frameworkErrors: (error, request, reply) => void sendProblem(reply, toProblem(error, request, limitedLog)),
   });
   server.server.maxConnections = MAX_CONNECTIONS;
+  const bodyTimeouts = new BodyTimeouts();
+  // Before fastify, which answers some requests without its hooks.
+  server.server.prependListener('request', (incoming: IncomingMessage, outgoing: ServerResponse) =>
+    bodyTimeouts.start(incoming, outgoing, () => answerLate(incoming, outgoing)),
+  );
   server.decorateRequest('principal', null);
   server.removeContentTypeParser('text/plain');
 
@@ -128,7 +135,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
   server.setErrorHandler(async (error, request, reply) => sendProblem(reply, toProblem(error, request, limitedLog)));
   server.setNotFoundHandler(async (_, reply) => sendProblem(reply, new Problem('not-found')));
 
-  addRoutes(server, routes, options);
+  addRoutes(server, routes, { ...options, bodyTimeouts });
   options.extend?.(server);
   return server;
 }
@@ -160,10 +167,4 @@ function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
   reply.headers(SECURITY_HEADERS);
   if (retryAfter !== undefined) reply.header('retry-after', String(retryAfter));
   return sendJson(reply.code(problem.status), PROBLEM_TYPE, Buffer.from(JSON.stringify(problem)));
-}
-
-/** What Node.js's parser refuses has no request and no reply yet. */
-function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-  socket.end(Problem.ofClientError(error.code).toResponse(), () => socket.destroy());
 }

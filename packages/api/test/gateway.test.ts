@@ -141,6 +141,16 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
     expect([status, ended]).toEqual([403, 0]);
   });
 
+  it('gives a caller that was refused its answer after the fixed time of a body, whose rest may come slowly', async () => {
+    const { tls } = await start();
+    const socket = await open(tls);
+    socket.write(`POST /v1/imports HTTP/1.1\r\nHost: ${HOST}\r\nAuthorization: Bearer x\r\nContent-Length: 5000000\r\n\r\n`);
+    // Fast enough for a body that is admitted, and too slow to end soon.
+    const sending = setInterval(() => void socket.write('x'.repeat(20_000)), 500);
+    onTestFinished(() => clearInterval(sending));
+    expect(((await socket.setEncoding('utf8').toArray()) as string[]).join('')).toMatch(/^HTTP\/1\.1 401 .*connection: close/is);
+  });
+
   it('brings a change with its body, and its precondition', async () => {
     const { folder, send } = await start();
     const { text } = await createToken(folder, { scopes: ['read', 'controllers'], name: 'ci', createdBy: 'user ada' });

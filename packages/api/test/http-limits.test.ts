@@ -2,6 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as pause } from 'node:timers/promises';
 import { AdminFixture } from '@latchkey/test-support/admin-fixture';
 import { CapturedLog } from '@latchkey/test-support/fixtures';
 import { onTestFinished, expect, it } from 'vitest';
@@ -48,6 +49,34 @@ it('a body that does not come is not waited for', async () => {
   const [first] = (await once(socket.setEncoding('utf8'), 'data')) as [string];
   expect(first).toMatch(/^HTTP\/1\.1 405 /);
   if (!socket.destroyed) await once(socket, 'close');
+});
+
+/** Sends a body for as long as the connection takes it, a part twice a second. */
+async function sendSlowly(socket: Socket, body: string, part: number): Promise<void> {
+  for (let sent = 0; sent < body.length && socket.writable; sent += part) {
+    socket.write(body.slice(sent, sent + part));
+    await pause(500);
+  }
+}
+
+it('a large body at 256 kbit/s arrives after the time of a small one; one that trickles is answered 408', async () => {
+  const api = await startApi();
+  const file = 'x'.repeat(400_000);
+  const body = JSON.stringify({ installer: 'x', lifetime_seconds: 1, dry_run: true, file });
+  const header = `POST /v1/imports HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const exchange = async (part: number): Promise<string> => {
+    const socket = await open(api.socket);
+    const answer = readToEnd(socket);
+    socket.write(header);
+    await sendSlowly(socket, body, part);
+    return answer;
+  };
+  // One caller sends one large body at a time.
+  const slow = await exchange(16_384);
+  expect(slow).toMatch(/^HTTP\/1\.1 400 .*expected a file that age encrypted/s);
+  expect(await exchange(1)).toMatch(/^HTTP\/1\.1 408 .*urn:latchkey:problem:request-timeout/s);
+  // Nothing of them is left over.
+  expect((await api.change('POST', '/v1/imports', JSON.parse(body))).status).toBe(400);
 });
 
 it('a header of more than 16 KiB is answered 431', async () => {

@@ -111,11 +111,12 @@ const run = defineRoute({
   takesKeys: true,
   path: IMPORTS_PATH,
   maxBody: MAX_IMPORT_BODY,
+  // A slow line may take longer for the body than a sign-in stays fresh.
+  checkCaller: (principal) => requireFreshSignIn(principal),
   input: inputSchema,
   output: z.union([jobSchema, importPreviewSchema]),
   isIdempotent: ({ expect }) => expect !== undefined,
   async run(context, input) {
-    requireFreshSignIn(context.principal);
     const octets = await openFile(context, input.file);
     const wipe = (): void => void octets.fill(0);
     if (input.expect === undefined) return preview(context, input, octets).finally(wipe);
