@@ -75,6 +75,7 @@ export const SYSTEM: readonly string[] = [
   'remote-socket',
   'roles-by-route',
   'sign-in',
+  'saved-filters',
   'browser-gateway',
   'browser-rules',
   'console-files',

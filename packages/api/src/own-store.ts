@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { openStore, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, RootDatabase } from 'lmdb';
+import { Problem } from './problem.js';
 
 /** Of one store, `metadata` included. */
 const MAX_TABLES = 8;
@@ -65,12 +66,12 @@ export class OwnStore {
     return action();
   }
 
-  /** One transaction: on the disk before it returns. */
+  /** One transaction: on the disk before it returns. An error of `action` undoes all of it. */
   async write<T>(action: () => T): Promise<T> {
     try {
       return await this.#env.childTransaction(action);
     } catch (error) {
-      if (error instanceof Failure) throw error;
+      if (error instanceof Failure || error instanceof Problem) throw error;
       throw await writeFailure(this.#path, error);
     }
   }

@@ -19,6 +19,7 @@ import { browserRules } from './browser-rules.js';
 import { addConsoleRoutes, type ConsoleFiles } from './console-files.js';
 import type { OidcSignIn } from '../oidc/oidc-sign-in.js';
 import { addOidcRoutes } from './oidc-routes.js';
+import { addFilterRoutes } from './filter-routes.js';
 import { addSessionRoutes } from './session-routes.js';
 import { addTokenRoutes } from './token-routes.js';
 import { addUserRoutes } from './user-routes.js';
@@ -92,6 +93,7 @@ export function buildBrowserListener(options: BrowserListenerOptions): FastifyIn
       if (oidc !== undefined) addOidcRoutes(server, sessions, oidc);
       addUserRoutes(server, administrationOf);
       addTokenRoutes(server, { sessions, administrationOf, takesTokens });
+      addFilterRoutes(server, sessions, users.filters);
       if (files === undefined) return;
       addConsoleRoutes(server, files);
       // Below /v1 a path that does not exist is answered as on the other sockets.

@@ -1,6 +1,6 @@
 /**
- * Users of the console, their sign-in links and their sessions. Each change is one transaction, so
- * that a user who is removed leaves no session.
+ * Users of the console, their sign-in links, sessions and saved filters. Each change is one
+ * transaction, so that a user who is removed leaves no session.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -11,6 +11,7 @@ import type { Role } from '../access.js';
 import type { OidcIdentity } from '../oidc/oidc-sign-in.js';
 import { OwnStore } from '../own-store.js';
 import type { PasswordHash } from './password.js';
+import { type FilterTables, SavedFilters } from './saved-filters.js';
 
 const MAX_USERS = 1_024;
 /** Sessions of one user. At the bound the least recently used one ends. */
@@ -79,6 +80,7 @@ export interface AddedPerson {
 
 /** Hashes are SHA-256, of the text that was given out. */
 export interface UserStore {
+  readonly filters: SavedFilters;
   /** @throws UsageFailure if the name is taken, or there are too many users */
   add(user: UserRecord): Promise<void>;
   /** Sees what another process wrote before. */
@@ -87,7 +89,10 @@ export interface UserStore {
   list(): readonly ListedUser[];
   /** Returns false if the user does not exist. */
   setRole(name: string, role: Role, limits?: OrderLimits): Promise<boolean>;
-  /** Ends the user's links and sessions too. Returns false if the user does not exist. */
+  /**
+   * Ends the user's links and sessions, and removes the saved filters. Returns false if the user
+   * does not exist.
+   */
   remove(name: string): Promise<boolean>;
   /** Removes the person's users. Returns their names. */
   removePerson(identity: OidcIdentity): Promise<readonly string[]>;
@@ -111,8 +116,9 @@ export interface UserStore {
   ): Promise<boolean>;
   /**
    * Begins a session of a person whom the provider has authenticated, with the current role. Ends
-   * `replaced`, and removes the users of former names of that person. Returns `undefined`, and
-   * changes nothing, if the name belongs to another person, or too many users exist.
+   * `replaced`, and removes the users of former names of that person, whose saved filters stay the
+   * person's. Returns `undefined`, and changes nothing, if the name belongs to another person, or
+   * too many users exist.
    */
   addPersonSession(
     hash: Uint8Array,
@@ -145,7 +151,13 @@ export async function openUserStore(folder: string): Promise<UserStore> {
   const { store, tables } = await OwnStore.open(folder, {
     name: 'api-users',
     schema: 1,
-    tables: (open): UserTables => ({ users: open('users'), links: open('links'), sessions: open('sessions') }),
+    tables: (open): UserTables => ({
+      users: open('users'),
+      links: open('links'),
+      sessions: open('sessions'),
+      filters: open('filters'),
+      sharedFilters: open('shared-filters'),
+    }),
     thenMake: 'add the users again',
   });
   return new LmdbUserStore(store, tables);
@@ -155,7 +167,7 @@ export function generateUserId(): string {
   return randomBytes(ID_OCTETS).toString('hex');
 }
 
-interface UserTables {
+interface UserTables extends FilterTables {
   readonly users: Database<UserRecord, string>;
   readonly links: Database<LinkRecord, string>;
   readonly sessions: Database<SessionRecord, string>;
@@ -166,12 +178,14 @@ class LmdbUserStore implements UserStore {
   readonly #users: Database<UserRecord, string>;
   readonly #links: Database<LinkRecord, string>;
   readonly #sessions: Database<SessionRecord, string>;
+  readonly filters: SavedFilters;
 
-  constructor(store: OwnStore, { users, links, sessions }: UserTables) {
+  constructor(store: OwnStore, { users, links, sessions, ...filterTables }: UserTables) {
     this.#store = store;
     this.#users = users;
     this.#links = links;
     this.#sessions = sessions;
+    this.filters = new SavedFilters(store, filterTables, (name) => users.get(name));
   }
 
   add(user: UserRecord): Promise<void> {
@@ -274,8 +288,12 @@ class LmdbUserStore implements UserStore {
       const formerNames = this.#namesOf(person.identity).filter((name) => name !== person.name);
       if (before === undefined && this.#users.getKeysCount() - formerNames.length >= MAX_USERS) return undefined;
       if (before !== undefined && !isSamePerson(before.identity, person.identity)) return undefined;
-      for (const name of formerNames) this.#remove(name);
-      this.#users.putSync(person.name, { ...(before ?? person), role: person.role });
+      const user = { ...(before ?? person), role: person.role };
+      for (const name of formerNames) {
+        this.filters.move(this.#users.get(name)?.id ?? '', user);
+        this.#remove(name);
+      }
+      this.#users.putSync(person.name, user);
       this.#beginSession(hash, session, replaced);
       return { roleBefore: before?.role, formerNames };
     });
@@ -354,8 +372,11 @@ class LmdbUserStore implements UserStore {
   }
 
   #remove(name: string): boolean {
+    const user = this.#users.get(name);
+    if (user === undefined) return false;
     this.#endLinks(name);
     this.#endSessions(name);
+    this.filters.removeOf(user.id);
     return this.#users.removeSync(name);
   }
 
