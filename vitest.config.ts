@@ -38,6 +38,7 @@ export const STORAGE: readonly string[] = [
   'store-walks',
   'lmdb-storage',
   'registry-keys',
+  'remote-commands',
   'reissue',
   'master-key-rotation',
   'tid-allocator',
