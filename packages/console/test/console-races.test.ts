@@ -282,7 +282,7 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       await page.locator('[data-cause="never-asked"]').waitFor();
       await page.setViewportSize({ width: 1280, height: 720 });
     });
-    await steps.take('filters that another tab saves are kept', async () => {
+    await steps.take('filters that another tab saves are kept, and people share them', async () => {
       await open('/nodes?order=4');
       const opened = page.context().waitForEvent('page');
       await page.evaluate(`void open('/nodes?order=3')`);
@@ -294,11 +294,38 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       };
       await save(page, 'fourth');
       await save(tab, 'third');
-      await page.getByLabel('Saved filters').locator('option', { hasText: 'third' }).waitFor({ state: 'attached' });
-      await page.reload();
-      const names = await page.getByLabel('Saved filters').locator('option').allInnerTexts();
-      expect(names.slice(1)).toEqual(['fourth', 'third']);
       await tab.close();
+      const cy = await site.redeemLink(await site.addUser('cy', 'viewer'), PASSWORD);
+      await site.ask(cy, '/v1/filters', { name: 'fourth', query: 'order=4&order=2', is_shared: true });
+      // From before the server had them: one that is there, one of a name that is taken.
+      const kept = [
+        { name: 'fourth', query: 'order=4' },
+        { name: 'third', query: 'state=expired' },
+      ];
+      await page.evaluate(`localStorage.setItem('latchkey.filters', '${JSON.stringify(kept)}')`);
+      await page.reload();
+      await page.getByText('This browser has 2 saved filters from before. fourth, third').waitFor();
+      await page.getByRole('button', { name: 'Share fourth' }).click();
+      await page.getByText('Everybody who sees all orders sees fourth now').waitFor();
+      await page.getByRole('button', { name: 'Move to my account' }).click();
+      await page.getByText('in every browser now').waitFor();
+      const saved = page.getByLabel('Saved filters');
+      await saved.locator('option', { hasText: 'third (2)' }).waitFor({ state: 'attached' });
+      expect((await saved.locator('option').allInnerTexts()).slice(1)).toEqual([
+        'fourth (shared)',
+        'third',
+        'third (2)',
+        'fourth (cy)',
+      ]);
+      expect(await page.evaluate(`localStorage.getItem('latchkey.filters')`)).toBeNull();
+      expect(await site.ask(cy, '/v1/filters')).toMatchObject({
+        items: [
+          { name: 'fourth', user: 'cy' },
+          { name: 'fourth', user: 'ada', is_own: false },
+        ],
+      });
+      await saved.selectOption('fourth (cy)');
+      await expect.poll(() => queryOf(page)).toBe('?order=4&order=2');
     });
     await steps.take('what one person did, the next does not undo', async () => {
       await open(`/nodes?node=${id(UNPROVEN)}`);

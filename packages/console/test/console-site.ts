@@ -23,6 +23,12 @@ const IDLE_MS = 31 * 60_000;
 /** After which keys need the password again. */
 const SIGN_IN_AGE_MS = 6 * 60_000;
 
+/** What a session consists of. */
+interface BrowserSecrets {
+  readonly cookie: Cookie;
+  readonly secret: string;
+}
+
 export class ConsoleSite {
   readonly origin: string;
   readonly #fixture: AdminFixture;
@@ -88,7 +94,7 @@ export class ConsoleSite {
   }
 
   /** Sets a password by a one-time link, as its page does. Returns what the session consists of. */
-  async redeemLink(link: string, password: string): Promise<{ cookie: Cookie; secret: string }> {
+  async redeemLink(link: string, password: string): Promise<BrowserSecrets> {
     const token = new URLSearchParams(new URL(link).hash.slice(1)).get('link');
     const answer = await fetch(`${this.origin}/v1/login/link`, {
       method: 'POST',
@@ -101,6 +107,22 @@ export class ConsoleSite {
     const { secret } = (await answer.json()) as { secret: string };
     const attributes = { domain: 'localhost', path: '/', expires: -1, httpOnly: true, secure: true, sameSite: 'Strict' } as const;
     return { cookie: { name, value, ...attributes }, secret };
+  }
+
+  /** Asks the API as a page of that session does: with a body by POST. */
+  async ask(session: BrowserSecrets, path: string, body?: object): Promise<unknown> {
+    const { cookie, secret } = session;
+    const answer = await fetch(this.origin + path, {
+      headers: {
+        'content-type': 'application/json',
+        origin: this.origin,
+        cookie: `${cookie.name}=${cookie.value}`,
+        'x-latchkey-session': secret,
+      },
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`${path} was answered ${answer.status}: ${await answer.text()}`);
+    return answer.json();
   }
 
   /** The password of a session was given more than five minutes ago, and the clock is right. */

@@ -1,65 +1,226 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { type Problem, problemOf } from '../api.js';
 import { navigate } from '../navigation.js';
 import { useSay } from '../phrase.js';
-import { MAX_SAVED, MAX_SAVED_NAME, removeSavedFilters, saveFilters, useSavedFilters } from '../saved-filters.js';
+import { useResource } from '../resource.js';
+import {
+  addFilter,
+  changeFilter,
+  FILTERS_PATH,
+  keepInBrowser,
+  MAX_SAVED_NAME,
+  moveFromBrowser,
+  normalQuery,
+  removeFilter,
+  type SavedFilter,
+  type SavedFilterList,
+  useBrowserFilters,
+} from '../saved-filters.js';
+import { useMay, useUser } from '../session.js';
+import { showToast } from '../toasts.js';
 import { hasFilters, type NodeFilters, writeNodeFilters } from '../url-state.js';
+import { ChangeButton } from './change-button.js';
+import { ProblemNote } from './problem-note.js';
+import { TypedConfirmation } from './typed-confirmation.js';
 
 /** Goes to filters that have a name, and gives one to those of the page. */
 export function SavedFiltersMenu({ filters }: { readonly filters: NodeFilters }): JSX.Element {
   const say = useSay();
-  const saved = useSavedFilters();
+  const { data, problem, reload } = useResource<SavedFilterList>(FILTERS_PATH);
   const query = writeNodeFilters(filters).toString();
-  const current = saved.find((one) => one.query === query);
-  const [name, setName] = useState('');
-  useEffect(() => setName(''), [query]);
-  if (saved.length === 0 && !hasFilters(filters)) return <></>;
-  const save = (event: Event): void => {
-    event.preventDefault();
-    const text = name.trim();
-    if (text !== '' && saveFilters(text, query)) setName('');
+  const saved = data?.items ?? [];
+  const own = saved.filter((one) => one.is_own);
+  const others = saved.filter((one) => !one.is_own);
+  const current = saved.find((one) => normalQuery(one.query) === query);
+  if (data === undefined) return problem === undefined ? <></> : <ProblemNote problem={problem} retry={reload} />;
+  return (
+    <>
+      {(saved.length > 0 || hasFilters(filters)) && (
+        <div class="saved">
+          {saved.length > 0 && (
+            <select
+              aria-label={say('saved.label')}
+              value={current?.id ?? ''}
+              onChange={({ currentTarget: { value } }) => {
+                const chosen = saved.find((one) => one.id === value);
+                if (chosen !== undefined) navigate(`/nodes?${normalQuery(chosen.query)}`);
+              }}
+            >
+              <option value="">{say('saved.choose')}</option>
+              {others.length === 0 ? <Options filters={own} /> : <OptionGroup label={say('saved.own')} filters={own} />}
+              <OptionGroup label={say('saved.shared')} filters={others} />
+            </select>
+          )}
+          {current !== undefined && <FilterActions key={current.id} filter={current} />}
+          {current?.is_own !== true && hasFilters(filters) && (
+            <SaveForm key={query} query={query} own={own} maxOwn={data.max_own} onSaved={reload} />
+          )}
+        </div>
+      )}
+      {problem !== undefined && <ProblemNote problem={problem} retry={reload} />}
+      <BrowserFilters onMoved={reload} />
+    </>
+  );
+}
+
+function OptionGroup({ label, filters }: { readonly label: string; readonly filters: readonly SavedFilter[] }): JSX.Element {
+  if (filters.length === 0) return <></>;
+  return (
+    <optgroup label={label}>
+      <Options filters={filters} />
+    </optgroup>
+  );
+}
+
+function Options({ filters }: { readonly filters: readonly SavedFilter[] }): JSX.Element {
+  const say = useSay();
+  return (
+    <>
+      {filters.map(({ id, name, user, is_own: isOwn, is_shared: isShared }) => (
+        <option key={id} value={id}>
+          {isOwn ? (isShared ? say('saved.is-shared', { name }) : name) : say('saved.of-user', { name, user })}
+        </option>
+      ))}
+    </>
+  );
+}
+
+/** What may be done with filters that have a name. */
+function FilterActions({ filter }: { readonly filter: SavedFilter }): JSX.Element {
+  const say = useSay();
+  const sharesNone = useUser()?.role === 'installer';
+  const isAdmin = useMay('admin');
+  const { id, name, query, user, is_own: isOwn, is_shared: isShared } = filter;
+  if (!isOwn)
+    return isAdmin ? (
+      <TypedConfirmation
+        label={say('saved.remove', { name })}
+        title={say('saved.remove-shared-title', { name, user })}
+        about={say('saved.remove-shared-about')}
+        expected={name}
+        done={say('saved.removed', { name })}
+        change={() => removeFilter(id)}
+      />
+    ) : (
+      <></>
+    );
+  return (
+    <>
+      {!sharesNone && (
+        <ChangeButton
+          label={say(isShared ? 'saved.unshare' : 'saved.share', { name })}
+          done={say(isShared ? 'saved.unshare-done' : 'saved.share-done', { name })}
+          change={() => changeFilter(id, { is_shared: !isShared })}
+          undo={() => changeFilter(id, { is_shared: isShared })}
+        />
+      )}
+      <ChangeButton
+        label={say('saved.remove', { name })}
+        done={say('saved.removed', { name })}
+        change={() => removeFilter(id)}
+        undo={async () => void (await addFilter({ name, query, is_shared: isShared }))}
+      />
+    </>
+  );
+}
+
+interface SaveFormProps {
+  /** Of the page. */
+  readonly query: string;
+  readonly own: readonly SavedFilter[];
+  readonly maxOwn: number;
+  readonly onSaved: () => void;
+}
+
+/** Gives a name to the filters of the page. A name that the person has is given to these. */
+function SaveForm({ query, own, maxOwn, onSaved }: SaveFormProps): JSX.Element {
+  const say = useSay();
+  const [typed, setTyped] = useState('');
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  const name = typed.trim().normalize();
+  const before = own.find((one) => one.name === name);
+  const save = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      if (before === undefined) await addFilter({ name, query, is_shared: false });
+      else {
+        await changeFilter(before.id, { query });
+        showToast({ text: say('saved.replaced', { name }), undo: () => changeFilter(before.id, { query: before.query }) });
+      }
+      onSaved();
+    } catch (error) {
+      setProblem(problemOf(error));
+      // Another tab may have taken the name.
+      onSaved();
+    }
+    setBusy(false);
+  };
+  if (own.length >= maxOwn) return <span class="quiet">{say('saved.full', {}, maxOwn)}</span>;
+  return (
+    <form
+      class="inline-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (name !== '' && !isBusy) void save();
+      }}
+    >
+      <input
+        aria-label={say('saved.name')}
+        placeholder={say('saved.name')}
+        size={18}
+        maxLength={MAX_SAVED_NAME}
+        value={typed}
+        onInput={(event) => setTyped(event.currentTarget.value)}
+      />
+      <button type="submit" aria-disabled={isBusy}>
+        {say('saved.save')}
+      </button>
+      {problem !== undefined && <ProblemNote problem={problem} />}
+    </form>
+  );
+}
+
+/** Filters that an earlier version kept in this browser, which several people may use. */
+function BrowserFilters({ onMoved }: { readonly onMoved: () => void }): JSX.Element {
+  const say = useSay();
+  const filters = useBrowserFilters();
+  const [problem, setProblem] = useState<Problem>();
+  const [isBusy, setBusy] = useState(false);
+  useEffect(() => setProblem(undefined), [filters.length === 0]);
+  if (filters.length === 0) return <></>;
+  const move = async (): Promise<void> => {
+    setBusy(true);
+    setProblem(undefined);
+    try {
+      await moveFromBrowser();
+      showToast({ text: say('saved.moved') });
+    } catch (error) {
+      setProblem(problemOf(error));
+    }
+    onMoved();
+    setBusy(false);
+  };
+  const discard = (): void => {
+    keepInBrowser([]);
+    showToast({ text: say('saved.discarded'), undo: async () => keepInBrowser(filters) });
   };
   return (
-    <form class="saved" aria-label={say('saved.label')} onSubmit={save}>
-      {saved.length > 0 && (
-        <select
-          aria-label={say('saved.label')}
-          value={current?.name ?? ''}
-          onChange={({ currentTarget: { value } }) => {
-            const chosen = saved.find((one) => one.name === value);
-            if (chosen !== undefined) navigate(`/nodes?${chosen.query}`);
-          }}
-        >
-          <option value="">{say('saved.choose')}</option>
-          {saved.map((one) => (
-            <option key={one.name} value={one.name}>
-              {one.name}
-            </option>
-          ))}
-        </select>
-      )}
-      {current !== undefined ? (
-        <button type="button" onClick={() => removeSavedFilters(current.name)}>
-          {say('saved.remove', { name: current.name })}
+    <div class="note mild">
+      <p>
+        {say('saved.in-browser', {}, filters.length)} <span class="text">{filters.map(({ name }) => name).join(', ')}</span>
+      </p>
+      {problem !== undefined && <ProblemNote problem={problem} />}
+      <div class="buttons">
+        <button type="button" aria-disabled={isBusy} onClick={() => !isBusy && void move()}>
+          {say('saved.move')}
         </button>
-      ) : (
-        hasFilters(filters) &&
-        (saved.length >= MAX_SAVED ? (
-          <span class="quiet">{say('saved.full', {}, MAX_SAVED)}</span>
-        ) : (
-          <>
-            <input
-              aria-label={say('saved.name')}
-              placeholder={say('saved.name')}
-              size={18}
-              maxLength={MAX_SAVED_NAME}
-              value={name}
-              onInput={(event) => setName(event.currentTarget.value)}
-            />
-            <button type="submit">{say('saved.save')}</button>
-          </>
-        ))
-      )}
-    </form>
+        <button type="button" aria-disabled={isBusy} onClick={() => !isBusy && discard()}>
+          {say('saved.discard')}
+        </button>
+      </div>
+    </div>
   );
 }
