@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { type Problem, problemOf } from '../api.js';
 import { navigate } from '../navigation.js';
 import { useSay } from '../phrase.js';
@@ -8,14 +8,11 @@ import {
   addFilter,
   changeFilter,
   FILTERS_PATH,
-  keepInBrowser,
   MAX_SAVED_NAME,
-  moveFromBrowser,
   normalQuery,
   removeFilter,
   type SavedFilter,
   type SavedFilterList,
-  useBrowserFilters,
 } from '../saved-filters.js';
 import { useMay, useUser } from '../session.js';
 import { showToast } from '../toasts.js';
@@ -59,7 +56,6 @@ export function SavedFiltersMenu({ filters }: { readonly filters: NodeFilters })
         </div>
       )}
       {problem !== undefined && <ProblemNote problem={problem} retry={reload} />}
-      <BrowserFilters onMoved={reload} />
     </>
   );
 }
@@ -180,47 +176,5 @@ function SaveForm({ query, own, maxOwn, onSaved }: SaveFormProps): JSX.Element {
       </button>
       {problem !== undefined && <ProblemNote problem={problem} />}
     </form>
-  );
-}
-
-/** Filters that an earlier version kept in this browser, which several people may use. */
-function BrowserFilters({ onMoved }: { readonly onMoved: () => void }): JSX.Element {
-  const say = useSay();
-  const filters = useBrowserFilters();
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
-  useEffect(() => setProblem(undefined), [filters.length === 0]);
-  if (filters.length === 0) return <></>;
-  const move = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await moveFromBrowser();
-      showToast({ text: say('saved.moved') });
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    onMoved();
-    setBusy(false);
-  };
-  const discard = (): void => {
-    keepInBrowser([]);
-    showToast({ text: say('saved.discarded'), undo: async () => keepInBrowser(filters) });
-  };
-  return (
-    <div class="note mild">
-      <p>
-        {say('saved.in-browser', {}, filters.length)} <span class="text">{filters.map(({ name }) => name).join(', ')}</span>
-      </p>
-      {problem !== undefined && <ProblemNote problem={problem} />}
-      <div class="buttons">
-        <button type="button" aria-disabled={isBusy} onClick={() => !isBusy && void move()}>
-          {say('saved.move')}
-        </button>
-        <button type="button" aria-disabled={isBusy} onClick={() => !isBusy && discard()}>
-          {say('saved.discard')}
-        </button>
-      </div>
-    </div>
   );
 }

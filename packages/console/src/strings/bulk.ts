@@ -153,17 +153,6 @@ export const BULK_STRINGS = {
   ],
   'saved.unshare': ['Stop sharing {name}', '{name} nicht mehr teilen'],
   'saved.unshare-done': ['Only you see {name} now.', 'Nur Sie sehen {name} jetzt.'],
-  'saved.in-browser': [
-    'This browser has {count} saved filter from before.|This browser has {count} saved filters from before.',
-    'Dieser Browser hat {count} gespeicherten Filter von früher.|Dieser Browser hat {count} gespeicherte Filter von früher.',
-  ],
-  'saved.move': ['Move to my account', 'In mein Konto übernehmen'],
-  'saved.moved': [
-    'The saved filters are yours in every browser now.',
-    'Die gespeicherten Filter haben Sie jetzt in jedem Browser.',
-  ],
-  'saved.discard': ['Forget these', 'Diese vergessen'],
-  'saved.discarded': ['The filters of this browser are forgotten.', 'Die Filter dieses Browsers sind vergessen.'],
   'saved.full': [
     'Forget one first: {count} is kept.|Forget one first: {count} are kept.',
     'Erst einen vergessen: {count} bleiben stehen.',
