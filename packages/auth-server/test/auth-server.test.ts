@@ -1,7 +1,7 @@
 // Proves the auth-server whole, on a real registry: what it answers to M2 and M7, in which order it
 // refuses, and that no key is logged.
 
-import { allOf } from '@latchkey/registry';
+import { allOf, InDoubt } from '@latchkey/registry';
 import { encodeM1, type ServerNodeRecord, type Clocks, type Secret } from '@latchkey/protocol';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
@@ -486,6 +486,65 @@ describe('a clock that was set back', () => {
     expect(refusal(second, 'm2', await server.answer(second.m2))).toBe('5.03 9 of the node');
     registry.saveClockHistory = keepTimes;
     expect((await server.answer(second.m2)).code).toBe('2.04');
+  });
+
+  describe('whose write ends in doubt', () => {
+    interface Doubted extends TestSetup {
+      readonly node: ServerNodeRecord;
+      readonly discontinuities: () => Promise<number>;
+      /** What becomes of the next write, which ends in doubt. */
+      readonly doubt: (isDone: boolean) => void;
+    }
+
+    async function newDoubtedSetup(): Promise<Doubted> {
+      const node = newNode(ID_I);
+      const setup = await newTestSetup([node]);
+      const { registry, server, now } = setup;
+      const save = registry.saveClockHistory.bind(registry);
+      const doubt = (isDone: boolean): void => {
+        registry.saveClockHistory = async (...given) => {
+          registry.saveClockHistory = save;
+          if (isDone) await save(...given);
+          throw new InDoubt('the database is gone', { advice: 'Look.' });
+        };
+      };
+      const discontinuities = async (): Promise<number> =>
+        (await allOf(registry.audit.newestFirst())).filter(({ what }) => what === 'clock discontinuity').length;
+      await server.persistClock();
+      now.wallMs -= 3_600_000;
+      return { ...setup, node, discontinuities, doubt };
+    }
+
+    const pass = (now: { wallMs: number; monotonicMs: number }, ms: number): void => {
+      now.wallMs += ms;
+      now.monotonicMs += ms;
+    };
+
+    it.each([
+      ['and happened', true],
+      ['and did not happen', false],
+    ])('%s, is one break: an M7 counts again after five minutes', async (_, isDone) => {
+      const { server, registry, now, node, discontinuities, doubt } = await newDoubtedSetup();
+      doubt(isDone);
+      await expect(server.persistClock()).rejects.toThrow('the database is gone');
+      for (let seconds = 0; seconds < 300; seconds += 20) {
+        pass(now, 20_000);
+        await server.persistClock();
+      }
+      expect([await discontinuities(), registry.clockHistory.previous.length]).toEqual([1, 1]);
+      const asked = exchange(node.key, { ts: now.wallMs });
+      expect(asked.openM8((await server.answer(asked.m7)).payload)).toBeDefined();
+    });
+
+    it('counts the times before each of two breaks, though only the first was in doubt', async () => {
+      const { server, registry, now, discontinuities, doubt } = await newDoubtedSetup();
+      doubt(true);
+      await expect(server.persistClock()).rejects.toThrow('the database is gone');
+      pass(now, 20_000);
+      now.wallMs -= 3_600_000;
+      await server.persistClock();
+      expect([await discontinuities(), registry.clockHistory.previous.length]).toEqual([2, 2]);
+    });
   });
 
   it('is released by an administrator, whose word a running server takes', async () => {

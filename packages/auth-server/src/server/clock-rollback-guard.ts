@@ -15,7 +15,10 @@ import {
 import { type Clock, ClockStepDetector, type Log } from '@latchkey/runtime/daemon';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { blockedRanges } from '@latchkey/operations';
-import type { Registry } from '@latchkey/registry';
+import { InDoubt, type Registry } from '@latchkey/registry';
+
+/** Writes in doubt that are remembered. One that is forgotten is done again. */
+const MAX_IN_DOUBT = 16;
 
 export class ClockRollbackGuard {
   readonly #registry: Registry;
@@ -26,6 +29,8 @@ export class ClockRollbackGuard {
   #history: ClockHistory;
   /** Discontinuities that are stored in the registry. */
   #persistedSteps = 0;
+  /** When writes of a discontinuity began that ended in doubt, ms since the epoch. */
+  #inDoubt: { readonly discontinuities: number; readonly writes: readonly number[] } = { discontinuities: 0, writes: [] };
   #persisting: Promise<void> | undefined;
 
   constructor(registry: Registry, clock: Clock, log: Log) {
@@ -87,13 +92,40 @@ export class ClockRollbackGuard {
     this.#stepDetector.observe(now);
     const { discontinuities, steppedBackAt } = this.#stepDetector;
     const isDiscontinuous = discontinuities !== this.#persistedSteps;
-    this.#history = await this.#registry.saveClockHistory(
-      (times) => (isDiscontinuous ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
-      now.wallMs,
-      isDiscontinuous ? this.#discontinuityCause(now.monotonicMs) : undefined,
-    );
+    try {
+      this.#history =
+        (await this.#findWritten(discontinuities)) ??
+        (await this.#registry.saveClockHistory(
+          (times) => (isDiscontinuous ? afterDiscontinuity(times, now, steppedBackAt) : extendTo(times, now)),
+          now.wallMs,
+          isDiscontinuous ? this.#discontinuityCause(now.monotonicMs) : undefined,
+        ));
+    } catch (error) {
+      if (isDiscontinuous && error instanceof InDoubt)
+        this.#inDoubt = {
+          discontinuities,
+          writes: [...this.#writesInDoubt(discontinuities), now.wallMs].slice(-MAX_IN_DOUBT),
+        };
+      throw error;
+    }
     this.#persistedSteps = discontinuities;
     if (isDiscontinuous) this.#logDiscontinuity(now.wallMs);
+  }
+
+  /**
+   * Returns the stored times if a write in doubt has happened. Done again, it would make the times
+   * since then previous ones, and M7 of now would be rejected.
+   */
+  async #findWritten(discontinuities: number): Promise<ClockHistory | undefined> {
+    const writes = this.#writesInDoubt(discontinuities);
+    if (writes.length === 0 || discontinuities === this.#persistedSteps) return undefined;
+    const stored = await this.#registry.readClockHistory();
+    return writes.includes(stored.current[0]?.from ?? Number.NaN) ? stored : undefined;
+  }
+
+  /** Empty if the clock was set back again since: that is stored anew. */
+  #writesInDoubt(discontinuities: number): readonly number[] {
+    return this.#inDoubt.discontinuities === discontinuities ? this.#inDoubt.writes : [];
   }
 
   #discontinuityCause(steady: number): string {
