@@ -40,34 +40,45 @@ export interface EmbeddedAuthServer {
   readonly close: () => Promise<void>;
 }
 
-/** Locks the folder, opens the registry, and starts a server on it. */
+/**
+ * Locks the folder, opens the registry, and starts a server on it. If that fails, all that was
+ * opened is closed: other servers of a database would take this one for one that runs.
+ */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedAuthServer> {
   const { folder, holder, log, check } = options;
   // With a database it is the folder of this machine, which may not be there yet.
   if (options.postgres !== undefined) await ensurePrivateFolder(folder);
-  const lock = await lockFolder(folder, holder);
-  const { registry, clock, fault, metrics } = await open(options);
-  await check?.(registry);
-  await registry.announceAdoption();
-  await logCheckpoint(registry, log);
-  if (options.postgres !== undefined) await reachSavedTime(registry, clock);
-  const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
-  await server.persistClock();
-  const unwatch = startStoreWatchdog(registry, server, log);
-  const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, metrics });
-  return {
-    registry,
-    clock,
-    server,
-    telemetry,
-    close: async () => {
-      unwatch();
-      telemetry.close();
-      await server.close();
-      await registry.close();
-      await lock.release();
-    },
+  /** The last one first. */
+  const closers: (() => unknown)[] = [];
+  const close = async (): Promise<void> => {
+    try {
+      await closers.shift()?.();
+    } finally {
+      if (closers.length > 0) await close();
+    }
   };
+  const lock = await lockFolder(folder, holder);
+  closers.push(() => lock.release());
+  try {
+    const { registry, clock, fault, metrics } = await open(options);
+    closers.unshift(() => registry.close());
+    await check?.(registry);
+    await registry.announceAdoption();
+    await logCheckpoint(registry, log);
+    if (options.postgres !== undefined) await reachSavedTime(registry, clock);
+    const server = new AuthServer({ registry, clock, randomBytes: randomOctets, log });
+    closers.unshift(() => server.close());
+    await server.persistClock();
+    const unwatch = startStoreWatchdog(registry, server, log);
+    closers.unshift(unwatch);
+    const telemetry = new RegistryTelemetry(registry, server, log, { clock, fault, metrics });
+    closers.unshift(() => telemetry.close());
+    return { registry, clock, server, telemetry, close };
+  } catch (error) {
+    // What it failed by says more than what then could not be closed.
+    await close().catch(() => undefined);
+    throw error;
+  }
 }
 
 /**

@@ -8,10 +8,10 @@ import { Command } from 'commander';
 import type { ApiConfig } from '@latchkey/api/config';
 import { ApiProcess } from '../api-process.js';
 import { type Config, configSchema } from '../config.js';
-import { startEmbedded } from '../embedded.js';
+import { type EmbeddedAuthServer, startEmbedded } from '../embedded.js';
 import { EmbeddedApi, type EmbeddedApiOptions } from '../embedded-api.js';
 import { startKeySockets } from '../key-sockets.js';
-import { locateRegistry } from '../registry-location.js';
+import { locateRegistry, type RegistryLocation } from '../registry-location.js';
 import { telemetryOf } from '../telemetry/telemetry.js';
 import { requireRegistry } from '@latchkey/registry';
 import { configOption, masterKeyOf, registryOptions, type RegistryOptions } from './registry-command.js';
@@ -52,13 +52,28 @@ async function run(options: RunOptions): Promise<void> {
 async function start(options: RunOptions, config: Config, log: Log): Promise<Daemon> {
   const location = await locateRegistry(options);
   if (location.postgres === undefined && !(await exists(location.folder))) await requireRegistry(location.folder);
-  const { registry, clock, server, telemetry, close } = await startEmbedded({
+  const embedded = await startEmbedded({
     ...location,
     readMasterKey: () => masterKeyOf(options),
     holder: 'latchkey-auth-server run',
     actor: AUDIT_ACTOR,
     log,
   });
+  try {
+    return await serve(options, config, { ...location, log }, embedded);
+  } catch (error) {
+    // Otherwise other servers of a database, and commands, would take this one for one that runs.
+    await embedded.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function serve(
+  options: RunOptions,
+  config: Config,
+  { log, ...location }: RegistryLocation & { readonly log: Log },
+  { registry, clock, server, telemetry, close }: EmbeddedAuthServer,
+): Promise<Daemon> {
   const keySockets =
     config.keys.length === 0
       ? undefined
@@ -78,6 +93,9 @@ async function start(options: RunOptions, config: Config, log: Log): Promise<Dae
     answer: ({ payload }) => server.answer(payload),
     log,
     metrics: serverMetrics,
+  }).catch(async (error: unknown) => {
+    await keySockets?.stop();
+    throw error;
   });
   const api =
     config.api === undefined || !options.api ? undefined : startApi(options, config.api, { ...location, registry, log });

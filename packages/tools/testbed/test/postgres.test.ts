@@ -64,6 +64,15 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('two auth-servers on a cluster of th
     expect(await jsonOf('node', 'why', idOf(5))).toMatchObject({ cause: 'never-asked' });
   });
 
+  it('does not count a server that could not start, for its address is taken', async () => {
+    const fourth = network.location(network.path('fourth'));
+    const running = (): Promise<string[]> => cluster.sql('SELECT id FROM latchkey.servers WHERE watching ORDER BY id');
+    const before = await running();
+    const { code, stderr } = await network.try('auth-server', ['run', ...fourth, '--listen', addresses[1] ?? '']);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('cannot')]);
+    expect(await running()).toEqual(before);
+  });
+
   it('goes on after the primary was killed while nodes join, and locks nobody out', async () => {
     const { primary } = cluster;
     const joining = [2, 3, 4].map((i) => network.start('node-agent', ['run', '--state', network.node(idOf(i))]));
