@@ -56,7 +56,7 @@ it('every asset is named by its content, and the page names each', async () => {
 
 it('the scripts are made of its own sources, preact, and what opens age files and draws codes', () => {
   const packages = moduleIds.map((id) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(id)?.[1] ?? /packages\/(\w+)/.exec(id)?.[1]);
-  const noble = ['ciphers', 'curves', 'hashes'].map((name) => `@noble/${name}`);
+  const noble = ['ciphers', 'hashes'].map((name) => `@noble/${name}`);
   expect(new Set(packages.filter((name) => name !== undefined))).toEqual(
     new Set(['console', 'provisioning', 'preact', 'qr', 'age-encryption', '@scure/base', ...noble]),
   );

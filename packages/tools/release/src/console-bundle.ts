@@ -21,8 +21,12 @@ interface ConsoleBundle {
 
 const CONSOLE = fileURLToPath(new URL('../../../console', import.meta.url));
 const HASH_LENGTH = 10;
-/** Of age-encryption: for recipients of files that no page reads. */
-const POST_QUANTUM = '@noble/post-quantum/hybrid.js';
+/** Of age-encryption: for files that no page reads. */
+const LEFT_OUT: ReadonlySet<string> = new Set([
+  '@noble/post-quantum/hybrid.js',
+  '@noble/curves/ed25519.js',
+  '@noble/hashes/scrypt.js',
+]);
 const ICON = '/assets/icon.svg';
 
 export async function bundleConsole(): Promise<ConsoleBundle> {
@@ -66,8 +70,8 @@ async function bundleScript(replaceIcon: (text: string) => string): Promise<read
       // Before names are made of the content.
       { name: 'icon', transform: (code) => (code.includes(ICON) ? replaceIcon(code) : undefined) },
       {
-        name: 'without post-quantum recipients',
-        resolveId: (id) => (id === POST_QUANTUM ? join(CONSOLE, 'src/no-post-quantum.ts') : undefined),
+        name: 'without unused parts of age',
+        resolveId: (id) => (LEFT_OUT.has(id) ? join(CONSOLE, 'src/left-out-of-age.ts') : undefined),
       },
     ],
     logLevel: 'silent',
