@@ -10,6 +10,7 @@ export const STORAGE: readonly string[] = [
   'api-jobs',
   'api-events',
   'api-imports',
+  'api-installers',
   'api-key-files',
   'api-resources',
   'audit-log',

@@ -16,6 +16,7 @@ import { IdempotentRequests } from './jobs/idempotency.js';
 import { Jobs } from './jobs/jobs.js';
 import { KeyFiles } from './jobs/key-files.js';
 import { ensureRequestFolder, RequestStore } from './jobs/request-store.js';
+import { openInstallerStore } from './installers/installer-store.js';
 import { LargeBodies } from './large-bodies.js';
 import { KeptResults } from './kept-results.js';
 import { Listeners, listenOnSocket } from './listeners.js';
@@ -98,6 +99,8 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
     closers.unshift(() => lock.release());
     const requests = await RequestStore.open(folder);
     closers.unshift(() => requests.close());
+    const installers = await openInstallerStore(folder);
+    closers.unshift(() => installers.close());
     const walks = new RegistryWalks();
     const opaque = new OpaqueValues();
     const jobs = new Jobs(registry, walks, requests, log);
@@ -129,6 +132,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         opaque,
         walks,
         events,
+        installers,
         jobs,
         keyFiles,
         idempotentRequests: new IdempotentRequests(requests),

@@ -21,6 +21,7 @@ const TAGS: Readonly<Record<string, string>> = {
   calendar: 'Keys by the day in which they expire',
   diagnoses: 'Why a node has not joined',
   orders: 'Orders, and the manifests of their nodes',
+  installers: 'Installers, and whom their keys are encrypted to',
   exposure: 'Initial keys that more people know than should',
   controllers: 'Controllers and their credentials',
   waiting: 'IDs that asked for a key and are not in the registry',

@@ -15,7 +15,7 @@ import { parseQuery, type PathValues, readBody, readInput } from './request-inpu
 import type { Method, Route, RouteServices } from './route.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { sendJson } from './send.js';
-import { preconditionOf, versionTag } from './versions.js';
+import { preconditionOf, type VersionCheck, versionCheckOf, versionTag } from './versions.js';
 
 const METHODS = ['DELETE', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const;
 const JSON_TYPE = 'application/json';
@@ -102,16 +102,29 @@ function inputOf({ method = 'GET', input }: Route, { params, query, body }: Fast
 }
 
 /** What an operation says of its caller's mistake is answered, not logged. */
-async function run(call: RouteCall, registry: Registry): Promise<unknown> {
+async function run(call: RouteCall, registry: Registry, requireVersion: VersionCheck = anyVersion): Promise<unknown> {
   const { route, request, principal, visibleOrders, input, services, signal } = call;
   try {
     return await route.run(
-      { ...services, registry, principal, visibleOrders, headers: request.headers, now: registry.clock().wallMs, signal },
+      {
+        ...services,
+        registry,
+        principal,
+        visibleOrders,
+        headers: request.headers,
+        now: registry.clock().wallMs,
+        signal,
+        requireVersion,
+      },
       input as never,
     );
   } catch (error) {
     throw (error instanceof Failure ? Problem.ofFailure(error) : undefined) ?? error;
   }
+}
+
+function anyVersion(): void {
+  // A read, or a change that needs no If-Match.
 }
 
 function sendRaw(reply: FastifyReply, { headers, start }: RawAnswer): FastifyReply {
@@ -126,7 +139,7 @@ async function sendRead(reply: FastifyReply, call: RouteCall, registry: Registry
   const { opaque } = services;
   // Read first: a change in between makes the tag too old, never too new.
   const thing = route.version?.(input as never);
-  const version = thing && (await versionTag(thing, registry, opaque, principal));
+  const version = thing && (await versionTag(thing, registry, services, principal));
   const body = toBody(route, await run(call, registry));
   // If-Match compares the version, If-None-Match all of it.
   const etag = `"${version === undefined ? '' : `${version}.`}${opaque.tag(principal, body)}"`;
@@ -145,8 +158,9 @@ async function change(call: RouteCall, registry: Registry): Promise<StoredAnswer
   const { route, request, principal, input, services } = call;
   const { 'if-match': ifMatch } = request.headers;
   const thing = route.version?.(input as never);
-  const precondition = thing && preconditionOf(thing, ifMatch, services.opaque, principal);
-  const result = await run(call, registry.actingAs(actorOf(principal), precondition));
+  const check = thing && versionCheckOf(ifMatch, services.opaque, principal);
+  const precondition = thing !== undefined && 'keys' in thing && check !== undefined ? preconditionOf(thing, check) : undefined;
+  const result = await run(call, registry.actingAs(actorOf(principal), precondition), check);
   const isAccepted = result instanceof Accepted;
   return {
     status: isAccepted ? 202 : 200,

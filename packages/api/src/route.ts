@@ -4,7 +4,7 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { VisibleOrders } from '@latchkey/operations';
+import type { InstallerStore, VisibleOrders } from '@latchkey/operations';
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { FolderLockState } from '@latchkey/runtime/files';
 import type { AgeKeyPair } from '@latchkey/provisioning';
@@ -20,7 +20,7 @@ import type { LargeBodies } from './large-bodies.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
-import type { VersionedThing } from './versions.js';
+import type { StoredThing, VersionCheck, VersionedThing } from './versions.js';
 
 /** What all requests of one API share. */
 export interface RouteServices {
@@ -28,6 +28,7 @@ export interface RouteServices {
   readonly walks: RegistryWalks;
   readonly exposures: KeptResults<ExposureView>;
   readonly events: EventStreams;
+  readonly installers: InstallerStore;
   readonly jobs: Jobs;
   readonly keyFiles: KeyFiles;
   readonly idempotentRequests: IdempotentRequests;
@@ -49,6 +50,8 @@ export interface RouteContext extends RouteServices {
   readonly now: number;
   /** Aborted when the caller has gone. */
   readonly signal: AbortSignal;
+  /** Of a change of a thing in a store of the API. The route calls it. */
+  readonly requireVersion: VersionCheck;
 }
 
 export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -83,7 +86,7 @@ export interface Route {
   /** What is not in it does not leave the API. */
   readonly output: z.ZodType;
   /** The one thing that it shows or changes. A change of that needs If-Match. */
-  readonly version?: ((input: never) => VersionedThing) | undefined;
+  readonly version?: ((input: never) => VersionedThing | StoredThing) | undefined;
   /** Of a `RawAnswer`, which `output` then describes. */
   readonly mediaType?: 'text/event-stream' | 'application/octet-stream' | undefined;
   /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
@@ -98,7 +101,7 @@ type Answer<T> = T | Accepted<T> | RawAnswer;
 interface RouteOf<I extends z.ZodObject, O extends z.ZodType> extends Route {
   readonly input: I;
   readonly output: O;
-  readonly version?: (input: z.output<I>) => VersionedThing;
+  readonly version?: (input: z.output<I>) => VersionedThing | StoredThing;
   readonly isIdempotent?: (input: z.output<I>) => boolean;
   readonly run: (context: RouteContext, input: z.output<I>) => Answer<z.input<O>> | Promise<Answer<z.input<O>>>;
 }

@@ -9,6 +9,7 @@ import { diagnosisRoutes } from './resources/diagnoses.js';
 import { eventRoutes } from './resources/events.js';
 import { exposureRoutes } from './resources/exposure.js';
 import { jobRoutes } from './resources/jobs.js';
+import { installerRoutes } from './resources/installers.js';
 import { importRoutes } from './resources/imports.js';
 import { keyFileRoutes } from './resources/key-files.js';
 import { nodeChangeRoutes } from './resources/node-changes.js';
@@ -24,6 +25,7 @@ const RESOURCES: readonly Route[] = [
   ...nodeChangeRoutes,
   ...diagnosisRoutes,
   ...orderRoutes,
+  ...installerRoutes,
   ...exposureRoutes,
   ...controllerRoutes,
   ...waitingRoutes,

@@ -167,11 +167,11 @@ export class BrowserSession {
     return this.#api.fetch(path, body, this.headers);
   }
 
-  send(method: string, path: string, body?: object): Promise<Answer> {
+  send(method: string, path: string, body?: object, more: Record<string, string> = {}): Promise<Answer> {
     const type: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' };
     return this.#api.send(path, {
       method,
-      headers: { ...FROM_PAGE, ...this.headers, ...type },
+      headers: { ...FROM_PAGE, ...this.headers, ...type, ...more },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   }

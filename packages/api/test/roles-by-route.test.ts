@@ -20,7 +20,12 @@ const UIDS: Readonly<Record<(typeof LOCAL_ROLES)[number] | 'any other user', num
   'any other user': 61_005,
 };
 /** Values for the names in a path. */
-const VALUES: Readonly<Record<string, string>> = { id: '00000001', order: '1', job: 'aaaaaaaaaaaaaaaa' };
+const VALUES: Readonly<Record<string, string>> = {
+  id: '00000001',
+  order: '1',
+  job: 'aaaaaaaaaaaaaaaa',
+  installer: 'aaaaaaaaaaaaaaaa',
+};
 
 const TOKENS = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers', 'keys'] as const;
 /** Who may is answered so: no request here has a body, or says what it has seen of a resource. */
@@ -32,6 +37,8 @@ const ALLOWED_BY_NAME: Readonly<Record<string, number>> = {
   'jobs.remove': 404,
   'jobs.fetch-file': 404,
   'jobs.remove-file': 404,
+  // No installer is stored.
+  'installers.show': 404,
   'events.follow': 400,
   // It needs no body.
   'audit.verify': 202,

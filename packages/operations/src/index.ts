@@ -35,11 +35,25 @@ export { DeviceKeys } from './import/device-keys.js';
 export { planImport } from './import/import-plan.js';
 export { readImportFile } from './import/import-file.js';
 export { type ImportContext, type ImportDetails, type ImportMoves, importRefusal, importsRun } from './imports.js';
+export {
+  type InstallerContext,
+  type InstallerIntent,
+  type InstallerStore,
+  installerNotFound,
+  installerPlace,
+  installersAdd,
+  installersList,
+  installersRemove,
+  installersSet,
+  installersShow,
+  type StoredInstaller,
+} from './installers.js';
 export { type JobContext, jobNotFound, type JobSource, jobsCancel, jobsList, jobsShow, requireRunning } from './jobs.js';
 export { enrolAgain, freeName, type Step, stepsFor, TAKE_UP_CREDENTIAL } from './next-steps.js';
 export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
 export { idRange, type NodeQuery, queryNodes } from './node-query.js';
+export { describeRecipients } from './key-recipients.js';
 export { keysLost, nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
 export { viewNode } from './node-view.js';
 export {

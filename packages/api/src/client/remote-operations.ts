@@ -12,6 +12,7 @@ import {
   controllersRemove,
   controllersRotate,
   importsRun,
+  installersList,
   nodesDiagnose,
   nodesDisable,
   nodesEnable,
@@ -98,6 +99,7 @@ function translations(): ReadonlyMap<string, Translation> {
       await approve?.(input);
       return api.fetch('controllers.remove', { ...input });
     }),
+    translate(installersList, async (api, { name }) => ({ items: await api.all(installersList.name, { name }) })),
     translate(ordersList, async (api) => ({ items: await api.all('orders.list', {}) })),
     translate(ordersExposure, async (api, { order }) => {
       const now = { max_age_seconds: 0 };

@@ -7,6 +7,9 @@ import {
   controllersAdd,
   controllersRotate,
   importsRun,
+  installersAdd,
+  installersRemove,
+  installersSet,
   nodesChangeMany,
   nodesExportWithKeys,
   nodesReset,
@@ -34,6 +37,12 @@ const IF_UNFINISHED: Readonly<Record<string, Advice>> = {
     advice:
       'A new SK_cs may be staged that nobody holds. The controller goes on with the one that it has. Run the command again: it stages another one in its place.',
   },
+  [installersAdd.name]: {
+    advice: 'The installer may be stored. If the list has it, there is nothing left to do. If not, run the command again.',
+    run: [[PROGRAM, 'installer', 'list']],
+  },
+  [installersSet.name]: { advice: 'The installer may be changed already. Run the command again: it does no harm twice.' },
+  [installersRemove.name]: { advice: 'The installer may be removed already. Run the command again.' },
   [nodesReset.name]: {
     advice:
       'Nodes that were reset have initial keys that nobody holds, and cannot join with them. Run the command again: it draws others.',

@@ -7,6 +7,7 @@ import {
   call,
   controllersAdd,
   controllersRotate,
+  describeRecipients,
   type KeyOutput,
   nodesReset,
   ordersCreate,
@@ -27,7 +28,6 @@ import {
 import { parseId } from '@latchkey/protocol';
 import { z } from 'zod';
 import { requireFreshSignIn } from '../access.js';
-import { describeRecipients } from '../key-recipients.js';
 import { operationContext } from '../operation-context.js';
 import { Problem } from '../problem.js';
 import { defineRoute, type Route, type RouteContext } from '../route.js';

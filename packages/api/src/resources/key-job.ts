@@ -1,25 +1,19 @@
 /** Jobs that hand out keys, in a file for the recipients of the request. */
 
-import type { CredentialContext, KeyOutput } from '@latchkey/operations';
+import { type CredentialContext, describeRecipients, type KeyOutput } from '@latchkey/operations';
 import { checkRecipients, encryptManifest, formatCredential, formatManifest } from '@latchkey/provisioning';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { requireFreshSignIn } from '../access.js';
 import { Accepted } from '../answers.js';
-import type { JobView } from '@latchkey/operations/contract';
+import { type JobView, recipientListSchema } from '@latchkey/operations/contract';
 import type { JobControl } from '../jobs/jobs.js';
 import type { KeyFile } from '../jobs/key-files.js';
-import { describeRecipients, MAX_RECIPIENTS } from '../key-recipients.js';
 import { Problem } from '../problem.js';
 import type { RouteContext } from '../route.js';
 
-/** Characters: a post-quantum recipient has 2,000. */
-const MAX_RECIPIENT = 4_096;
-
-export const recipientsSchema: z.ZodType<readonly string[]> = z
-  .array(z.string().min(1).max(MAX_RECIPIENT))
+export const recipientsSchema: z.ZodType<readonly string[]> = recipientListSchema
   .min(1)
-  .max(MAX_RECIPIENTS)
   .describe('Who can open the file: age recipients, `age1...` as age-keygen prints them');
 
 export interface KeyJob {
@@ -46,7 +40,7 @@ export async function startKeyJob(
   const { jobs, keyFiles, principal } = context;
   requireFreshSignIn(principal);
   await requireRecipients(recipients);
-  await requireAllowedRecipients(context, { kind, recipients, file });
+  await requireAllowedRecipients(context, kind, recipients, idsOf(file.order, file.controller));
   const place = keyFiles.reserve(principal);
   const begin = (control: JobControl): Promise<unknown> => {
     /** The file is there once the registry knows the keys. */
@@ -91,7 +85,9 @@ export async function startKeyJob(
   }
 }
 
-async function requireRecipients(recipients: readonly string[]): Promise<void> {
+/** @throws Problem that says which field is wrong */
+export async function requireRecipients(recipients: readonly string[] = []): Promise<void> {
+  if (recipients.length === 0) return;
   try {
     await checkRecipients(recipients);
   } catch (error) {
@@ -103,16 +99,17 @@ async function requireRecipients(recipients: readonly string[]): Promise<void> {
 }
 
 /** Whoever takes over a token, or the way to the API, gets no keys that the own identity opens. */
-async function requireAllowedRecipients(
+export async function requireAllowedRecipients(
   { keyFiles, principal, registry }: RouteContext,
-  { kind, recipients, file: { order, controller } }: KeyJob,
+  kind: string,
+  recipients: readonly string[],
+  about: ReturnType<typeof idsOf> = {},
 ): Promise<void> {
   const { keyRecipients } = principal;
   const other = keyRecipients && recipients.find((recipient) => !keyRecipients.has(recipient));
   if (other === undefined) return;
   const note = `${kind}, for ${describeRecipients([other])}`;
-  if (keyFiles.isRefusalRecorded(principal))
-    await registry.record({ what: 'key recipient refused', note, ...idsOf(order, controller) });
+  if (keyFiles.isRefusalRecorded(principal)) await registry.record({ what: 'key recipient refused', note, ...about });
   throw new Problem('recipient-not-allowed', {
     detail: 'A recipient is not among those that the token names.',
     advice: 'Name recipients of the token only, or make a token for the others: latchkey-auth-server token create --help',

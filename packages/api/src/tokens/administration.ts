@@ -3,11 +3,11 @@
  * machine, which belong to no user; a person makes them in the console (docs/decisions/0041).
  */
 
+import { describeRecipients } from '@latchkey/operations';
 import type { OrderLimits } from '@latchkey/operations/contract';
 import type { AuditEvent } from '@latchkey/registry';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { type Scope, scopesOf } from '../access.js';
-import { describeRecipients } from '../key-recipients.js';
 import { describeLimits } from '../order-limits.js';
 import type { UserRecord, UserStore } from '../users/user-store.js';
 import type { NewToken } from './token.js';

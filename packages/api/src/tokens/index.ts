@@ -1,7 +1,6 @@
 /** API tokens, for the commands that make and revoke them. */
 
 export { LIMITABLE_SCOPES, type Scope, TOKEN_SCOPES } from '../access.js';
-export { MAX_RECIPIENTS } from '../key-recipients.js';
 export { limitsFrom } from '../order-limits.js';
 export {
   addToken,

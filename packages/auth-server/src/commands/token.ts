@@ -6,7 +6,6 @@ import {
   isTokenId,
   LIMITABLE_SCOPES,
   MAX_LIFETIME_S,
-  MAX_RECIPIENTS,
   openTokenStore,
   readTokenName,
   revokeToken,
@@ -18,6 +17,7 @@ import {
   viewToken,
 } from '@latchkey/api/tokens';
 import { openUserStore, type UserStore } from '@latchkey/api/users';
+import { MAX_RECIPIENTS } from '@latchkey/operations/contract';
 import { checkRecipients } from '@latchkey/provisioning';
 import { withExamples } from '@latchkey/runtime/cli';
 import { parseDuration } from '@latchkey/runtime/config';

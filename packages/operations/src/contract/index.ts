@@ -13,6 +13,7 @@ export * from './diagnosis.js';
 export * from './diagnosis-groups.js';
 export * from './exposure.js';
 export * from './imports.js';
+export * from './installers.js';
 export * from './jobs.js';
 export * from './limits.js';
 export * from './node-changes.js';

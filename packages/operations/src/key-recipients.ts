@@ -2,8 +2,6 @@
 
 import { createHash } from 'node:crypto';
 
-/** Of one request, and of one token. */
-export const MAX_RECIPIENTS = 8;
 /** Characters of a recipient in the audit log. */
 const BEGINNING = 28;
 /** Of an X25519 recipient, in characters. Others are longer. */
