@@ -51,6 +51,7 @@ export const ADVICE_TARGETS: AdviceTargets = new Map(
       'close',
       'exposure',
     ]),
+    ...group('installer', ANYWHERE, ['add', 'list', 'show', 'set', 'remove']),
     ...group('node', ANYWHERE, [
       'list',
       'show',

@@ -36,6 +36,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
       `${NAME} order create --data ./data --installer "Kim & Sons" --controller 00000001 --count 40 --out ./for-kim`,
       `${NAME} order list --data ./data`,
     ),
+  installer: async () =>
+    withExamples(
+      (await import('./commands/installer.js')).installerCommand(),
+      `${NAME} installer add "Kim & Sons" --data ./data --recipient age1...`,
+      `${NAME} installer list --data ./data`,
+    ),
   import: async () => (await import('./commands/import.js')).importCommand(),
   export: async () => (await import('./commands/export.js')).exportCommand(),
   node: async () =>

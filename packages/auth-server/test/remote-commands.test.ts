@@ -202,6 +202,8 @@ beforeAll(async () => {
     );
   ids = (JSON.parse((await here('node', 'list', '--json', '--order', '1')).stdout) as { id: string }[]).map(({ id }) => id);
   await here('node', 'set', ids[0]!, '--name', 'Pump 3', '--location', 'pillar 7', '--tag', 'pump', '--tag', 'spare');
+  await here(...words('installer add Kim --contact +49_30_1 --recipient RECIPIENT'));
+  await here('installer', 'add', 'Nobody');
   await ask([0x0bad_f00d, 0x0bad_f00e]);
   await writeImports();
   await cp(join(folder, 'here'), join(folder, 'there'), { recursive: true });
@@ -288,6 +290,26 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     '00000001 --nid 192.0.2.3:5683 --out DIR/again.json',
   ],
   'controller remove': ['00000001 --yes', '00000003', '00000003 --yes', '00000009 --yes'],
+  'installer list': ['', '--json', '--csv', '--sort -name --columns name,id,recipients,changed-by'],
+  'installer show': ['Kim', 'Kim --json', 'Nobody', 'Bo'],
+  'installer add': [
+    'Ada_&_Söhne --site north --note gate_3 --json',
+    'Bo --recipient RECIPIENT --recipient RECIPIENT',
+    'Kim',
+    'Zoe --recipient age1nonsense',
+    'Zoe --recipient AGE-SECRET-KEY-1NONSENSE',
+  ],
+  'installer set': [
+    'Ada_&_Söhne --recipient RECIPIENT --json',
+    'Ada_&_Söhne --recipient RECIPIENT',
+    "Kim --site east --note x --contact ''",
+    'Bo --no-recipients',
+    'Bo --no-recipients --recipient RECIPIENT',
+    'Bo --recipient nonsense',
+    'Bo',
+    'Zoe --site x',
+  ],
+  'installer remove': ['Bo', 'Bo --yes', 'Bo --yes'],
   'order set': ['1 --contact Kim', '1 --contact Kim', "1 --contact ''", '77 --site x'],
   'order open': ['1', '1 --join-until 2999-12-24T00:00Z', '1 --join-until 2001-01-01T00:00Z', '77'],
   'order suspend': ['1', '1', '77'],
@@ -295,6 +317,9 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
   'order create': [
     '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo --json',
     '--installer Bo --controller 00000001 --count 2 --out DIR/for-bo-sealed --join-until 2999-12-24T00:00Z --recipient RECIPIENT',
+    '--installer Kim --controller 00000001 --count 1 --out DIR/for-kim-sealed --to-installer Kim',
+    '--installer Kim --controller 00000001 --count 1 --out DIR/for-nobody --to-installer Zoe',
+    '--installer Kim --controller 00000001 --count 1 --out DIR/for-nobody --to-installer Nobody',
     '--installer Bo --controller 00000009 --count 2 --out DIR/for-nobody',
     '--installer Bo --controller 00000001=1,00000002=2 --out DIR/for-both',
     '--installer Bo --controller 00000002=2,00000001=1 --out DIR/for-both-again --json',
@@ -303,7 +328,12 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     '--installer Bo --controller 00000001=1,00000002=2 --count 3 --out DIR/for-nobody',
     '--installer Bo --controller 00000001=0 --out DIR/for-nobody',
   ],
-  'order export': ['1 --out DIR/again', '1 --out DIR/sealed --recipient RECIPIENT', '77 --out DIR/again'],
+  'order export': [
+    '1 --out DIR/again',
+    '1 --out DIR/sealed --recipient RECIPIENT',
+    '1 --out DIR/sealed-again --to-installer Kim',
+    '77 --out DIR/again',
+  ],
   'order labels': ['1 --out DIR/labels.html', '1 --format roll-62 --out DIR/roll.html', '77 --out DIR/labels.html'],
   'order close': ['2', '2 --yes', '2 --yes', '77'],
   'node disable': [
@@ -326,7 +356,15 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     'ID0 ID1 --note x --dry-run',
     'ID0',
   ],
-  'node reset': ['ID2 --out DIR/reset --yes', 'ID1 ID2 --out DIR/reset-two --yes', '--order 1 --out DIR/reset-all', '', '77'],
+  'node reset': [
+    'ID2 --out DIR/reset-sealed --to-installer Kim --yes',
+    'ID2 --to-installer Kim --yes',
+    'ID2 --out DIR/reset --yes',
+    'ID1 ID2 --out DIR/reset-two --yes',
+    '--order 1 --out DIR/reset-all',
+    '',
+    '77',
+  ],
   'node remove': ['ID2', 'ID2 --yes', 'ID2 --yes', '--order 77 --yes'],
 };
 
@@ -345,7 +383,11 @@ const WRITES_WHAT_IS_THERE = new Set(['order export', 'order labels', 'controlle
 /** Keys are drawn in each place. What only the machine of the registry can do is said to be so. */
 function comparable(command: string, { stdout, files = [], ...outcome }: Outcome): Outcome {
   const isSame = ({ path }: WrittenFile): boolean => WRITES_WHAT_IS_THERE.has(command) && !path.endsWith('.age');
-  const text = stdout.replaceAll(/\[secret [0-9a-f]{4}\]/g, '[secret]');
+  const text = stdout
+    .replaceAll(/\[secret [0-9a-f]{4}\]/g, '[secret]')
+    // An ID of an installer, and who calls.
+    .replaceAll(/\b[0-9a-f]{16}\b/g, '[id]')
+    .replaceAll(/(?<=changed_by": ?")[^"]*/g, '[actor]');
   const compared = files.map((file) => (isSame(file) ? file : { path: file.path, mode: file.mode, text: '' }));
   return { ...outcome, stdout: text.replaceAll('   # on the machine of the registry\n', '\n'), files: compared };
 }
@@ -442,6 +484,11 @@ const MISSING: Readonly<Record<string, string>> = {
   'order resume <number>': 'order resume 77',
   'order close <number>': 'order close 77 --yes',
   'order exposure <number>': 'order exposure 77',
+  'order create --to-installer': 'order create --installer Bo --count 1 --controller 00000001 --to-installer Zoe --out DIR/none',
+  'order export --to-installer': 'order export 1 --to-installer Zoe --out DIR/none',
+  'installer show <name>': 'installer show Zoe',
+  'installer set <name>': 'installer set Zoe --site x',
+  'installer remove <name>': 'installer remove Zoe --yes',
   'export --controller': 'export --controller 00000009',
   'export --order': 'export --order 77',
   'node list --controller': 'node list --controller 00000009',
@@ -463,6 +510,7 @@ const MISSING: Readonly<Record<string, string>> = {
   'node set --order': 'node set --order 77 --site x --yes',
   'node set --from': 'node set --from 00000009 --site x --yes',
   'node reset <ids>': 'node reset 0badf00d --out DIR/none --yes',
+  'node reset --to-installer': 'node reset ID0 --to-installer Zoe --out DIR/none --yes',
   'node reset --order': 'node reset --order 77 --out DIR/none --yes',
   'node remove <ids>': 'node remove 0badf00d --yes',
   'node remove --order': 'node remove --order 77 --yes',
@@ -493,8 +541,9 @@ const FREE = new Set([
   'user add --order',
   'user set --order',
   'context add <name>',
+  'installer add <name>',
 ]);
-const NAMING = /^(?:<(?:ids?|number|name)>|--(?:order|controller|node|from|up-to))$/;
+const NAMING = /^(?:<(?:ids?|number|name)>|--(?:order|controller|node|from|up-to|to-installer))$/;
 
 function namingParts(command: Command, name: string): string[] {
   if (command.commands.length > 0) return command.commands.flatMap((sub) => namingParts(sub, `${name} ${sub.name()}`.trim()));
@@ -522,9 +571,13 @@ describe('something that is named and does not exist', () => {
       expect([exitCode, message, run]).toEqual([
         1,
         expect.stringMatching(
-          /^(?:node|controller) \w{8} is not in the registry$|^there is no (?:order|entry|job|token|user|context) \w+$/,
+          /^(?:node|controller) \w{8} is not in the registry$|^there is no (?:order|entry|job|token|user|context|installer) \w+$/,
         ),
-        [expect.stringMatching(/^ {2}latchkey-auth-server (?:node|controller|order|audit|job|token|user|context) list(?: --|$)/)],
+        [
+          expect.stringMatching(
+            /^ {2}latchkey-auth-server (?:node|controller|order|audit|job|token|user|context|installer) list(?: --|$)/,
+          ),
+        ],
       ]);
   });
 
@@ -765,7 +818,7 @@ describe('a token with the scope keys', () => {
     const { recipient, identity } = await generateRecipient();
     await writeFile(join(folder, 'identity.txt'), `# public key: ${recipient}\n${identity}\n`);
     const token = words(
-      `token create ordering --data DIR/there --scope read --scope keys --from 192.0.2.0/24 --recipient ${recipient} --out DIR/keys.token`,
+      `token create ordering --data DIR/there --scope read --scope orders --scope keys --from 192.0.2.0/24 --recipient ${recipient} --out DIR/keys.token`,
     );
     expect(await run(home(), token)).toMatchObject({ exitCode: 0 });
     const place = { LATCHKEY_SERVER: await proxyFrom('192.0.2.7'), LATCHKEY_TOKEN_FILE: join(folder, 'keys.token') };
@@ -779,6 +832,8 @@ describe('a token with the scope keys', () => {
     };
     expect(await command(order)).toMatchObject(foreign);
     expect(await command(`${order} --recipient RECIPIENT`)).toMatchObject(foreign);
+    // Kim has that recipient, and the token does not.
+    expect(await command(`${order} --to-installer Kim`)).toMatchObject(foreign);
 
     expect(await command(`${order} --identity-file DIR/identity.txt --json`)).toMatchObject({ exitCode: 0 });
     expect(parseManifest(await readFile(join(folder, 'by-token', 'manifest.csv'), 'utf8'), 'manifest.csv').length).toBe(2);

@@ -15,10 +15,13 @@ import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchk
 import { readSecretInput } from '@latchkey/runtime/cli';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, Option } from 'commander';
+import { describeReaders, toInstallerOption } from './stored-recipients.js';
 
 export interface ManifestOutputOptions {
   readonly out: string;
   readonly recipient?: readonly string[];
+  /** Name of an installer: `withStoredRecipients` adds its recipients to `recipient`. */
+  readonly toInstaller?: string;
   readonly passphraseFile?: string;
 }
 
@@ -30,11 +33,12 @@ export function manifestOutputOptions(command: Command): Command {
         (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
       ),
     )
+    .addOption(toInstallerOption())
     .addOption(
       new Option(
         '--passphrase-file <file>',
         'encrypt the manifest to a passphrase; - reads standard input, unseen where it is typed',
-      ).conflicts('recipient'),
+      ).conflicts(['recipient', 'toInstaller']),
     );
 }
 
@@ -52,10 +56,13 @@ export function manifestOutputWords({ out, recipient = [], passphraseFile }: Man
 export class ManifestOutput implements KeyOutput {
   readonly path: string;
   readonly recipients: ManifestRecipients | undefined;
+  /** For a person: whom it is encrypted to. */
+  readonly #readers: string;
 
-  private constructor(path: string, recipients: ManifestRecipients | undefined) {
+  private constructor(path: string, recipients: ManifestRecipients | undefined, readers: string) {
     this.path = path;
     this.recipients = recipients;
+    this.#readers = readers;
   }
 
   /** For the audit log. */
@@ -67,13 +74,16 @@ export class ManifestOutput implements KeyOutput {
    * Called before keys are generated or anything is changed, so that faults of the options are
    * found first.
    */
-  static async prepare({ out, recipient, passphraseFile }: ManifestOutputOptions): Promise<ManifestOutput> {
+  static async prepare(options: ManifestOutputOptions): Promise<ManifestOutput> {
+    const { out, recipient, passphraseFile, toInstaller } = options;
+    // The manifest would be plain.
+    if (toInstaller !== undefined && recipient === undefined) throw new RangeError('no recipient was looked up');
     const recipients = await recipientsFrom(recipient, passphraseFile);
     await ensurePrivateFolder(out);
     const path = join(out, recipients === undefined ? 'manifest.csv' : 'manifest.csv.age');
     if (await exists(path))
       throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
-    return new ManifestOutput(path, recipients);
+    return new ManifestOutput(path, recipients, describeReaders(options));
   }
 
   /**
@@ -103,7 +113,7 @@ export class ManifestOutput implements KeyOutput {
     if (this.recipients === undefined)
       return `The manifest is ${this.path}. It holds the initial keys: hand it to the installer and nobody else.`;
     const who = 'passphrase' in this.recipients ? 'whoever has the passphrase' : 'its recipients';
-    return `The manifest is ${this.path}, encrypted: ${who} can read it.`;
+    return `The manifest is ${this.path}, encrypted: ${who} can read it.${this.#readers}`;
   }
 }
 

@@ -18,6 +18,7 @@ import {
 } from './order-options.js';
 import { confirm, pluralize, operationOptions, type RegistryOptions, yesOption } from './registry-command.js';
 import { call, deviceKeysReader, withOperations } from './operation-call.js';
+import { toInstallerOption, withStoredRecipients } from './stored-recipients.js';
 
 /**
  * What its agent proves after the reset, and before the device loses its state, counts for so long.
@@ -54,6 +55,7 @@ export function resetCommand(): Command {
     )
     .addOption(new Option('--ik-file <file>', 'the initial key, 32 hex digits; - reads standard input').conflicts('out'))
     .option('--out <dir>', 'generate a new initial key for each node, and write their manifest there')
+    .addOption(toInstallerOption().conflicts(['manifest', 'ikFile']))
     .addOption(
       new Option('--unsplit', 'give nodes whose initial key is split a whole one, which the installer knows').conflicts(
         'deviceKeys',
@@ -65,7 +67,7 @@ export function resetCommand(): Command {
     'latchkey-auth-server node reset 0000a1b2 --manifest for-kim/manifest.csv --data ./data',
     'latchkey-auth-server node reset 0000a1b2 --out ./for-kim-again --data ./data',
     'latchkey-auth-server node reset 0000a1b2 --device-keys devices.csv --out ./for-kim-again --data ./data',
-    'latchkey-auth-server node reset --order 3 --out ./for-kim-again --data ./data',
+    'latchkey-auth-server node reset --order 3 --out ./for-kim-again --to-installer "Kim & Sons" --data ./data',
   );
 }
 
@@ -74,10 +76,14 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
   const manufacturer = manufacturerFrom(options);
   rejectBothFromStandardInput(path, options.ikFile ?? options.manifest);
   let output: ManifestOutput | undefined;
-  const { out } = options;
-  const openOutput =
-    out === undefined ? undefined : async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare({ out }));
+  const { out, toInstaller } = options;
+  if (out === undefined && toInstaller !== undefined)
+    throw new UsageFailure('--to-installer is of --out, which is missing', { advice: 'Nothing was changed. Give both.' });
   await withOperations(options, async (context) => {
+    const named = toInstaller === undefined ? {} : { toInstaller };
+    const readers = out === undefined ? undefined : await withStoredRecipients<ManifestOutputOptions>(context, { out, ...named });
+    const openOutput =
+      readers === undefined ? undefined : async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(readers));
     const readDeviceKeys = deviceKeysReader(context, path);
     const selected = selectionOf(ids, order);
     const id = selected.ids?.join(', ') ?? '';

@@ -32,6 +32,7 @@ import {
 import { pluralize, printJson, operationOptions, type RegistryOptions } from './registry-command.js';
 import { call, deviceKeysReader, withOperations } from './operation-call.js';
 import { yieldsToDaemons } from './priority.js';
+import { withStoredRecipients } from './stored-recipients.js';
 
 interface CreateOptions extends RegistryOptions, ManifestOutputOptions, JoinWindow, DeviceKeyOptions, OrderTextOptions {
   readonly installer: string;
@@ -73,6 +74,7 @@ export function createCommand(): Command {
     'latchkey-auth-server order create --data ./data --installer Ada --controller 00000001 --count 3 --shared-key --lifetime 90d --out ./for-ada',
     'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001 --device-keys devices.csv --manufacturer ACME --out ./for-kim',
     'latchkey-auth-server order create --data ./data --installer Bo --controller 00000001 --count 9 --join-until 2026-12-24 --recipient age1... --out ./for-bo',
+    'latchkey-auth-server order create --data ./data --installer Bo --controller 00000001 --count 9 --to-installer Bo --out ./for-bo',
     'latchkey-auth-server order create --server unix:/run/latchkey/auth-server-api/api.sock --installer Bo --controller 00000001 --count 9 --out ./for-bo',
     'latchkey-auth-server order create --data ./data --installer Kim --controller 00000001=400,00000002=600 --out ./for-kim',
   );
@@ -114,8 +116,10 @@ async function create(options: CreateOptions): Promise<void> {
   checkWindow(options);
   rejectBothFromStandardInput(deviceKeys, options.passphraseFile);
   let output: ManifestOutput | undefined;
-  const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(options));
-  const created = await withOperations(options, (context) => {
+  let readers: ManifestOutputOptions = options;
+  const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(readers));
+  const created = await withOperations(options, async (context) => {
+    readers = await withStoredRecipients(context, options);
     const readDeviceKeys = deviceKeysReader(context, deviceKeys);
     return call(
       ordersCreate,
@@ -133,7 +137,7 @@ async function create(options: CreateOptions): Promise<void> {
       },
     );
   }).catch((error: unknown) => {
-    throw error instanceof ManifestNotWritten ? toWriteAgain(error, options) : error;
+    throw error instanceof ManifestNotWritten ? toWriteAgain(error, readers) : error;
   });
   if (options.json === true) return printJson({ ...created, manifest: output?.path });
   const window = describeWindow(options);

@@ -10,6 +10,7 @@ import { INSTALLER_HALVES, withOrderNumber } from './order-options.js';
 import { pluralize, type RegistryOptions } from './registry-command.js';
 import { call, withOperations } from './operation-call.js';
 import { yieldsToDaemons } from './priority.js';
+import { withStoredRecipients } from './stored-recipients.js';
 
 export function exportCommand(): Command {
   const command = manifestOutputOptions(
@@ -21,13 +22,17 @@ export function exportCommand(): Command {
     yieldsToDaemons(command),
     'latchkey-auth-server order export 1 --data ./data --out ./for-kim-again',
     'latchkey-auth-server order export 1 --data ./data --out ./for-kim-again --passphrase-file -',
+    'latchkey-auth-server order export 1 --data ./data --out ./for-kim-again --to-installer "Kim & Sons"',
   );
 }
 
 async function exportOrder(order: number, options: RegistryOptions & ManifestOutputOptions): Promise<void> {
   let output: ManifestOutput | undefined;
-  const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(options));
-  const { count, split } = await withOperations(options, (context) => call(ordersExport, { ...context, openOutput }, { order }));
+  const { count, split } = await withOperations(options, async (context) => {
+    const readers = await withStoredRecipients(context, options);
+    const openOutput = async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(readers));
+    return call(ordersExport, { ...context, openOutput }, { order });
+  });
   process.stdout.write(
     `${pluralize(count, 'node')} of order ${order} have not joined.\n${output?.advice}\n${split ? INSTALLER_HALVES : ''}`,
   );
