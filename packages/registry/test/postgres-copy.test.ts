@@ -308,7 +308,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     const { folder } = await newRegistry();
     const nowhere = { ...postgres, hosts: [{ host: '127.0.0.1', port: 1 }] };
     const copying = copyToDatabase(folder, { postgres: nowhere, master: Secret.from(MASTER), actor: ACTOR });
-    await expect(copying).rejects.toThrow('no host of the database takes writes: 127.0.0.1:1: ');
+    await expect(copying).rejects.toThrow('no host of the database serves: 127.0.0.1:1: ');
     expect(await readdir(folder)).toContain('registry');
 
     const before = await contentsInFolder(folder);

@@ -153,7 +153,22 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       });
     });
 
-    it('a second registry in the database', async () => {
+    it('to make a registry where commits may be lost, before it makes anything', async () => {
+      await cluster.sql('DROP SCHEMA latchkey CASCADE');
+      await expect(createPostgresSchema(config({ durability: 'standby' }))).rejects.toMatchObject({
+        exitCode: 1,
+        message: expect.stringContaining('no host of the database serves: 127.0.0.1') as string,
+        advice: expect.stringContaining('Nothing was changed.') as string,
+      });
+      expect(await cluster.sql("SELECT to_regclass('latchkey.registry') IS NULL")).toEqual(['t']);
+    });
+
+    it('a second registry in the database, and makes the first where its creation was interrupted', async () => {
+      // The schema is there, and no registry is in it.
+      await createPostgresSchema(config());
+      const created = (): Promise<Registry> =>
+        open().then((storage) => Registry.createOn(storage, 'database', () => Promise.resolve(copyOf(MASTER)), 'test'));
+      expect(await problemsOf((await created()).storage)).toEqual([]);
       await expect(createPostgresSchema(config())).rejects.toMatchObject({ exitCode: 2 });
       expect(await upgradePostgresSchema(config())).toEqual({ from: 1, to: 1 });
     });

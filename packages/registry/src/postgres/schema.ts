@@ -11,7 +11,7 @@ import { Connection, DatabaseFailure, formatHost, readCredentials } from './conn
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
-import { checkSchema, GENERAL_TIMEOUT_MS, SETTINGS, STANDBY_NAMES } from './session.js';
+import { CHECKS, checkSchema, GENERAL_TIMEOUT_MS, hostFault, SETTINGS, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import { standbyNamesFault } from './standby-names.js';
@@ -28,15 +28,16 @@ const UPGRADE_AGAIN_MS = 500;
 const TABLE_LOCK_TIMEOUT_S = 2;
 
 export const BEGIN = { text: 'BEGIN ISOLATION LEVEL READ COMMITTED' };
-const STATE = {
-  text: `SELECT pg_is_in_recovery() AS recovering, to_regclass('latchkey.registry') IS NOT NULL AS made,
-    (SELECT system_identifier FROM pg_control_system())::text AS system`,
-};
 
-/** Makes schema `latchkey`, in a database that has none. */
+/**
+ * Makes schema `latchkey`, in a database that has none. A schema without a registry is what a
+ * creation left that was killed: it stays as it is.
+ */
 export async function createPostgresSchema(config: PostgresConfig): Promise<void> {
   await withPrimary(config, async (connection, { made }) => {
     if (made === true) {
+      const [created] = await connection.run({ text: "SELECT FROM latchkey.metadata WHERE name = 'schema'" });
+      if (created?.rows.length === 0) return;
       throw new UsageFailure(`database ${config.database} holds a registry already`, {
         advice: 'Nothing was changed. Choose another database for a new one.',
       });
@@ -223,7 +224,11 @@ export async function commit(
   if (fault !== undefined) throw new InDoubt(`the database took it, and a standby may lack it: ${fault}`, { advice });
 }
 
-/** Works on the first host that takes writes. */
+/**
+ * Works on the first host that takes writes.
+ *
+ * @throws Failure if none does, or its commits may be lost; nothing was done then
+ */
 export async function withPrimary<T>(
   config: PostgresConfig,
   work: (connection: Connection, state: SqlRow) => Promise<T>,
@@ -246,16 +251,18 @@ export async function withPrimary<T>(
     }
     const timer = setTimeout(() => connection.destroy(), timeoutMs);
     try {
-      const [state] = await connection.run(STATE);
-      const [row = {}] = state?.rows ?? [];
-      if (row['recovering'] === true) reasons.push(`${formatHost(host)}: it is a standby`);
-      else return await work(connection, row);
+      const [checked] = await connection.run({ text: CHECKS });
+      const [row = {}] = checked?.rows ?? [];
+      // Found before the work, it is no commit in doubt after it.
+      const fault = hostFault(config, row);
+      if (fault === undefined) return await work(connection, row);
+      reasons.push(`${formatHost(host)}: ${fault}`);
     } finally {
       clearTimeout(timer);
       await connection.close();
     }
   }
-  throw new Failure(`no host of the database takes writes: ${reasons.join('; ')}`, {
+  throw new Failure(`no host of the database serves: ${reasons.join('; ')}`, {
     advice: 'Nothing was changed. Check the hosts, and what each says of itself.',
   });
 }

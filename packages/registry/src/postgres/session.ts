@@ -65,7 +65,8 @@ export const STANDBY_NAMES: Statement = {
   text: "SELECT current_setting('synchronous_standby_names') AS names",
 };
 
-const CHECKS = `SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') AS read_only,
+/** What a host says of itself, for `hostFault`. */
+export const CHECKS = `SELECT pg_is_in_recovery() AS recovering, current_setting('transaction_read_only') AS read_only,
   current_setting('synchronous_standby_names') AS names, current_setting('synchronous_commit') AS synchronous,
   current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
   current_setting('server_version_num')::integer AS server, pg_postmaster_start_time()::text AS started,
@@ -245,20 +246,22 @@ function checkSettings(row: SqlRow | undefined, wanted: Readonly<Record<string, 
       throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(settings[name])}`);
 }
 
+/** Returns why a host must not be worked with, or `undefined` if it may be. */
+export function hostFault({ durability, hosts }: PostgresConfig, row: SqlRow): string | undefined {
+  if (row['recovering'] === true) return 'it is a standby';
+  if (row['read_only'] !== 'off') return 'it takes no writes: default_transaction_read_only is on';
+  if ((row['server'] as number) < OLDEST_SERVER)
+    return `it is PostgreSQL ${Math.floor((row['server'] as number) / 10_000)}: 14 or later is needed`;
+  for (const name of ['fsync', 'full_page_writes'])
+    if (row[name] !== 'on') return `${name} is off: a power failure would destroy the registry`;
+  if (!['on', 'remote_apply'].includes(String(row['synchronous']))) return `synchronous_commit is ${String(row['synchronous'])}`;
+  return durability === 'storage' ? undefined : standbyNamesFault(String(row['names']), hosts.length);
+}
+
 /** Returns the place of a checked database, or throws a failure that describes its fault. */
 function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): Place {
-  const refuse = (what: string): never => {
-    throw new Failure(what);
-  };
-  if (row['recovering'] === true) refuse('it is a standby');
-  if (row['read_only'] !== 'off') refuse('it takes no writes: default_transaction_read_only is on');
-  if ((row['server'] as number) < OLDEST_SERVER)
-    refuse(`it is PostgreSQL ${Math.floor((row['server'] as number) / 10_000)}: 14 or later is needed`);
-  for (const name of ['fsync', 'full_page_writes'])
-    if (row[name] !== 'on') refuse(`${name} is off: a power failure would destroy the registry`);
-  if (!['on', 'remote_apply'].includes(String(row['synchronous']))) refuse(`synchronous_commit is ${String(row['synchronous'])}`);
-  const fault = config.durability === 'storage' ? undefined : standbyNamesFault(String(row['names']), config.hosts.length);
-  if (fault !== undefined) refuse(fault);
+  const fault = hostFault(config, row);
+  if (fault !== undefined) throw new Failure(fault);
   if (row['made'] !== true) {
     throw new UsageFailure(`database ${config.database} on ${formatHost(host)} holds no registry`, {
       advice: 'Check the name of the database. How a new registry is made:',
