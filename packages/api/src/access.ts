@@ -11,6 +11,8 @@ export type Scope = (typeof SCOPES)[number];
 
 /** What a token may be for: everything but users and tokens. */
 export const TOKEN_SCOPES: readonly Scope[] = ['read', 'audit', 'describe', 'nodes', 'orders', 'controllers', 'keys'];
+/** What a person's token may be for: a token for keys is made on the machine (decision 42). */
+export const PERSON_SCOPES: readonly Scope[] = TOKEN_SCOPES.filter((scope) => scope !== 'keys');
 /** Of a token that is limited to some orders: nothing of the others is about orders and nodes. */
 export const LIMITABLE_SCOPES: readonly Scope[] = ['read', 'describe', 'nodes', 'orders', 'keys'];
 

@@ -15,6 +15,7 @@ import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
 import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
 import { answerClientError, answerLate } from './client-errors.js';
+import { BEGIN_PATH, FETCH_PATH } from './command-login/contract.js';
 import type { GatewayConfig } from './config.js';
 import { IMPORTS_PATH, MAX_AT_ONCE, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
@@ -60,6 +61,8 @@ const RESPONSE_HEADERS = [
   'retry-after',
   'www-authenticate',
 ] as const;
+/** Without a token, and no browser's. */
+const COMMAND_LOGIN_PATHS: ReadonlySet<string> = new Set([BEGIN_PATH, FETCH_PATH]);
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
 /** Additional headers of a browser. The API compares the host with its origin. */
 const BROWSER_REQUEST_HEADERS = [
@@ -233,8 +236,10 @@ async function forward(
   { hosts, agent, largeAgent, apiSocket, browserSocket, bodyTimeouts, streams, log }: ForwardOptions,
 ): Promise<void> {
   bodyTimeouts.start(incoming, outgoing, () => answerLate(incoming, outgoing));
-  // A request with a token is no browser's, and a browser's has a session instead.
-  const isBrowsers = browserSocket !== undefined && incoming.headers.authorization === undefined;
+  // A request with a token is no browser's, and a browser's has a session instead. A command that
+  // asks to be signed in has neither.
+  const isCommands = incoming.headers.authorization !== undefined || COMMAND_LOGIN_PATHS.has(incoming.url ?? '');
+  const isBrowsers = browserSocket !== undefined && !isCommands;
   const problem = whyRefused(incoming, hosts, isBrowsers);
   if (problem !== undefined) {
     // What follows the header is not read.

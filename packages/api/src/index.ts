@@ -2,12 +2,14 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { ExposureView } from '@latchkey/operations/contract';
-import { Registry } from '@latchkey/registry';
+import { type AuditEvent, Registry } from '@latchkey/registry';
 import { type Daemon, type Log, repeat } from '@latchkey/runtime/daemon';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { type AgeKeyPair, generateRecipient } from '@latchkey/provisioning';
 import { type FileLock, lockFolder, nativeLocks, readFolderLock, readPrivateFile } from '@latchkey/runtime/files';
 import { findUserId, hasIdentityIdMaps, openPeerCredentials } from '@latchkey/runtime/net';
+import { addCommandLoginRoutes } from './command-login/command-login-routes.js';
+import { CommandLogins } from './command-login/command-logins.js';
 import type { ApiConfig } from './config.js';
 import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
 import { readConsoleFiles } from './browser/console-files.js';
@@ -160,8 +162,15 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
       const users = await openUserStore(folder);
       closers.push(() => users.close());
       const { remote: remoteConfig, browser } = config;
+      const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
+      const record = (event: AuditEvent, actor: string): Promise<void> =>
+        registry.use((opened) => opened.actingAs(actor).record(event));
+      // A command asks on the one, and a person decides on the other.
+      const commandLogins =
+        remoteConfig === undefined || browser === undefined
+          ? undefined
+          : new CommandLogins({ tokens, users, record, registryRestoredAt, origin: browser.origin, monotonicMs });
       if (remoteConfig !== undefined) {
-        const registryRestoredAt = (): Promise<number | null> => registry.use(({ restored }) => restored?.at ?? null);
         const remote = new RemoteCallers({ tokens, users, registryRestoredAt, log, monotonicMs });
         closers.unshift(() => remote.close());
         const server = buildServer({
@@ -169,6 +178,7 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
           checkRequest: refuseBrowsers,
           authenticate: (request) => remote.authenticate(request),
           challenge: 'Bearer',
+          ...(commandLogins && { extend: (remoteServer) => addCommandLoginRoutes(remoteServer, commandLogins) }),
         });
         listeners.add(server, {
           listen: () => listenOnSocket(server, remoteConfig, 'api.remote.group'),
@@ -183,7 +193,17 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         const files = folderOfConsole === undefined ? undefined : await readConsoleFiles(folderOfConsole);
         const takesTokens = remoteConfig !== undefined;
         const addBrowserListener = (listen: (server: FastifyInstance) => Promise<string>): void => {
-          const server = buildBrowserListener({ ...shared, origin, users, tokens, takesTokens, sessions, oidc, files });
+          const server = buildBrowserListener({
+            ...shared,
+            origin,
+            users,
+            tokens,
+            takesTokens,
+            commandLogins,
+            sessions,
+            oidc,
+            files,
+          });
           listeners.add(server, {
             listen: () => listen(server),
             onOpen: (address) => log.info({ address, origin, console: folderOfConsole }, 'serving the API to browsers'),

@@ -4,7 +4,7 @@
 
 import type { ProblemDocument } from '@latchkey/operations/contract';
 import { formatCommandLine } from '@latchkey/runtime/cli';
-import type { Failure, FailureKind } from '@latchkey/runtime/failure';
+import { type Failure, type FailureKind, UsageFailure } from '@latchkey/runtime/failure';
 import { SECURITY_HEADERS } from './security-headers.js';
 
 interface ProblemKind {
@@ -167,6 +167,15 @@ export class Problem extends Error {
 
 export function statusOf(kind: ProblemName): number {
   return PROBLEMS[kind].status;
+}
+
+/** What the caller asked for that is not possible is answered, not logged. */
+export async function refusable<T>(change: Promise<T>): Promise<T> {
+  try {
+    return await change;
+  } catch (error) {
+    throw (error instanceof UsageFailure ? Problem.ofFailure(error) : undefined) ?? error;
+  }
 }
 
 /** Kind of the failure of a command that gets this answer. */

@@ -1,5 +1,7 @@
 /** Token bucket per caller: a burst, then a steady rate. */
 
+import { Problem } from './problem.js';
+
 export interface Rate {
   readonly perSecond: number;
   /** Burst size: requests that are admitted at once after a pause. */
@@ -42,5 +44,11 @@ export class RateLimiter {
     }
     this.#buckets.set(caller, { tokens: tokens < 1 ? tokens : tokens - 1, at: now });
     return tokens < 1 ? Math.ceil((1 - tokens) / perSecond) : undefined;
+  }
+
+  /** @throws Problem `too-many-requests` if no token is left */
+  takeOrThrow(caller: string): void {
+    const retryAfter = this.take(caller);
+    if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
   }
 }

@@ -10,7 +10,7 @@ import { type Principal, withImplied } from './access.js';
 import { Problem } from './problem.js';
 import { RateLimiter } from './rate-limiter.js';
 import { isFromAhead, scopesOfToken } from './tokens/administration.js';
-import { clientAddress, isInNetworks, sourceOf } from './tokens/networks.js';
+import { forwardedAddress, isInNetworks, sourceOf } from './tokens/networks.js';
 import { isToken, tokenId } from './tokens/token.js';
 import type { TokenRecord, TokenStore } from './tokens/token-store.js';
 import type { UserStore } from './users/user-store.js';
@@ -71,10 +71,8 @@ export class RemoteCallers {
    * Returns `undefined` for every caller without a token that counts, whatever is wrong with it.
    */
   async authenticate({ headers }: FastifyRequest): Promise<Principal | undefined> {
-    const forwarded = headers['x-forwarded-for'];
-    const address = clientAddress(Array.isArray(forwarded) ? forwarded.at(-1) : forwarded);
-    const retryAfter = this.#bySource.take(sourceOf(address));
-    if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
+    const address = forwardedAddress(headers);
+    this.#bySource.takeOrThrow(sourceOf(address));
     const text = BEARER.exec(headers.authorization ?? '')?.[1];
     if (text === undefined) return undefined;
     const principal = await this.#find(text, address);

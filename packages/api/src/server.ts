@@ -113,8 +113,7 @@ export function buildServer(options: ServerOptions): FastifyInstance {
     }
     request.principal = principal;
     reply.header(VERSION_HEADER, version);
-    const retryAfter = rateLimiter.take(principal.id);
-    if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
+    rateLimiter.takeOrThrow(principal.id);
     if (request.is404) return;
     if (scope === undefined || (scope !== 'own' && !principal.scopes.has(scope))) throw new Problem('forbidden');
     if (principal.limits !== undefined && scope !== 'own' && isLimitable !== true) throw new Problem('forbidden');

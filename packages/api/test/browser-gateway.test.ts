@@ -6,7 +6,7 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startGateway } from '../src/gateway.js';
 import { BrowserApi, PASSWORD } from './browser-api.js';
-import { certify, HAS_OPENSSL } from './certificate.js';
+import { certify, HAS_OPENSSL } from '@latchkey/test-support/certificate';
 import { type Answer, ask, createToken, type RequestOptions } from './local-api.js';
 
 const HOST = 'plant.example:8443';

@@ -25,7 +25,7 @@ import { requestOf } from '../src/client/route-request.js';
 import { nodeChangeRoutes } from '../src/resources/node-changes.js';
 import { parseTarget, RemoteOperations } from '../src/client/index.js';
 import { startGateway } from '../src/gateway.js';
-import { certify, HAS_OPENSSL } from './certificate.js';
+import { certify, HAS_OPENSSL } from '@latchkey/test-support/certificate';
 import { createToken, LocalApi } from './local-api.js';
 
 type Options = Omit<ConstructorParameters<typeof RemoteOperations>[0], 'target'>;

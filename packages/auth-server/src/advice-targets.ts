@@ -33,6 +33,7 @@ export const ADVICE_TARGETS: AdviceTargets = new Map(
     ...group('master-key', LOCAL, ['rotate']),
     ...group('token', LOCAL, ['create', 'list', 'revoke']),
     ...group('user', LOCAL, ['add', 'list', 'set', 'link', 'remove']),
+    login: PLAIN,
     ...group('context', PLAIN, ['add', 'list', 'use', 'remove']),
     ...group('controller', ANYWHERE, ['list', 'show', 'rotate', 'remove']),
     ...group('controller', BY_CONTEXT, ['add', 'set']),

@@ -73,6 +73,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
       `${NAME} user add ada --data ./data --config /etc/latchkey/auth-server.yaml --role admin`,
       `${NAME} user list --data ./data`,
     ),
+  login: async () => (await import('./commands/login.js')).loginCommand(),
   context: async () => (await import('./commands/context.js')).contextCommand(),
   backup: async () => (await import('./commands/backup.js')).backupCommand(),
   restore: async () => (await import('./commands/backup.js')).restoreCommand(),

@@ -48,7 +48,7 @@ const LOCAL = [
   'user remove',
 ];
 /** Is about contexts, not about a registry. */
-const CONTEXTS = ['context add', 'context list', 'context use', 'context remove'];
+const CONTEXTS = ['login', 'context add', 'context list', 'context use', 'context remove'];
 
 const RECIPIENT = 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p';
 

@@ -63,6 +63,8 @@ export type AuditAction =
   | 'user role changed'
   | 'user removed'
   | 'sign-in link made'
+  | 'command login confirmed'
+  | 'command login refused'
   | 'password set'
   | 'log pruned';
 

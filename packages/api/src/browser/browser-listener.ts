@@ -5,11 +5,13 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { Failure, listenFailure } from '@latchkey/runtime/failure';
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
 import { actorOf } from '../access.js';
+import { addLoginDecisionRoutes } from '../command-login/command-login-routes.js';
+import type { CommandLogins } from '../command-login/command-logins.js';
 import { Problem } from '../problem.js';
 import type { RegistryAccess } from '../registry-access.js';
 import { buildServer, type ServerOptions } from '../server.js';
 import type { TokenAdministration } from '../tokens/administration.js';
-import { clientAddress } from '../tokens/networks.js';
+import { forwardedAddress } from '../tokens/networks.js';
 import type { TokenStore } from '../tokens/token-store.js';
 import type { UserAdministration } from '../users/administration.js';
 import type { Passwords } from '../users/password.js';
@@ -51,8 +53,7 @@ export function openSessions({ registry, ...options }: BrowserSessionsOptions): 
 function addressOf({ raw, headers }: FastifyRequest): string | undefined {
   const { remoteAddress } = raw.socket;
   if (remoteAddress !== undefined && remoteAddress !== '') return unmapIPv4(remoteAddress);
-  const forwarded = headers['x-forwarded-for'];
-  return clientAddress(Array.isArray(forwarded) ? forwarded.at(-1) : forwarded);
+  return forwardedAddress(headers);
 }
 
 export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkRequest' | 'authenticate' | 'challenge' | 'extend'> {
@@ -62,6 +63,8 @@ export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkReques
   readonly tokens: TokenStore;
   /** Whether the API has a socket for callers with tokens. */
   readonly takesTokens: boolean;
+  /** `undefined`: the API has no such socket, and signs in no command. */
+  readonly commandLogins: CommandLogins | undefined;
   readonly sessions: Sessions;
   /** `undefined`: persons sign in with passwords only. */
   readonly oidc: OidcSignIn | undefined;
@@ -71,7 +74,7 @@ export interface BrowserListenerOptions extends Omit<ServerOptions, 'checkReques
 
 /** A server that listens nowhere yet. */
 export function buildBrowserListener(options: BrowserListenerOptions): FastifyInstance {
-  const { origin, users, tokens, takesTokens, sessions, oidc, files, ...shared } = options;
+  const { origin, users, tokens, takesTokens, commandLogins, sessions, oidc, files, ...shared } = options;
   const { registry } = shared;
   const administrationOf = async ({ principal }: FastifyRequest): Promise<UserAdministration & TokenAdministration> => {
     if (principal === null) throw new Problem('not-authenticated');
@@ -94,6 +97,7 @@ export function buildBrowserListener(options: BrowserListenerOptions): FastifyIn
       addUserRoutes(server, administrationOf);
       addTokenRoutes(server, { sessions, administrationOf, takesTokens });
       addFilterRoutes(server, sessions, users.filters);
+      if (commandLogins !== undefined) addLoginDecisionRoutes(server, sessions, commandLogins);
       if (files === undefined) return;
       addConsoleRoutes(server, files);
       // Below /v1 a path that does not exist is answered as on the other sockets.

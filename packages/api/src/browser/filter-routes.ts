@@ -4,13 +4,12 @@ import type { FastifyInstance } from 'fastify';
 import { textSchema } from '@latchkey/operations/contract';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
-import { Problem } from '../problem.js';
+import { Problem, refusable } from '../problem.js';
 import { sendObject } from '../send.js';
 import { type FilterRecord, MAX_FILTERS, type SavedFilters } from '../users/saved-filters.js';
 import type { Sessions } from '../users/sessions.js';
 import type { UserRecord } from '../users/user-store.js';
 import { bodyOf } from './body.js';
-import { refusable } from './user-routes.js';
 
 const MAX_NAME = 64;
 const MAX_QUERY = 2_048;

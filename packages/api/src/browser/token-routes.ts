@@ -3,9 +3,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { orderLimitFields } from '@latchkey/operations/contract';
 import { z } from 'zod';
-import { LIMITABLE_SCOPES, requireFreshSignIn, type Scope, scopesOf, TOKEN_SCOPES } from '../access.js';
+import { LIMITABLE_SCOPES, PERSON_SCOPES, requireFreshSignIn, scopesOf } from '../access.js';
 import { limitsFrom } from '../order-limits.js';
-import { Problem } from '../problem.js';
+import { Problem, refusable } from '../problem.js';
 import { sendObject } from '../send.js';
 import {
   addToken,
@@ -24,10 +24,7 @@ import type { TokenRecord } from '../tokens/token-store.js';
 import type { Sessions } from '../users/sessions.js';
 import type { UserRecord, UserStore } from '../users/user-store.js';
 import { bodyOf } from './body.js';
-import { refusable } from './user-routes.js';
 
-/** A token that hands out keys is made on the machine (docs/decisions/0042). */
-const PERSON_SCOPES: readonly Scope[] = TOKEN_SCOPES.filter((scope) => scope !== 'keys');
 const DEFAULT_LIFETIME_S = 90 * 86_400;
 const MAX_NETWORKS = 32;
 

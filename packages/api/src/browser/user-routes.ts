@@ -2,12 +2,11 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { orderLimitFields } from '@latchkey/operations/contract';
-import { UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
 import { z } from 'zod';
 import { requireFreshSignIn, ROLES } from '../access.js';
 import { limitsFrom } from '../order-limits.js';
-import { Problem } from '../problem.js';
+import { Problem, refusable } from '../problem.js';
 import { sendObject } from '../send.js';
 import {
   addUser,
@@ -94,15 +93,6 @@ export function addUserRoutes(
     if (request.principal === null) throw new Problem('not-authenticated');
     requireFreshSignIn(request.principal);
     return administrationOf(request);
-  }
-}
-
-/** What the caller asked for that is not possible is answered, not logged. */
-export async function refusable<T>(change: Promise<T>): Promise<T> {
-  try {
-    return await change;
-  } catch (error) {
-    throw (error instanceof UsageFailure ? Problem.ofFailure(error) : undefined) ?? error;
   }
 }
 

@@ -30,7 +30,7 @@ export function readJson({ octets }: ApiAnswer, server: string): unknown {
   }
 }
 
-function notAnApi(server: string): Failure {
+export function notAnApi(server: string): Failure {
   return new Failure(`${server} answers, and not as a Latchkey API does`, {
     advice: 'Compare its name and port with `api.gateway:` in the configuration of the server.',
   });
@@ -41,11 +41,16 @@ interface Versions {
   readonly own: string;
 }
 
+/** Returns `undefined` for an answer that is no problem of an API. */
+export function readProblem(answer: ApiAnswer, server: string): ProblemDocument | undefined {
+  if (answer.headers['content-type']?.startsWith(PROBLEM_TYPE) !== true) return undefined;
+  return problemSchema.safeParse(readJson(answer, server)).data;
+}
+
 /** @param server its name, in messages */
 export function answerFailure(answer: ApiAnswer, route: Route, server: string, versions: Versions): Failure {
-  const { status, headers } = answer;
-  if (headers['content-type']?.startsWith(PROBLEM_TYPE) !== true) return notAnApi(server);
-  const problem = problemSchema.safeParse(readJson(answer, server)).data;
+  const { status } = answer;
+  const problem = readProblem(answer, server);
   if (problem === undefined) return notAnApi(server);
   if (status === 404 && problem.detail === undefined) return otherVersion(route, server, versions);
   if (status === 400 && versions.server !== undefined && versions.server !== versions.own)

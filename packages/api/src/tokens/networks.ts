@@ -1,5 +1,6 @@
 /** Networks that a token may be used from: addresses, and addresses with a length of prefix. */
 
+import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { unmapIPv4 } from '@latchkey/runtime/net';
 
@@ -38,6 +39,11 @@ export function sourceOf(address: string | undefined): string {
 export function clientAddress(text: string | undefined): string | undefined {
   const address = unmapIPv4((text ?? '').split(',').at(-1)?.trim() ?? '');
   return isIP(address) === 0 ? undefined : address;
+}
+
+/** The caller's address, as the proxy of a unix socket reports it. */
+export function forwardedAddress({ 'x-forwarded-for': forwarded }: IncomingHttpHeaders): string | undefined {
+  return clientAddress(Array.isArray(forwarded) ? forwarded.at(-1) : forwarded);
 }
 
 function parse(text: string): { readonly address: string; readonly prefix: number; readonly family: 4 | 6 } | undefined {

@@ -119,8 +119,8 @@ export class Sessions {
   /** @throws Problem, the same one whatever is wrong */
   async signIn(request: FastifyRequest, name: string, password: string): Promise<NewSession> {
     const address = this.#options.addressOf(request);
-    takeOrThrow(this.#bySource, sourceOf(address));
-    takeOrThrow(this.#byName, name);
+    this.#bySource.takeOrThrow(sourceOf(address));
+    this.#byName.takeOrThrow(name);
     const { users, passwords } = this.#options;
     const user = users.find(name);
     const stored = user?.password ?? undefined;
@@ -136,7 +136,7 @@ export class Sessions {
 
   /** Counts a try to sign in, by its source. */
   takeSignIn(request: FastifyRequest): void {
-    takeOrThrow(this.#bySource, sourceOf(this.#options.addressOf(request)));
+    this.#bySource.takeOrThrow(sourceOf(this.#options.addressOf(request)));
   }
 
   /**
@@ -199,7 +199,7 @@ export class Sessions {
   async redeemLink(request: FastifyRequest, token: string, password: string): Promise<NewSession> {
     const { users, passwords, addressOf, record } = this.#options;
     const address = addressOf(request);
-    takeOrThrow(this.#bySource, sourceOf(address));
+    this.#bySource.takeOrThrow(sourceOf(address));
     const hash = hashOfSecret(token);
     if (hash === undefined) return this.#refuse(request, 'the link is mistyped');
     const user = await this.#userOfLink(hash);
@@ -227,7 +227,7 @@ export class Sessions {
 
   /** Counts a step-up at the provider, by the session's person. */
   takeStepUp(request: FastifyRequest): void {
-    takeOrThrow(this.#byPerson, this.of(request).user.name);
+    this.#byPerson.takeOrThrow(this.of(request).user.name);
   }
 
   /**
@@ -351,7 +351,7 @@ export class Sessions {
   }
 
   async #checkPassword({ user }: OpenSession, password: string): Promise<NonNullable<UserRecord['password']>> {
-    takeOrThrow(this.#byPerson, user.name);
+    this.#byPerson.takeOrThrow(user.name);
     const { passwords } = this.#options;
     const stored = user.password ?? undefined;
     const isRight = await passwords.isRight(password, stored, 'session');
@@ -400,9 +400,4 @@ export function cookieOf({ headers }: FastifyRequest, name: string): string | un
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(`${name}=`));
   return values.length === 1 ? values[0]?.slice(name.length + 1) : undefined;
-}
-
-function takeOrThrow(limiter: RateLimiter, key: string): void {
-  const retryAfter = limiter.take(key);
-  if (retryAfter !== undefined) throw new Problem('too-many-requests', { retryAfter });
 }

@@ -1,11 +1,20 @@
 import { resolve } from 'node:path';
-import { withExamples } from '@latchkey/runtime/cli';
+import { parseTarget } from '@latchkey/api/target';
+import { formatCommandLine, withExamples } from '@latchkey/runtime/cli';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { readSecretFile } from '@latchkey/runtime/files';
 import { Command, InvalidArgumentError } from 'commander';
 import { changeContexts, contextNamed, type Contexts, contextsPath, readContexts } from './contexts-file.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
-import { caFileOption, identityFileOption, pinOption, readAuthorities, serverOption, tokenFileOption } from './place-options.js';
+import {
+  caFileOption,
+  identityFileOption,
+  loginLine,
+  pinOption,
+  readAuthorities,
+  serverOption,
+  tokenFileOption,
+} from './place-options.js';
 
 const ADD =
   'latchkey-auth-server context add plant --server https://plant.example:8443 --token-file plant.token --ca-file plant-ca.pem';
@@ -59,6 +68,9 @@ async function add(name: string, { server, tokenFile, caFile, pin, identityFile 
     return { current: saved.current ?? name, contexts: { ...saved.contexts, [name]: context } };
   });
   process.stdout.write(`Context ${name} is in ${contextsPath()}${current === null ? ', and in use' : ''}\n`);
+  // On this machine the kernel says who calls.
+  if (tokenFile === undefined && parseTarget(server)?.kind === 'https')
+    process.stdout.write(`It has no token yet. Sign in:\n  ${formatCommandLine(loginLine(name))}\n`);
 }
 
 function refuseTaken({ contexts }: Contexts, name: string): void {

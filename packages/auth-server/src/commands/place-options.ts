@@ -122,6 +122,8 @@ function givenPlace(command: Command, takesServer: boolean): GivenPlace {
 
 /** A registry elsewhere. */
 interface NamedPlace extends SavedContext {
+  /** Name of the context, if one names it. */
+  readonly context?: string;
   /** For a person: the context, and its server. */
   readonly name: string;
   /** What names it, in messages. */
@@ -185,6 +187,7 @@ function placeOfContext(name: string, saved: SavedContext, proofs: Proofs, by: s
     ca_file: proofs.ca_file ?? saved.ca_file,
     pin: proofs.pin ?? saved.pin,
     identity_file: proofs.identity_file ?? saved.identity_file,
+    context: name,
     name: `${name}, ${saved.server}`,
     by,
     tokenBy: proofs.token_file === undefined ? `the context ${name}` : '--token-file',
@@ -205,36 +208,55 @@ function refuseProofs(proofs: Proofs): void {
   });
 }
 
-/** Reads the files of the token and of the authorities. */
-async function openPlace({
+/** Server, and what proves that it is the one. */
+type ServerConnection = Pick<RemotePlace['connection'], 'target' | 'ca' | 'pin'>;
+
+/**
+ * Reads the file of the authorities.
+ *
+ * @param place `by` names it, in messages
+ */
+export async function openServer({
   server,
-  name,
   by,
-  tokenBy,
-  token_file: tokenFile,
   ca_file: caFile,
   pin: pinText,
-  identity_file: identityFile,
-}: NamedPlace): Promise<RemotePlace> {
+}: SavedContext & Pick<NamedPlace, 'by'>): Promise<ServerConnection> {
   const target = parseTarget(server);
   if (target === undefined) throw new UsageFailure(`${by}: expected ${TARGET_SYNTAX}`);
   const pin = pinText === undefined ? undefined : parsePin(pinText);
   if (pin === undefined && pinText !== undefined) throw new UsageFailure(`${by}: expected for the pin ${PIN_SYNTAX}`);
+  return { target, pin, ca: caFile === undefined ? undefined : await readAuthorities(caFile) };
+}
+
+/** Reads the files of the token and of the authorities. */
+async function openPlace(place: NamedPlace): Promise<RemotePlace> {
+  const { server, name, context, tokenBy, token_file: tokenFile, identity_file: identityFile } = place;
+  const connection = await openServer(place);
   const token = tokenFile === undefined ? undefined : (await readSecretFile(tokenFile, tokenBy)).trim();
   if (token !== undefined && !TOKEN.test(token))
     throw new UsageFailure(`the file that ${tokenBy} names has no token in it`, {
       advice: 'It has one line, as `latchkey-auth-server token create` wrote it.',
     });
-  if (token === undefined && target.kind === 'https')
-    throw new UsageFailure(`the token for ${server} is missing`, {
-      advice: 'Name its file with --token-file. On the machine of the registry: latchkey-auth-server token create --help',
-    });
-  const ca = caFile === undefined ? undefined : await readAuthorities(caFile);
+  if (token === undefined && connection.target.kind === 'https')
+    throw new UsageFailure(
+      `the token for ${server} is missing`,
+      context === undefined
+        ? {
+            advice: 'Name its file with --token-file. On the machine of the registry: latchkey-auth-server token create --help',
+          }
+        : { advice: 'Name its file with --token-file, or sign in:', run: [loginLine(context)] },
+    );
   const keyPair =
     identityFile === undefined
       ? undefined
       : await parseKeyPair(await readSecretFile(identityFile, '--identity-file'), identityFile);
-  return { name, connection: { target, token, ca, pin, keyPair } };
+  return { name, connection: { ...connection, token, keyPair } };
+}
+
+/** Signs in at the server of a context. */
+export function loginLine(context: string): readonly string[] {
+  return ['latchkey-auth-server', 'login', '--context', context];
 }
 
 /** @throws UsageFailure where it has no certificate */

@@ -57,6 +57,8 @@ const KINDS = [
   'user role changed',
   'user removed',
   'sign-in link made',
+  'command login confirmed',
+  'command login refused',
   'password set',
   'registry backed up',
   'registry copied',

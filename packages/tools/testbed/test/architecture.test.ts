@@ -249,7 +249,7 @@ describe('documents', () => {
     const text = documents.map(read).join('\n');
     const shown = [...text.matchAll(/latchkey-(?:auth-server|controller|node-agent) ([a-z-]+)/g)].map((match) => match[1] ?? '');
     const known = new Set(
-      'init run api api-gateway webhooks context token user deliver sync controller order installer job import export node audit backup restore master-key provision install join move status key health clock'.split(
+      'init run api api-gateway webhooks login context token user deliver sync controller order installer job import export node audit backup restore master-key provision install join move status key health clock'.split(
         ' ',
       ),
     );

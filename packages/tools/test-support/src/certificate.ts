@@ -1,11 +1,11 @@
-// Certificates that openssl makes.
+/** Certificates that openssl makes. */
 
 import { spawnSync } from 'node:child_process';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 
-export const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
+export const HAS_OPENSSL: boolean = spawnSync('openssl', ['version']).status === 0;
 
 /** A key and a certificate for plant.example, and perhaps an address, in a folder. */
 export async function certify(
