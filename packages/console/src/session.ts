@@ -7,6 +7,7 @@
  */
 
 import { Store, useStore } from './store.js';
+import { pageOf } from './url-state.js';
 
 export interface User {
   readonly user: string;
@@ -28,6 +29,7 @@ export type Session =
 const KEY = 'latchkey.session';
 const CHANNEL = 'latchkey.session';
 const PROVIDER_KEY = 'latchkey.provider-sign-in';
+const PROVIDER_PAGE_KEY = 'latchkey.provider-page';
 const session = new Store<Session>(readSecret() === null ? { state: 'signed-out' } : { state: 'active', user: undefined });
 /** Counts sign-ins and reloads: what it is loaded under is loaded again when it changes. */
 const generation = new Store(0);
@@ -93,6 +95,14 @@ function keepSession({ secret, user }: Begun): void {
 /** Other services of this host may set its cookies, whatever their port, but not this. */
 export function keepProviderSecret(secret: string): void {
   sessionStorage.setItem(PROVIDER_KEY, secret);
+  sessionStorage.setItem(PROVIDER_PAGE_KEY, location.pathname + location.search);
+}
+
+/** The page that was open when this tab began a sign-in at the provider. */
+export function takeProviderPage(): string {
+  const url = sessionStorage.getItem(PROVIDER_PAGE_KEY) ?? '/';
+  sessionStorage.removeItem(PROVIDER_PAGE_KEY);
+  return pageOf(url.split('?')[0] ?? '') === undefined ? '/' : url;
 }
 
 /** Returns an empty text if this tab began no sign-in at the provider. */

@@ -9,7 +9,7 @@ import { ProblemNote } from './parts/problem-note.js';
 import { ProviderLink } from './parts/provider-link.js';
 import { useSay } from './phrase.js';
 import { type AnswerState, handOverAnswer, type StartedSignIn } from './provider-tab.js';
-import { beginSession, keepProviderSecret, signOut, takeProviderSecret, type User } from './session.js';
+import { beginSession, keepProviderSecret, signOut, takeProviderPage, takeProviderSecret, type User } from './session.js';
 import type { StringKey } from './strings/index.js';
 
 interface SignedIn extends User {
@@ -233,7 +233,7 @@ function FinishSignIn({ answer, secret: providerSecret }: FinishSignInProps): JS
       try {
         const body = { secret: providerSecret, query: answer };
         const { secret, ...user } = await request<SignedIn>('/v1/login/oidc/callback', { method: 'POST', body });
-        navigate('/', { replace: true });
+        navigate(takeProviderPage(), { replace: true });
         beginSession(secret, user);
       } catch (error) {
         setProblem(problemOf(error));

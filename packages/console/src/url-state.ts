@@ -6,7 +6,7 @@ export type Page = 'overview' | 'nodes' | 'orders' | 'order' | 'controllers' | L
 /** Pages that the menu of the user leads to. */
 export type MenuPage = 'jobs' | 'calendar' | 'exposure' | 'users' | 'tokens' | 'account';
 /** Pages that are loaded when somebody opens one. */
-export type LaterPage = 'waiting' | 'audit' | 'new-order' | 'install' | MenuPage;
+export type LaterPage = 'waiting' | 'audit' | 'new-order' | 'install' | 'code' | MenuPage;
 
 const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/', 'overview'],
@@ -23,6 +23,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/users', 'users'],
   ['/tokens', 'tokens'],
   ['/account', 'account'],
+  ['/code', 'code'],
 ]);
 
 /** Where one-time links lead. Anybody who is not signed in sees the sign-in at every path. */

@@ -53,9 +53,11 @@ export interface Visit {
 
 /**
  * Opens a page for an administrator who is signed in. The one-time link is redeemed without a page.
+ *
+ * @param takesTokens whether commands reach the API
  */
-export async function visit(path: string, options: BrowserContextOptions = {}): Promise<Visit> {
-  const { site, fixture, link } = await openSite();
+export async function visit(path: string, options: BrowserContextOptions = {}, takesTokens: boolean = false): Promise<Visit> {
+  const { site, fixture, link } = await openSite(undefined, takesTokens);
   const messages: string[] = [];
   const { cookie, secret } = await site.redeemLink(link, PASSWORD);
   const page = await openPage(site.origin, messages, { ...options, storageState: { cookies: [cookie], origins: [] } });
@@ -82,9 +84,12 @@ export async function visitByLink(options: BrowserContextOptions = {}, limits?: 
   return { page, site, fixture, messages };
 }
 
-async function openSite(limits?: OrderLimits): Promise<{ site: ConsoleSite; fixture: AdminFixture; link: string }> {
+async function openSite(
+  limits?: OrderLimits,
+  takesTokens: boolean = false,
+): Promise<{ site: ConsoleSite; fixture: AdminFixture; link: string }> {
   const fixture = await openPlant();
-  const site = await ConsoleSite.start(fixture);
+  const site = await ConsoleSite.start(fixture, undefined, takesTokens);
   return { site, fixture, link: await site.addUser('ada', limits === undefined ? 'admin' : 'installer', limits) };
 }
 

@@ -130,6 +130,7 @@ const VIEWS: readonly View[] = [
     looks: [LIGHT, NARROW],
   },
   { path: '/account', ready: 'tbody tr', looks: USUAL },
+  { path: '/code', ready: 'form', looks: USUAL },
 ];
 
 describe.skipIf(CHROMIUM === undefined)('each page of the console (needs chromium)', { timeout: 6 * TIMEOUT_MS }, () => {

@@ -3,6 +3,7 @@
 
 import { allOf } from '@latchkey/registry';
 import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
 import type { Locator, Page, Request, Route } from 'playwright-core';
@@ -58,6 +59,20 @@ function letTimePass(ms: number): void {
   const { now } = Date;
   vi.spyOn(Date, 'now').mockImplementation(() => now() + ms);
   onTestFinished(() => void vi.restoreAllMocks());
+}
+
+/** As a command on another machine does, through the gateway. */
+function askAsCommand({ remoteSocket }: ConsoleSite, path: string, body: object): Promise<Record<string, unknown>> {
+  const headers = { 'content-type': 'application/json', 'x-forwarded-for': '198.51.100.7' };
+  return new Promise((resolve, reject) => {
+    request({ socketPath: remoteSocket, path: `/v1/login/command${path}`, method: 'POST', headers, agent: false }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (part: string) => (text += part));
+      answer.on('end', () => resolve(JSON.parse(text) as Record<string, unknown>));
+    })
+      .on('error', reject)
+      .end(JSON.stringify(body));
+  });
 }
 
 /** There is no camera: what a canvas shows takes its place. Chromium on Linux reads no codes. */
@@ -789,6 +804,51 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     // Nobody is left who could hand a session over.
     const last = await open('/orders');
     await last.getByLabel('Password').waitFor();
+    expect(messages).toEqual([]);
+  });
+
+  it('signs a command in by the code that it shows, once the password was given again', async () => {
+    const { page, site, messages } = await visit('/tokens', {}, true);
+    const { code, secret } = await askAsCommand(site, '', { machine: 'laptop-7', context: 'plant', lifetime_seconds: 3_600 });
+    letTimePass(6 * 60_000);
+    await page.getByRole('link', { name: 'A command shows a code?' }).click();
+    await page.getByLabel('Code').fill('BBBB-BBBB');
+    await page.keyboard.press('Enter');
+    await page.getByText('No command waits with this code').waitFor();
+    await typeInto(page, /textbox "Code/, String(code).toLowerCase());
+    await page.keyboard.press('Enter');
+    await page.getByText('If somebody gave you this code').waitFor();
+    expect((await page.locator('main dl').innerText()).split(/\s*\n\s*/)).toEqual([
+      'Code',
+      code,
+      'Asks from',
+      '198.51.100.7',
+      'Says it is',
+      'laptop-7',
+      'Calls this server',
+      'plant',
+      'Asked',
+      expect.any(String),
+      'Signed in for',
+      expect.stringContaining('1'),
+    ]);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
+    await page.getByLabel('controllers: changes controllers').uncheck();
+    await page.getByRole('button', { name: 'Confirm' }).click();
+    await page.getByRole('dialog').getByLabel('Password').fill(PASSWORD);
+    await page.keyboard.press('Enter');
+    await page.getByText('The command on laptop-7 goes on').waitFor();
+    expect(await askAsCommand(site, '/token', { secret })).toMatchObject({
+      state: 'confirmed',
+      user: 'ada',
+      scopes: ['read', 'audit', 'describe', 'nodes', 'orders'],
+    });
+    const other = await askAsCommand(site, '', { machine: 'other', context: 'plant' });
+    await page.getByLabel('Code').fill(String(other['code']));
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Refuse' }).click();
+    await page.getByText('The command on other gets nothing').waitFor();
+    expect(await askAsCommand(site, '/token', { secret: other['secret'] })).toEqual({ state: 'refused' });
     expect(messages).toEqual([]);
   });
 

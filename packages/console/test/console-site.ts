@@ -31,20 +31,30 @@ interface BrowserSecrets {
 
 export class ConsoleSite {
   readonly origin: string;
+  /** Where the gateway brings commands. */
+  readonly remoteSocket: string;
   readonly #fixture: AdminFixture;
   #aheadMs = 0;
 
-  private constructor(fixture: AdminFixture, port: number) {
+  private constructor(fixture: AdminFixture, port: number, folder: string) {
     this.#fixture = fixture;
+    this.remoteSocket = join(folder, 'remote.sock');
     this.origin = `http://localhost:${port}`;
   }
 
-  /** @param oidcFor the sign-in provider of a console of that origin */
-  static async start(fixture: AdminFixture, oidcFor?: (origin: string) => Promise<OidcConfig>): Promise<ConsoleSite> {
+  /**
+   * @param oidcFor the sign-in provider of a console of that origin
+   * @param takesTokens whether commands reach the API
+   */
+  static async start(
+    fixture: AdminFixture,
+    oidcFor?: (origin: string) => Promise<OidcConfig>,
+    takesTokens: boolean = false,
+  ): Promise<ConsoleSite> {
     for (;;) {
       try {
-        const site = new ConsoleSite(fixture, await freePort());
-        await site.#serve(await oidcFor?.(site.origin));
+        const site = new ConsoleSite(fixture, await freePort(), await tempFolder());
+        await site.#serve(await oidcFor?.(site.origin), takesTokens);
         return site;
       } catch (error) {
         // Another process took the port in the meantime.
@@ -53,13 +63,14 @@ export class ConsoleSite {
     }
   }
 
-  async #serve(oidc: OidcConfig | undefined): Promise<void> {
+  async #serve(oidc: OidcConfig | undefined, takesTokens: boolean): Promise<void> {
     const { folder } = this.#fixture.registry;
     const { port } = new URL(this.origin);
     const daemon = await startApi({
       config: {
         socket: join(await tempFolder(), 'api.sock'),
         local: {},
+        ...(takesTokens && { remote: { socket: this.remoteSocket } }),
         browser: { listen: [{ host: '127.0.0.1', port: Number(port) }], origin: this.origin },
         oidc,
       },

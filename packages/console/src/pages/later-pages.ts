@@ -8,6 +8,7 @@ import type { LaterPage } from '../url-state.js';
 import { AccountPage } from './account.js';
 import { AuditPage } from './audit.js';
 import { CalendarPage } from './calendar.js';
+import { CodePage } from './code.js';
 import { ExposurePage } from './exposure.js';
 import { InstallPage } from './install.js';
 import { JobsPage } from './jobs.js';
@@ -23,6 +24,7 @@ export const LATER_PAGES: Readonly<Record<LaterPage, () => JSX.Element>> = {
   account: AccountPage,
   audit: AuditPage,
   calendar: CalendarPage,
+  code: CodePage,
   exposure: ExposurePage,
   install: InstallPage,
   jobs: JobsPage,

@@ -49,6 +49,9 @@ export function TokensPage(): JSX.Element {
     <>
       <PageHead title={say('page.tokens')} resource={list} />
       <p class="quiet">{say('tokens.about')}</p>
+      <p>
+        <a href="/code">{say('code.link')}</a>
+      </p>
       {problem !== undefined && <ProblemNote problem={problem} retry={list.reload} />}
       {data !== undefined && (
         <>

@@ -98,6 +98,36 @@ export const ADMINISTRATION_STRINGS = {
     'Jetzt speichern, in einer Datei, die nur sein Programm lesen kann. Er steht nur hier.',
   ],
 
+  'code.link': ['A command shows a code?', 'Ein Kommando zeigt einen Code?'],
+  'code.about': [
+    '“latchkey-auth-server login” shows a code on another machine. Type it here.',
+    '„latchkey-auth-server login“ zeigt auf einer anderen Maschine einen Code. Hier eingeben.',
+  ],
+  'code.code': ['Code', 'Code'],
+  'code.find': ['Look it up', 'Nachsehen'],
+  'code.unknown': [
+    'No command waits with this code. It may have expired.',
+    'Kein Kommando wartet mit diesem Code. Vielleicht ist er abgelaufen.',
+  ],
+  'code.warning': [
+    'Confirm only what you have just started yourself. If somebody gave you this code, that person gets your rights.',
+    'Nur bestätigen, was Sie gerade selbst gestartet haben. Wer Ihnen diesen Code gab, bekommt sonst Ihre Rechte.',
+  ],
+  'code.address': ['Asks from', 'Fragt von'],
+  'code.machine': ['Says it is', 'Nennt sich'],
+  'code.context': ['Calls this server', 'Nennt diesen Server'],
+  'code.asked': ['Asked', 'Gefragt'],
+  'code.lifetime': ['Signed in for', 'Angemeldet für'],
+  'code.rights': ['What it may do', 'Was es darf'],
+  'code.none-allowed': ['It asks for nothing that you may do.', 'Es fragt nach nichts, was Sie dürfen.'],
+  'code.confirm': ['Confirm', 'Bestätigen'],
+  'code.refuse': ['Refuse', 'Ablehnen'],
+  'code.confirmed': [
+    'Confirmed. The command on {machine} goes on, and its token is among your API tokens.',
+    'Bestätigt. Das Kommando auf {machine} geht weiter, sein Token steht bei Ihren API-Tokens.',
+  ],
+  'code.refused': ['Refused. The command on {machine} gets nothing.', 'Abgelehnt. Das Kommando auf {machine} bekommt nichts.'],
+
   'account.sessions': ['Sessions', 'Sitzungen'],
   'account.caption': ['Your sessions, latest used first', 'Ihre Sitzungen, zuletzt benutzte zuerst'],
   'account.begun': ['Began', 'Begonnen'],

@@ -14,6 +14,7 @@ export const SHELL_STRINGS = {
   'page.waiting': ['Waiting', 'Wartende'],
   'page.users': ['Users', 'Benutzer'],
   'page.tokens': ['API tokens', 'API-Tokens'],
+  'page.code': ['Sign in a command', 'Kommando anmelden'],
   'page.account': ['Sessions and password', 'Sitzungen und Passwort'],
   'page.install': ['Install', 'Einbau'],
   'page.jobs': ['Jobs', 'Vorgänge'],
