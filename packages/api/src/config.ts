@@ -24,6 +24,8 @@ export interface GatewayConfig {
   /** PEM files: the certificate with its chain, and its key. */
   readonly cert: string;
   readonly key: string;
+  /** PEM file: authorities of client certificates. With it, no client connects without one. */
+  readonly client_ca?: string | undefined;
   /** What a request may have as its Host. */
   readonly hosts: readonly string[];
 }
@@ -85,6 +87,7 @@ const apiFields = {
       listen: z.array(listenSchema).min(1).max(16),
       cert: pathSchema,
       key: pathSchema,
+      client_ca: pathSchema.optional(),
       hosts: z
         .array(z.string().regex(HOST, { error: 'expected a host and its port in lower case, e.g. plant.example:8443' }))
         .min(1)

@@ -4,19 +4,18 @@
  * gateway and API never parse the same client input in two ways.
  */
 
-import { X509Certificate } from 'node:crypto';
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { environment } from '@latchkey/runtime/config';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { type Daemon, type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure, listenFailure, systemCode, UsageFailure } from '@latchkey/runtime/failure';
-import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
 import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
 import { answerClientError, answerLate } from './client-errors.js';
 import { BEGIN_PATH, FETCH_PATH } from './command-login/contract.js';
 import type { GatewayConfig } from './config.js';
+import { certificateRefusal, isClientCertificate, readSecureContext } from './gateway-tls.js';
 import { IMPORTS_PATH, MAX_AT_ONCE, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
@@ -95,7 +94,7 @@ export interface GatewayOptions {
   readonly log: Log;
 }
 
-/** Serves until it is stopped. A reload reads certificate and key again. */
+/** Serves until it is stopped. A reload reads certificate, key and client authorities again. */
 export async function startGateway({ config, apiSocket, browser, log }: GatewayOptions): Promise<Daemon> {
   const hosts = new Set(config.hosts);
   if (browser !== undefined && !hosts.has(new URL(browser.origin).host))
@@ -110,6 +109,7 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
   const secureContext = await readSecureContext(config, log);
   const servers: Server[] = [];
   const streams = new Set<() => void>();
+  const connections = new Connections();
   const stop = async (): Promise<void> => {
     const closed = servers.map((server) => {
       server.closeIdleConnections();
@@ -130,6 +130,8 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
       const server = createServer(
         {
           ...secureContext,
+          requestCert: config.client_ca !== undefined,
+          rejectUnauthorized: true,
           handshakeTimeout: HEADER_TIMEOUT_MS,
           maxHeaderSize: MAX_HEADER_SIZE,
           requestTimeout: LONGEST_REQUEST_MS,
@@ -146,11 +148,23 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
             browserSocket: browser?.socket,
             bodyTimeouts,
             streams,
+            connections,
             log: limitedLog,
           }),
       );
       server.maxConnections = MAX_CONNECTIONS;
       server.on('clientError', answerClientError);
+      // Before the listener that reads requests.
+      server.prependListener('secureConnection', (socket: TLSSocket) => {
+        connections.add(socket);
+        if (config.client_ca === undefined || isClientCertificate(socket)) return;
+        logRefusal(limitedLog, socket, 'the certificate is not for clients');
+        socket.destroy();
+      });
+      server.on('tlsClientError', (error, socket) => {
+        const reason = certificateRefusal(error, socket);
+        if (reason !== undefined) logRefusal(limitedLog, socket, reason);
+      });
       await listen(server, endpoint);
       server.on('error', (error) =>
         limitedLog.warn('accept', { error: systemCode(error) ?? error.message }, 'a connection could not be taken'),
@@ -168,29 +182,38 @@ export async function startGateway({ config, apiSocket, browser, log }: GatewayO
     async reload() {
       const renewed = await readSecureContext(config, log);
       for (const server of servers) server.setSecureContext(renewed);
+      // Clients of an authority that is no longer one connect no more.
+      if (config.client_ca !== undefined) {
+        connections.outdate();
+        for (const end of streams) end();
+        for (const server of servers) server.closeIdleConnections();
+      }
       log.info({ cert: config.cert }, 'certificate and key were read again');
     },
   };
 }
 
-/** @throws Failure if they cannot be read, or do not belong together */
-async function readSecureContext({ cert, key }: GatewayConfig, log: Log): Promise<SecureContextOptions> {
-  const credentials = environment('CREDENTIALS_DIRECTORY');
-  // systemd keeps others out by the folder; the mode it shows for a file is no measure.
-  const isCredential = credentials !== undefined && key.startsWith(`${credentials}/`);
-  const readKey = isCredential ? readPlainFile : readPrivateFile;
-  const options = { cert: await readPlainFile(cert), key: await readKey(key), minVersion: 'TLSv1.3' } as const;
-  try {
-    createSecureContext(options);
-    const { validTo } = new X509Certificate(options.cert);
-    if (Date.parse(validTo) < Date.now()) log.warn({ cert, validTo }, 'the certificate has expired: clients will not connect');
-  } catch (error) {
-    throw new UsageFailure(`${cert} and ${key} are not a certificate and its key in PEM`, {
-      cause: error,
-      advice: 'Write the certificate with its chain to the one, and the key without a passphrase to the other.',
-    });
+/** Open connections. Those from before a reload of the client authorities end with their answer. */
+class Connections {
+  readonly #open = new Set<Socket>();
+  readonly #outdated = new WeakSet<Socket>();
+
+  add(socket: Socket): void {
+    this.#open.add(socket);
+    socket.once('close', () => void this.#open.delete(socket));
   }
-  return options;
+
+  outdate(): void {
+    for (const socket of this.#open) this.#outdated.add(socket);
+  }
+
+  isOutdated(socket: Socket): boolean {
+    return this.#outdated.has(socket);
+  }
+}
+
+function logRefusal(log: RateLimitedLog, { remoteAddress }: Socket, reason: string): void {
+  log.warn('client certificate', { address: remoteAddress, reason }, 'a client was refused by its certificate');
 }
 
 async function listen(server: Server, endpoint: Endpoint): Promise<void> {
@@ -227,14 +250,16 @@ interface ForwardOptions {
   readonly bodyTimeouts: BodyTimeouts;
   /** Each ends a stream of events that is under way. */
   readonly streams: Set<() => void>;
+  readonly connections: Connections;
   readonly log: RateLimitedLog;
 }
 
 async function forward(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { hosts, agent, largeAgent, apiSocket, browserSocket, bodyTimeouts, streams, log }: ForwardOptions,
+  { hosts, agent, largeAgent, apiSocket, browserSocket, bodyTimeouts, streams, connections, log }: ForwardOptions,
 ): Promise<void> {
+  if (connections.isOutdated(incoming.socket)) return void incoming.socket.destroy();
   bodyTimeouts.start(incoming, outgoing, () => answerLate(incoming, outgoing));
   // A request with a token is no browser's, and a browser's has a session instead. A command that
   // asks to be signed in has neither.
@@ -250,6 +275,7 @@ async function forward(
   // A caller that has gone is no error.
   outgoing.on('error', () => undefined);
   const { method = 'GET', url: path = '/', headers, socket } = incoming;
+  outgoing.once('finish', () => connections.isOutdated(socket) && void socket.end());
   const length = Number(headers['content-length'] ?? 0);
   const isLarge = length > MAX_BODY;
   if (isLarge) bodyTimeouts.admit(incoming);

@@ -1,7 +1,7 @@
 // TLS in front of the API, with certificates that openssl makes, and an API behind it.
 
 import { once } from 'node:events';
-import { chmod, rename } from 'node:fs/promises';
+import { chmod, copyFile, readFile, rename, writeFile } from 'node:fs/promises';
 import { connect as connectPlain } from 'node:net';
 import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
@@ -10,7 +10,7 @@ import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import type { Daemon } from '@latchkey/runtime/daemon';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startGateway } from '../src/gateway.js';
-import { certify, HAS_OPENSSL } from '@latchkey/test-support/certificate';
+import { type Certified, certify, HAS_OPENSSL, issue } from '@latchkey/test-support/certificate';
 import { type Answer, ask, createToken, LocalApi, type RequestOptions } from './local-api.js';
 
 const HOST = 'plant.example:8443';
@@ -26,14 +26,17 @@ interface Setup {
   readonly send: (path: string, options?: RequestOptions) => Promise<Answer>;
 }
 
-/** @param apiSocket of the API, if it is not to be one that runs */
-async function start(apiSocket?: string): Promise<Setup> {
+/**
+ * @param apiSocket of the API, if it is not to be one that runs
+ * @param clientCa file of the authorities of clients
+ */
+async function start(apiSocket?: string, clientCa?: string): Promise<Setup> {
   const fixture = await AdminFixture.open();
   const { folder } = fixture.registry;
   const { cert, key, pem } = await certify(await tempFolder(), 'first');
   const log = new CapturedLog();
   const socket = apiSocket ?? (await LocalApi.start(folder)).remoteSocket;
-  const config = { listen: [{ host: '127.0.0.1', port: 0 }], cert, key, hosts: [HOST] };
+  const config = { listen: [{ host: '127.0.0.1', port: 0 }], cert, key, client_ca: clientCa, hosts: [HOST] };
   const daemon = await startGateway({ config, apiSocket: socket, log: log.log });
   onTestFinished(() => daemon.stop());
   const { address } = await log.until(({ msg }) => msg === 'serving the API over TLS');
@@ -256,3 +259,129 @@ describe.skipIf(!HAS_OPENSSL)('the gateway (needs openssl)', () => {
     await log.until(({ msg }) => msg === 'the API does not answer');
   });
 });
+
+describe.skipIf(!HAS_OPENSSL)('the gateway with client authorities (needs openssl)', () => {
+  const REQUEST = `GET /v1/openapi.json HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`;
+
+  interface Clients extends Setup {
+    readonly clientCa: string;
+    readonly authority: Certified;
+    readonly other: Certified;
+    /** What a client with that certificate gets: the status, or `refused`. */
+    readonly statusOf: (certificate: Certified | undefined) => Promise<number | string>;
+  }
+
+  async function startWithAuthority(): Promise<Clients> {
+    const folder = await tempFolder();
+    const [authority, other] = [await certify(folder, 'clients'), await certify(folder, 'others')];
+    const clientCa = join(folder, 'client-ca.crt');
+    await copyFile(authority.cert, clientCa);
+    const setup = await start(undefined, clientCa);
+    const { text } = await createToken(setup.folder);
+    const statusOf = async (certificate: Certified | undefined): Promise<number | string> => {
+      const mine = certificate && { cert: certificate.pem, key: await readFile(certificate.key, 'utf8') };
+      try {
+        const headers = { host: HOST, authorization: `Bearer ${text}` };
+        return (await ask({ ...setup.tls, ...mine }, '/v1/summary', { headers })).status;
+      } catch (error) {
+        return error instanceof Error && 'code' in error ? 'refused' : String(error);
+      }
+    };
+    return { ...setup, clientCa, authority, other, statusOf };
+  }
+
+  it('answers clients with a certificate for clients of these authorities, and reads no request of others', async () => {
+    const { authority, other, statusOf, log, tls } = await startWithAuthority();
+    const folder = await tempFolder();
+    expect(await statusOf(await issue(folder, 'ada', authority, 'clientAuth'))).toBe(200);
+    expect(await statusOf(await issue(folder, 'both', authority, 'serverAuth,clientAuth'))).toBe(200);
+    expect(await statusOf(undefined)).toBe('refused');
+    expect(await statusOf(await issue(folder, 'server', authority, 'serverAuth'))).toBe('refused');
+    expect(await statusOf(await issue(folder, 'unsaid', authority))).toBe('refused');
+    expect(await statusOf(await issue(folder, 'any', authority, 'anyExtendedKeyUsage'))).toBe('refused');
+    expect(await statusOf(await issue(folder, 'mallory', other, 'clientAuth'))).toBe('refused');
+    expect(await statusOf(await certify(folder, 'self-signed'))).toBe('refused');
+    // A certificate does not stand in for a token.
+    const ada = await issue(folder, 'kim', authority, 'clientAuth');
+    const mine = { ...tls, cert: ada.pem, key: await readFile(ada.key, 'utf8') };
+    expect((await ask(mine, '/v1/summary', { headers: { host: HOST } })).status).toBe(401);
+    // Not even a request that could not be read is answered.
+    const socket = connect(tls);
+    onTestFinished(() => void socket.destroy());
+    socket.on('error', () => undefined);
+    socket.write('no request\r\n\r\n');
+    const answered: Buffer[] = [];
+    socket.on('data', (part) => void answered.push(part));
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(answered).toEqual([]);
+    const reasons = log.lines.filter(({ msg }) => msg === 'a client was refused by its certificate').map(({ reason }) => reason);
+    expect(new Set(reasons)).toEqual(
+      new Set([
+        'no certificate',
+        'the certificate is not for clients',
+        'INVALID_PURPOSE',
+        'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+        'DEPTH_ZERO_SELF_SIGNED_CERT',
+      ]),
+    );
+  });
+
+  it('reads the authorities again, and lets no client of a former one go on', async () => {
+    const { daemon, clientCa, authority, other, statusOf, tls } = await startWithAuthority();
+    const folder = await tempFolder();
+    const [before, after] = [await issue(folder, 'ada', authority, 'clientAuth'), await issue(folder, 'bo', other, 'clientAuth')];
+    const key = await readFile(before.key, 'utf8');
+    const [open, busy] = [await openWith({ ...tls, cert: before.pem, key }), await openWith({ ...tls, cert: before.pem, key })];
+    open.socket.write(REQUEST);
+    await expect.poll(() => open.text()).toContain('401');
+    // A request that has begun, and an idle connection.
+    busy.socket.write(REQUEST.slice(0, -2));
+    await writeFile(clientCa, other.pem);
+    await daemon.reload?.();
+    await expect.poll(() => open.isClosed()).toBe(true);
+    busy.socket.write('\r\n');
+    await expect.poll(() => busy.isClosed()).toBe(true);
+    expect(busy.text()).toBe('');
+    expect([await statusOf(before), await statusOf(after)]).toEqual(['refused', 200]);
+    // Nor with what the former connection left for the next one.
+    expect(open.session()).toBeDefined();
+    const resumed = await openWith({ ...tls, cert: before.pem, key, session: open.session() });
+    resumed.socket.write(REQUEST);
+    await expect.poll(() => resumed.isClosed()).toBe(true);
+    expect(resumed.text()).toBe('');
+  });
+
+  it.each([
+    ['no certificate in it', ''],
+    ['half of one', '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'],
+    ['a certificate of a client', 'client'],
+  ])('does not take a file with %s for authorities, and then goes on with those it has', async (_, content) => {
+    const { daemon, clientCa, authority, statusOf } = await startWithAuthority();
+    const client = await issue(await tempFolder(), 'ada', authority, 'clientAuth');
+    await writeFile(clientCa, content === 'client' ? client.pem : content);
+    await expect(daemon.reload?.()).rejects.toThrow(`${clientCa}: expected certificates of authorities in PEM`);
+    expect(await statusOf(client)).toBe(200);
+    expect(await statusOf(undefined)).toBe('refused');
+    await expect(start('/none', clientCa)).rejects.toThrow('expected certificates of authorities in PEM');
+  });
+});
+
+interface Opened {
+  readonly socket: TLSSocket;
+  readonly text: () => string;
+  readonly isClosed: () => boolean;
+  /** What a later connection may resume. */
+  readonly session: () => Buffer | undefined;
+}
+
+async function openWith(tls: ConnectionOptions): Promise<Opened> {
+  let [text, isClosed, session] = ['', false, undefined as Buffer | undefined];
+  const socket = connect(tls);
+  onTestFinished(() => void socket.destroy());
+  socket.on('error', () => undefined);
+  socket.on('data', (part) => (text += String(part)));
+  socket.on('close', () => (isClosed = true));
+  socket.on('session', (ticket) => (session = ticket));
+  await new Promise((resolve) => socket.once('secureConnect', resolve).once('close', resolve));
+  return { socket, text: () => text, isClosed: () => isClosed, session: () => session };
+}

@@ -6,7 +6,7 @@
 import type { AdviceTarget, AdviceTargets } from '@latchkey/runtime/cli';
 
 const HERE = ['--data', '--local-data', '--config', '--master-key-file', '--master-key-command'];
-const ELSEWHERE = ['--context', '--token-file', '--ca-file', '--pin', '--identity-file'];
+const ELSEWHERE = ['--context', '--token-file', '--ca-file', '--pin', '--client-cert', '--client-key', '--identity-file'];
 
 /** Works on no registry, or has commands below it. */
 const PLAIN: AdviceTarget = { isLocal: false, placeOptions: [] };

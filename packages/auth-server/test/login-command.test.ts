@@ -1,6 +1,6 @@
 // `login` against a real gateway: a person confirms in the console, and the command has a token.
 
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { dirname, join } from 'node:path';
 import { startApi } from '@latchkey/api';
@@ -12,7 +12,7 @@ import { commandToRun } from '@latchkey/runtime/cli';
 import type { Daemon } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import { AdminFixture, MASTER } from '@latchkey/test-support/admin-fixture';
-import { certify, HAS_OPENSSL } from '@latchkey/test-support/certificate';
+import { type Certified, certify, HAS_OPENSSL, issue } from '@latchkey/test-support/certificate';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { type Command, CommanderError } from 'commander';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -52,23 +52,36 @@ class Plant {
   readonly ca: string;
   readonly #sockets: string;
   readonly #pem: string;
+  /** With a certificate for a client. */
+  readonly authority: Certified | undefined;
+  /** Of the person's browser. */
+  clientCertificate: { readonly cert: string; readonly key: string } | undefined;
   #api: Daemon | undefined;
 
-  private constructor(fixture: AdminFixture, home: string, sockets: string, ca: string, pem: string) {
+  private constructor(fixture: AdminFixture, home: string, sockets: string, ca: string, pem: string, authority?: Certified) {
     this.fixture = fixture;
     this.home = home;
     this.ca = ca;
     this.#sockets = sockets;
     this.#pem = pem;
+    this.authority = authority;
   }
 
-  static async start(servesBrowsers: boolean = true): Promise<Plant> {
+  /** @param asksForCertificates whether clients need one of `authority` */
+  static async start(servesBrowsers: boolean = true, asksForCertificates: boolean = false): Promise<Plant> {
     const [fixture, folder, home] = [await AdminFixture.open(), await tempFolder(), await tempFolder()];
     const { cert, key, pem } = await certify(folder, 'plant', ADDRESS);
-    const plant = new Plant(fixture, home, folder, cert, pem);
+    const authority = asksForCertificates ? await certify(folder, 'clients') : undefined;
+    const plant = new Plant(fixture, home, folder, cert, pem, authority);
     await plant.startApi(servesBrowsers);
     const gateway = await startGateway({
-      config: { listen: [{ host: ADDRESS, port: Number(new URL(ORIGIN).port) }], cert, key, hosts: [HOST] },
+      config: {
+        listen: [{ host: ADDRESS, port: Number(new URL(ORIGIN).port) }],
+        cert,
+        key,
+        client_ca: authority?.cert,
+        hosts: [HOST],
+      },
       apiSocket: join(folder, 'remote.sock'),
       ...(servesBrowsers && { browser: { socket: join(folder, 'browser.sock'), origin: ORIGIN } }),
       log: new CapturedLog().log,
@@ -120,7 +133,7 @@ class Plant {
     more: Record<string, string>,
   ): Promise<{ readonly status: number; readonly cookie: string; readonly body: Record<string, unknown> }> {
     const headers = { host: HOST, origin: ORIGIN, 'sec-fetch-site': 'same-origin', 'content-type': 'application/json', ...more };
-    const target = { host: ADDRESS, port: new URL(ORIGIN).port, ca: this.#pem, agent: false };
+    const target = { host: ADDRESS, port: new URL(ORIGIN).port, ca: this.#pem, agent: false, ...this.clientCertificate };
     return new Promise((resolve, reject) => {
       const sent = request({ ...target, method: 'POST', path, headers }, (response) => {
         let text = '';
@@ -293,6 +306,50 @@ describe.skipIf(!HAS_OPENSSL)('login (needs openssl)', () => {
     expect(await plant.run('login --context plant --yes')).toMatchObject({
       exitCode: 2,
       message: `the folder of ${path}, which the context plant names, does not exist`,
+    });
+  });
+
+  it('shows a certificate to a gateway that asks for one, as every command of the context does', async () => {
+    const plant = await Plant.start(true, true);
+    const folder = await tempFolder();
+    const { authority } = plant;
+    if (authority === undefined) throw new Error('the plant has no authority');
+    const [own, other] = [await issue(folder, 'laptop', authority, 'clientAuth'), await issue(folder, 'other', authority)];
+    const add = `context add plant --server ${ORIGIN} --ca-file ${plant.ca}`;
+    const refused = async (more: string, says: string): Promise<void> =>
+      expect(await plant.run(`${add} ${more}`)).toMatchObject({ exitCode: 2, message: expect.stringContaining(says) as string });
+    await refused(`--client-cert ${own.cert}`, '--client-key is missing');
+    await refused(`--client-key ${own.key}`, '--client-cert is missing');
+    await refused(`--client-cert ${own.cert} --client-key ${other.key}`, 'are not a certificate and its key in PEM');
+    await refused(`--client-cert ${own.key} --client-key ${own.key}`, 'laptop.key: expected a certificate in PEM');
+    await chmod(own.key, 0o644);
+    await refused(`--client-cert ${own.cert} --client-key ${own.key}`, 'laptop.key');
+    await chmod(own.key, 0o600);
+    const mine = `--client-cert ${own.cert} --client-key ${own.key}`;
+    expect(await plant.run(`${add} ${mine}`)).toMatchObject({ exitCode: 0 });
+    expect(JSON.parse((await plant.run('context list --json')).stdout)).toMatchObject([
+      { name: 'plant', client_cert: own.cert, client_key: own.key },
+    ]);
+
+    plant.clientCertificate = { cert: own.pem, key: await readFile(own.key, 'utf8') };
+    const post = await plant.person('ada');
+    const running = await plant.login();
+    await post('find', { code: running.code });
+    await post('confirm', { code: running.code, scopes: ['read'] });
+    expect(await running.ended).toEqual({ exitCode: 0 });
+    expect(await plant.run('order list --json')).toMatchObject({ exitCode: 0, stdout: '[]\n' });
+
+    const elsewhere = `order list --server ${ORIGIN} --ca-file ${plant.ca} --token-file ${plant.tokenFile}`;
+    expect(await plant.run(`${elsewhere} ${mine}`)).toMatchObject({ exitCode: 0 });
+    for (const more of ['', ` --client-cert ${other.cert} --client-key ${other.key}`])
+      expect(await plant.run(`${elsewhere}${more}`)).toMatchObject({
+        exitCode: 1,
+        message: expect.stringMatching(/(?:does not take the certificate of this client|has closed the connection)/) as string,
+        advice: expect.stringContaining('--client-cert and --client-key') as string,
+      });
+    expect(await plant.run(`order list --data ./x ${mine}`)).toMatchObject({
+      exitCode: 2,
+      message: '--client-cert is of a registry elsewhere, and that of this machine is named',
     });
   });
 

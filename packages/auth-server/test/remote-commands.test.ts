@@ -687,7 +687,7 @@ describe('a context', () => {
       exitCode: 2,
       message: expect.stringContaining('expected a certificate in PEM') as string,
     });
-    const none = { ca_file: null, pin: null, identity_file: null };
+    const none = { ca_file: null, pin: null, client_cert: null, client_key: null, identity_file: null };
     expect(JSON.parse((await anywhere('context list --json')).stdout)).toEqual([
       { name: 'plant', in_use: true, server: server(), token_file: null, ...none },
       { name: 'other', in_use: false, server: 'unix:/nowhere.sock', token_file: join(folder, 'token'), ...none },

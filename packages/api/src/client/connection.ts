@@ -25,6 +25,11 @@ const RECONNECT_MS = 500;
 /** A server that asks for a longer wait is not waited for, in s. */
 const MAX_RETRY_AFTER_S = 30;
 
+interface ClientCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface ConnectionOptions {
   readonly target: ApiTarget;
   readonly token?: string | undefined;
@@ -35,6 +40,8 @@ export interface ConnectionOptions {
    * authority.
    */
   readonly pin?: Uint8Array | undefined;
+  /** PEM, of this client: for a server that asks for a certificate. */
+  readonly clientCertificate?: ClientCertificate | undefined;
   readonly userAgent: string;
 }
 
@@ -97,8 +104,14 @@ export class ApiConnection {
   }
 
   #noAnswer(error: unknown, ifUnanswered: Advice | undefined): Failure {
-    const failure = systemFailure(`${this.name} does not answer`, error);
+    const failure = this.#closed(error) ?? systemFailure(`${this.name} does not answer`, error);
     return ifUnanswered === undefined ? failure : withAdvice(failure, ifUnanswered);
+  }
+
+  /** A server may close a connection because of its certificate, and not say so. */
+  #closed(error: unknown): Failure | undefined {
+    if (this.#options.target.kind !== 'https' || !CLOSED.has(systemCode(error) ?? '')) return undefined;
+    return new Failure(`${this.name} has closed the connection without an answer`, { advice: NAME_CERTIFICATE, cause: error });
   }
 
   #sendOnce({ method, path, headers, body }: ApiRequest): Promise<ApiAnswer> {
@@ -120,7 +133,7 @@ export class ApiConnection {
     return new Promise((resolve, reject) => {
       const outgoing = request(options, (answer) => void this.#read(answer).then(resolve, reject));
       outgoing.on('timeout', () => outgoing.destroy(new Failure(`${this.name} did not answer in ${CLIENT_TIMEOUT_MS / 1000} s`)));
-      outgoing.on('error', reject);
+      outgoing.on('error', (error) => reject(certificateFailure(this.name, error) ?? error));
       outgoing.end(body);
     });
   }
@@ -175,9 +188,10 @@ class VerifyingAgent extends Agent {
   }
 }
 
-function openVerified({ target, ca, pin }: ConnectionOptions, opened: Opened): void {
+function openVerified(options: ConnectionOptions, opened: Opened): void {
+  const { target, pin } = options;
   const name = formatTarget(target);
-  const socket = target.kind === 'unix' ? connect(target.path) : openTls(target, ca, pin);
+  const socket = target.kind === 'unix' ? connect(target.path) : openTls(target, options);
   const timer = setTimeout(
     () => socket.destroy(new NotSent(`${name} did not answer in ${CONNECT_TIMEOUT_MS / 1000} s`)),
     CONNECT_TIMEOUT_MS,
@@ -204,8 +218,7 @@ function openVerified({ target, ca, pin }: ConnectionOptions, opened: Opened): v
 
 function openTls(
   { hostname, port }: ApiTarget & { readonly kind: 'https' },
-  ca: string | undefined,
-  pin: Uint8Array | undefined,
+  { ca, pin, clientCertificate }: ConnectionOptions,
 ): TLSSocket {
   return connectTls({
     host: hostname,
@@ -213,6 +226,7 @@ function openTls(
     // An address is no name of a server.
     ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
     ...(ca === undefined ? {} : { ca }),
+    ...clientCertificate,
     minVersion: 'TLSv1.3',
     // The pin takes the place of an authority, unless one is named.
     rejectUnauthorized: pin === undefined || ca !== undefined,
@@ -224,6 +238,21 @@ function hasKey(socket: TLSSocket, pin: Uint8Array): boolean {
   if (certificate === undefined) return false;
   const key = certificate.publicKey.export({ type: 'spki', format: 'der' });
   return timingSafeEqual(createHash('sha256').update(key).digest(), pin);
+}
+
+const CLOSED: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
+/** An alert about the certificate of this client. */
+const CERTIFICATE_ALERT = /^ERR_SSL_\w+_ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA)$/;
+const NAME_CERTIFICATE =
+  'If the server asks for client certificates (`client_ca:`), name one of its authority with --client-cert and --client-key.';
+
+/** The server has refused this client in the handshake, and says so after the request. */
+function certificateFailure(name: string, error: Error): NotSent | undefined {
+  if (!CERTIFICATE_ALERT.test(systemCode(error) ?? '')) return undefined;
+  return new NotSent(`${name} does not take the certificate of this client, or misses one`, {
+    advice: `Nothing was done. ${NAME_CERTIFICATE}`,
+    cause: error,
+  });
 }
 
 const UNTRUSTED: ReadonlySet<string> = new Set([

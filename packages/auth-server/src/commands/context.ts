@@ -8,10 +8,13 @@ import { changeContexts, contextNamed, type Contexts, contextsPath, readContexts
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import {
   caFileOption,
+  clientCertOption,
+  clientKeyOption,
   identityFileOption,
   loginLine,
   pinOption,
   readAuthorities,
+  readClientCertificate,
   serverOption,
   tokenFileOption,
 } from './place-options.js';
@@ -34,6 +37,8 @@ interface AddOptions {
   readonly tokenFile?: string;
   readonly caFile?: string;
   readonly pin?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
   readonly identityFile?: string;
 }
 
@@ -45,22 +50,30 @@ function addCommand(): Command {
     .addOption(tokenFileOption())
     .addOption(caFileOption())
     .addOption(pinOption())
+    .addOption(clientCertOption())
+    .addOption(clientKeyOption())
     .addOption(identityFileOption())
     .action(add);
   return withExamples(command, ADD, 'latchkey-auth-server context add here --server unix:/run/latchkey/auth-server-api/api.sock');
 }
 
-async function add(name: string, { server, tokenFile, caFile, pin, identityFile }: AddOptions): Promise<void> {
+async function add(
+  name: string,
+  { server, tokenFile, caFile, pin, clientCert, clientKey, identityFile }: AddOptions,
+): Promise<void> {
   refuseTaken(await readContexts(), name);
   // A context that cannot work is useless, so its faults are reported here.
   if (tokenFile !== undefined) await readSecretFile(tokenFile, '--token-file');
   if (caFile !== undefined) await readAuthorities(caFile);
+  await readClientCertificate(clientCert, clientKey);
   if (identityFile !== undefined) await readSecretFile(identityFile, '--identity-file');
   const context = {
     server,
     token_file: tokenFile === undefined ? undefined : resolve(tokenFile),
     ca_file: caFile === undefined ? undefined : resolve(caFile),
     pin,
+    client_cert: clientCert === undefined ? undefined : resolve(clientCert),
+    client_key: clientKey === undefined ? undefined : resolve(clientKey),
     identity_file: identityFile === undefined ? undefined : resolve(identityFile),
   };
   const { current } = await changeContexts((saved) => {
@@ -88,6 +101,8 @@ interface ContextView {
   readonly token_file: string | null;
   readonly ca_file: string | null;
   readonly pin: string | null;
+  readonly client_cert: string | null;
+  readonly client_key: string | null;
   readonly identity_file: string | null;
 }
 
@@ -98,6 +113,8 @@ const COLUMNS: readonly Column<ContextView>[] = [
   { name: 'token-file', heading: 'TOKEN FILE', value: ({ token_file: path }) => path },
   { name: 'ca-file', heading: 'CA FILE', value: ({ ca_file: path }) => path, unlessEmpty: true },
   { name: 'pin', heading: 'PIN', value: ({ pin }) => pin, unlessEmpty: true },
+  { name: 'client-cert', heading: 'CLIENT CERT', value: ({ client_cert: path }) => path, unlessEmpty: true },
+  { name: 'client-key', heading: 'CLIENT KEY', value: ({ client_key: path }) => path, unlessEmpty: true },
   { name: 'identity-file', heading: 'IDENTITY FILE', value: ({ identity_file: path }) => path, unlessEmpty: true },
 ];
 
@@ -117,6 +134,8 @@ async function list(options: ListOptions): Promise<void> {
     token_file: context.token_file ?? null,
     ca_file: context.ca_file ?? null,
     pin: context.pin ?? null,
+    client_cert: context.client_cert ?? null,
+    client_key: context.client_key ?? null,
     identity_file: context.identity_file ?? null,
   }));
   await output.print(views);

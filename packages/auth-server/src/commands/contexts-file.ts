@@ -15,6 +15,8 @@ export interface SavedContext {
   readonly token_file?: string | undefined;
   readonly ca_file?: string | undefined;
   readonly pin?: string | undefined;
+  readonly client_cert?: string | undefined;
+  readonly client_key?: string | undefined;
   readonly identity_file?: string | undefined;
 }
 
@@ -23,6 +25,8 @@ const contextSchema: z.ZodType<SavedContext> = z.strictObject({
   token_file: z.string().optional(),
   ca_file: z.string().optional(),
   pin: z.string().optional(),
+  client_cert: z.string().optional(),
+  client_key: z.string().optional(),
   identity_file: z.string().optional(),
 });
 

@@ -3,6 +3,7 @@
  * Nothing is sent before the place is certain, and a token is sent to its own server only.
  */
 
+import { createSecureContext } from 'node:tls';
 import type { RemoteOperations } from '@latchkey/api/client';
 import { parsePin, parseTarget, PIN_SYNTAX, TARGET_SYNTAX } from '@latchkey/api/target';
 import { parseKeyPair } from '@latchkey/provisioning';
@@ -42,6 +43,8 @@ export function placeOptions(command: Command, takesServer: boolean): Command {
     tokenFileOption().env(TOKEN_VARIABLE),
     caFileOption(),
     pinOption(),
+    clientCertOption(),
+    clientKeyOption(),
     identityFileOption(),
   ])
     command.addOption(repeatInAdvice(option));
@@ -74,6 +77,14 @@ export function pinOption(): Option {
     if (parsePin(text) === undefined) throw new InvalidArgumentError(`expected ${PIN_SYNTAX}`);
     return text;
   });
+}
+
+export function clientCertOption(): Option {
+  return new Option('--client-cert <file>', 'PEM: certificate of this client with its chain, if the server asks for one');
+}
+
+export function clientKeyOption(): Option {
+  return new Option('--client-key <file>', 'mode 0600, PEM: the key of --client-cert');
 }
 
 export function identityFileOption(): Option {
@@ -116,7 +127,14 @@ function givenPlace(command: Command, takesServer: boolean): GivenPlace {
     context: given('context'),
     hasData: given('data') !== undefined,
     localOption: local?.long ?? undefined,
-    proofs: { token_file: given('tokenFile'), ca_file: given('caFile'), pin: given('pin'), identity_file: given('identityFile') },
+    proofs: {
+      token_file: given('tokenFile'),
+      ca_file: given('caFile'),
+      pin: given('pin'),
+      client_cert: given('clientCert'),
+      client_key: given('clientKey'),
+      identity_file: given('identityFile'),
+    },
   };
 }
 
@@ -186,6 +204,8 @@ function placeOfContext(name: string, saved: SavedContext, proofs: Proofs, by: s
     token_file: proofs.token_file ?? saved.token_file,
     ca_file: proofs.ca_file ?? saved.ca_file,
     pin: proofs.pin ?? saved.pin,
+    client_cert: proofs.client_cert ?? saved.client_cert,
+    client_key: proofs.client_key ?? saved.client_key,
     identity_file: proofs.identity_file ?? saved.identity_file,
     context: name,
     name: `${name}, ${saved.server}`,
@@ -199,6 +219,8 @@ function refuseProofs(proofs: Proofs): void {
     ['--token-file', proofs.token_file],
     ['--ca-file', proofs.ca_file],
     ['--pin', proofs.pin],
+    ['--client-cert', proofs.client_cert],
+    ['--client-key', proofs.client_key],
     ['--identity-file', proofs.identity_file],
   ] as const;
   const [option] = options.find(([, value]) => value !== undefined) ?? [];
@@ -208,11 +230,11 @@ function refuseProofs(proofs: Proofs): void {
   });
 }
 
-/** Server, and what proves that it is the one. */
-type ServerConnection = Pick<RemotePlace['connection'], 'target' | 'ca' | 'pin'>;
+/** Server, and what proves to each side that the other one is the right one. */
+type ServerConnection = Pick<RemotePlace['connection'], 'target' | 'ca' | 'pin' | 'clientCertificate'>;
 
 /**
- * Reads the file of the authorities.
+ * Reads the files of the authorities and of the client's certificate.
  *
  * @param place `by` names it, in messages
  */
@@ -221,15 +243,44 @@ export async function openServer({
   by,
   ca_file: caFile,
   pin: pinText,
+  client_cert: clientCert,
+  client_key: clientKey,
 }: SavedContext & Pick<NamedPlace, 'by'>): Promise<ServerConnection> {
   const target = parseTarget(server);
   if (target === undefined) throw new UsageFailure(`${by}: expected ${TARGET_SYNTAX}`);
   const pin = pinText === undefined ? undefined : parsePin(pinText);
   if (pin === undefined && pinText !== undefined) throw new UsageFailure(`${by}: expected for the pin ${PIN_SYNTAX}`);
-  return { target, pin, ca: caFile === undefined ? undefined : await readAuthorities(caFile) };
+  const ca = caFile === undefined ? undefined : await readAuthorities(caFile);
+  return { target, pin, ca, clientCertificate: await readClientCertificate(clientCert, clientKey) };
 }
 
-/** Reads the files of the token and of the authorities. */
+/**
+ * Returns `undefined` if neither file is named.
+ *
+ * @throws UsageFailure if only one is named, or they do not belong together
+ */
+export async function readClientCertificate(
+  certFile: string | undefined,
+  keyFile: string | undefined,
+): Promise<{ readonly cert: string; readonly key: string } | undefined> {
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined)
+    throw new UsageFailure(`--client-${certFile === undefined ? 'cert' : 'key'} is missing`, {
+      advice: 'Nothing was sent. Name both: a certificate, and its key.',
+    });
+  const pair = { cert: await readPem(certFile), key: await readSecretFile(keyFile, '--client-key') };
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    throw new UsageFailure(`${certFile} and ${keyFile} are not a certificate and its key in PEM`, {
+      cause: error,
+      advice: 'Nothing was sent. The key has no passphrase.',
+    });
+  }
+  return pair;
+}
+
+/** Reads the files of the token, the authorities and the certificate. */
 async function openPlace(place: NamedPlace): Promise<RemotePlace> {
   const { server, name, context, tokenBy, token_file: tokenFile, identity_file: identityFile } = place;
   const connection = await openServer(place);
@@ -260,7 +311,11 @@ export function loginLine(context: string): readonly string[] {
 }
 
 /** @throws UsageFailure where it has no certificate */
-export async function readAuthorities(path: string): Promise<string> {
+export function readAuthorities(path: string): Promise<string> {
+  return readPem(path);
+}
+
+async function readPem(path: string): Promise<string> {
   const text = await readPlainFile(path);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
   throw new UsageFailure(`${path}: expected a certificate in PEM`, { advice: 'It begins with -----BEGIN CERTIFICATE-----.' });
