@@ -25,6 +25,7 @@ export const STORAGE: readonly string[] = [
   'import-controllers',
   'import-keys',
   'installer',
+  'installer-commands',
   'in-place',
   'key-feed-store',
   'master-key',

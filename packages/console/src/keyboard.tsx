@@ -40,6 +40,7 @@ export const MENU_PAGES: readonly {
   { page: 'jobs', path: '/jobs', key: 'j', scope: 'nodes' },
   { page: 'calendar', path: '/calendar', key: 'k', scope: 'read' },
   { page: 'exposure', path: '/exposure', key: 'e', scope: 'read' },
+  { page: 'installers', path: '/installers', key: 'l', scope: 'orders' },
   { page: 'users', path: '/users', key: 'u', scope: 'admin' },
   { page: 'tokens', path: '/tokens', key: 't', scope: 'read' },
   { page: 'account', path: '/account', key: 's', scope: 'read' },

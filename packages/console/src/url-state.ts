@@ -4,7 +4,7 @@ import type { NodeStatus } from '@latchkey/operations/contract';
 
 export type Page = 'overview' | 'nodes' | 'orders' | 'order' | 'controllers' | LaterPage;
 /** Pages that the menu of the user leads to. */
-export type MenuPage = 'jobs' | 'calendar' | 'exposure' | 'users' | 'tokens' | 'account';
+export type MenuPage = 'jobs' | 'calendar' | 'exposure' | 'installers' | 'users' | 'tokens' | 'account';
 /** Pages that are loaded when somebody opens one. */
 export type LaterPage = 'waiting' | 'audit' | 'new-order' | 'install' | 'code' | MenuPage;
 
@@ -17,6 +17,7 @@ const PAGE_OF_PATH: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/audit', 'audit'],
   ['/orders/new', 'new-order'],
   ['/install', 'install'],
+  ['/installers', 'installers'],
   ['/jobs', 'jobs'],
   ['/calendar', 'calendar'],
   ['/exposure', 'exposure'],

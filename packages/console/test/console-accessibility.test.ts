@@ -84,6 +84,11 @@ async function mistakeOrder(page: Page): Promise<void> {
   await page.locator('.field-error').waitFor();
 }
 
+async function editInstaller(page: Page): Promise<void> {
+  await page.getByRole('button', { name: 'Edit Ada Installations' }).click();
+  await expect.poll(() => page.getByLabel('Recipients').inputValue()).toMatch(/^age1/);
+}
+
 async function openPeriod(page: Page, row: RegExp): Promise<void> {
   await page.getByRole('row', { name: row }).last().getByRole('button').click();
   await page.locator('.sites').waitFor();
@@ -121,6 +126,7 @@ const VIEWS: readonly View[] = [
   { path: '/jobs', ready: '.empty', looks: USUAL },
   { path: '/waiting', ready: 'tbody tr', looks: USUAL },
   { path: '/users', ready: 'tbody tr', looks: EVERY_LOOK },
+  { path: '/installers', ready: 'tbody tr', prepare: editInstaller, looks: USUAL },
   { path: '/tokens', ready: 'fieldset', looks: USUAL },
   {
     path: '/tokens',

@@ -8,6 +8,7 @@ import { generateIdentity, identityToRecipient } from 'age-encryption';
 import jsQR from 'jsqr';
 import type { Locator, Page, Request, Route } from 'playwright-core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { openInstallerStore } from '@latchkey/api/installers';
 import { openTokenStore } from '@latchkey/api/tokens';
 import { setDisabled } from '@latchkey/operations';
 import { decryptManifest, parseLabel } from '@latchkey/provisioning';
@@ -447,10 +448,35 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     // In points: A4, and 62 mm by 31 mm for each label of a roll.
     expect(sizes).toEqual(['594x841', '594x841', '175x88 175x88 175x88']);
 
-    await page.getByRole('link', { name: 'Go to order 5' }).click();
+    // The recipient is stored for the next time, when the person sees whose it is.
+    await page.keyboard.press('g');
+    await page.keyboard.press('l');
+    await page.getByLabel('Installer', { exact: true }).fill('Kim & Sons');
+    await page.getByLabel('Recipients').fill(await identityToRecipient(identity));
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.getByRole('row', { name: /Kim & Sons .*age1/ }).waitFor();
+    await page.goto(`${site.origin}/orders/5`);
     await page.getByRole('region', { name: 'By site' }).getByText('0 of 3 joined').waitFor();
     await page.getByRole('button', { name: 'Hand over again' }).click();
+    await page.getByText(/^Stored for Kim & Sons .*, by user ada$/).waitFor();
+    expect(await recipients.inputValue()).toBe(await identityToRecipient(identity));
+    await recipients.fill('age1other');
+    const use = page.getByRole('button', { name: 'Use the recipients that are stored for Kim & Sons' });
+    await use.click();
+    // Somebody swaps them now: what the person has seen counts.
+    const installers = await openInstallerStore(registry.folder);
+    onTestFinished(() => installers.close());
+    const before = installers.findByName('Kim & Sons')!;
+    const swapped = await identityToRecipient(await generateIdentity());
+    expect(await installers.replace(before, { ...before, recipients: [swapped], revision: before.revision + 1 })).toBe(true);
+    await page.locator('main h1').focus();
+    await page.keyboard.press('r');
+    await use.waitFor();
+    const again = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Hand over', exact: true }).click();
+    await page.getByRole('button', { name: 'Save order-5.csv.age' }).click();
+    const sealed = await readFile(await (await again).path());
+    expect(Buffer.from(await decryptManifest(sealed, 'file', { identities: [identity] })).toString()).toBe(manifest);
     await expect.poll(() => codes.count()).toBe(3);
     expect(keys).toContain(parseLabel((await scan(codes.first())) ?? '', 'label').ik.toHex());
     site.endSessions();

@@ -6,6 +6,7 @@ import { formatManifest, parseLabel } from '@latchkey/provisioning';
 import { formatLabelText, labelInCapitals } from '@latchkey/provisioning/label-text';
 import { newSecret } from '@latchkey/test-support/registry-fixtures';
 import { describe, expect, it } from 'vitest';
+import { changeOfInstaller, EMPTY_INSTALLER, type InstallerDraft, installerFrom } from '../src/installer-draft.js';
 import { mayHaveBegun, NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
 import { OpenedManifest } from '../src/opened-manifest.js';
 import { joinTimes, progressBySite } from '../src/order-sites.js';
@@ -61,6 +62,29 @@ it('a request that may have begun its job is sent again as the same one', () => 
   ] as const;
   expect(undecided.filter(([name, status]) => !mayHaveBegun({ name, status }))).toEqual([]);
   expect(decided.filter(([name, status]) => mayHaveBegun({ name, status }))).toEqual([]);
+});
+
+describe('an installer', () => {
+  const draft: InstallerDraft = { contact: '+49 30 1', site: '', note: '', recipients: 'age1a\nage1b' };
+
+  it('is asked for as it was typed, without what is empty', () => {
+    expect(installerFrom(' Kim ', { ...draft, recipients: ' age1a, age1b\n' })).toEqual({
+      name: 'Kim',
+      contact: '+49 30 1',
+      recipients: ['age1a', 'age1b'],
+    });
+    expect(installerFrom('Bo', EMPTY_INSTALLER)).toEqual({ name: 'Bo' });
+  });
+
+  it('is changed in what differs: recipients that stay need no password', () => {
+    expect(changeOfInstaller(draft, { ...draft, contact: ' ', note: 'gate 3', recipients: ' age1a age1b ' })).toEqual({
+      contact: null,
+      note: 'gate 3',
+    });
+    expect(changeOfInstaller(draft, { ...draft, recipients: 'age1b' })).toEqual({ recipients: ['age1b'] });
+    expect(changeOfInstaller(draft, { ...draft, recipients: '' })).toEqual({ recipients: [] });
+    expect(changeOfInstaller(draft, draft)).toEqual({});
+  });
 });
 
 describe('an opened manifest', () => {

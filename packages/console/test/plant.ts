@@ -1,5 +1,6 @@
 // A registry with nodes in every state, as an installation some weeks old has it.
 
+import { openInstallerStore } from '@latchkey/api/installers';
 import { formatId, type Secret } from '@latchkey/protocol';
 import { call, moveNodes, nodesSet, setDisabled } from '@latchkey/operations';
 import type { DescriptionChange } from '@latchkey/operations/contract';
@@ -22,6 +23,22 @@ export const UNKNOWN = 0x0005214f;
 /** Nodes of an order that none has joined of, and the first of them. */
 export const SECOND_ORDER = 250;
 export const SECOND = 0x7a300000;
+
+async function storeInstaller({ registry }: AdminFixture, name: string, at: number): Promise<void> {
+  const installers = await openInstallerStore(registry.folder);
+  await installers.add({
+    id: 'a'.repeat(16),
+    name,
+    contact: '+49 30 1234',
+    site: 'Plant 2',
+    note: null,
+    recipients: ['age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'],
+    recipientsChanged: { at, by: 'user ada' },
+    createdAt: at,
+    revision: 1,
+  });
+  await installers.close();
+}
 
 export async function openPlant(): Promise<AdminFixture> {
   const fixture = await AdminFixture.open();
@@ -60,6 +77,7 @@ export async function openPlant(): Promise<AdminFixture> {
     },
     now - 5 * MINUTE,
   );
+  await storeInstaller(fixture, 'Ada Installations', now);
   await describeNode(fixture, UNPROVEN, {
     name: 'Pump 3 <north>',
     site: 'Plant 2',

@@ -11,6 +11,7 @@ import { CalendarPage } from './calendar.js';
 import { CodePage } from './code.js';
 import { ExposurePage } from './exposure.js';
 import { InstallPage } from './install.js';
+import { InstallersPage } from './installers.js';
 import { JobsPage } from './jobs.js';
 import { NewOrderPage } from './new-order.js';
 import { TokensPage } from './tokens.js';
@@ -27,6 +28,7 @@ export const LATER_PAGES: Readonly<Record<LaterPage, () => JSX.Element>> = {
   code: CodePage,
   exposure: ExposurePage,
   install: InstallPage,
+  installers: InstallersPage,
   jobs: JobsPage,
   'new-order': NewOrderPage,
   tokens: TokensPage,

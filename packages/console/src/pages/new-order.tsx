@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Problem } from '../api.js';
 import { healthOf } from '../controller-health.js';
 import { browserZone } from '../format.js';
+import { type InstallerList, installerNamed, INSTALLERS } from '../installer-draft.js';
 import { NEW_ORDER, orderRequest, type OrderTerms } from '../new-order-request.js';
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
@@ -30,6 +31,7 @@ export function NewOrderPage(): JSX.Element {
   const [terms, setTerms] = useState<OrderTerms>(NEW_ORDER);
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
   const { isBusy, problem, done, start, reset } = useHandOver();
+  const installers = useResource<InstallerList>(useMay('orders') ? INSTALLERS : undefined).data;
   const result = useRef<HTMLHeadingElement>(null);
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => result.current?.focus(), [done !== undefined]);
@@ -76,10 +78,15 @@ export function NewOrderPage(): JSX.Element {
           if (!isBusy) void start('/v1/orders', orderRequest(terms, { isUtc }), readers);
         }}
       >
-        <WhoFields {...fieldProps} />
+        <WhoFields {...fieldProps} stored={installers} />
         <TermFields {...fieldProps} isUtc={isUtc} />
         <KeyFields {...fieldProps} />
-        <ReaderFields readers={readers} onChange={setReaders} errors={problem?.errors} />
+        <ReaderFields
+          stored={installerNamed(installers, terms.installer)}
+          readers={readers}
+          onChange={setReaders}
+          errors={problem?.errors}
+        />
         {problem !== undefined && <ProblemNote problem={problem} />}
         <div class="actions">
           <button type="submit" class="primary" aria-disabled={isBusy}>
@@ -100,10 +107,18 @@ interface FieldsProps {
   readonly errors: Problem['errors'];
 }
 
-function WhoFields({ terms, change, errors }: FieldsProps): JSX.Element {
+interface WhoFieldsProps extends FieldsProps {
+  /** Installers that are offered, beside those of orders. */
+  readonly stored: InstallerList | undefined;
+}
+
+function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Element {
   const say = useSay();
   const orders = useResource<OrderList>(`/v1/orders?limit=${MAX_OFFERED}`);
-  const installers = new Set(orders.data?.items.map(({ installer }) => installer));
+  const installers = new Set([
+    ...(stored?.items ?? []).map(({ name }) => name),
+    ...(orders.data?.items ?? []).map(({ installer }) => installer),
+  ]);
   return (
     <fieldset>
       <legend>{say('new-order.who')}</legend>

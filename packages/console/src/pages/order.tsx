@@ -3,6 +3,7 @@
 import type { OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
+import { type InstallerList, installerNamed } from '../installer-draft.js';
 import { OrderBadge } from '../parts/badges.js';
 import { HandedOverView, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
 import { OrderCauses, OrderSites } from '../parts/order-progress.js';
@@ -55,6 +56,8 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
   const { isBusy, problem, done, start } = useHandOver();
   const mayHandOver = useMay('keys');
+  const path = `/v1/installers?name=${encodeURIComponent(order.installer)}`;
+  const installers = useResource<InstallerList>(isOpen && mayHandOver ? path : undefined).data;
   if (done !== undefined)
     return <HandedOverView done={done} order={order.order} installer={order.installer} site={order.site} isSplit={order.split} />;
   if (!mayHandOver || order.state === 'closed' || order.joined >= order.nodes) return <></>;
@@ -75,7 +78,12 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
         if (!isBusy) void start(`/v1/orders/${order.order}/manifests`, {}, readers);
       }}
     >
-      <ReaderFields readers={readers} onChange={setReaders} errors={problem?.errors} />
+      <ReaderFields
+        stored={installerNamed(installers, order.installer)}
+        readers={readers}
+        onChange={setReaders}
+        errors={problem?.errors}
+      />
       {problem !== undefined && <ProblemNote problem={problem} />}
       <div class="actions">
         <button type="submit" class="primary" aria-disabled={isBusy}>

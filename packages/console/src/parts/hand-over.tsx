@@ -2,16 +2,18 @@
 
 import type { JSX } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import type { InstallerView } from '@latchkey/operations/contract';
 import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
 import { type KeyFile, runKeyJob } from '../job-run.js';
 import { mayHaveBegun, readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
-import { useSay } from '../phrase.js';
+import { Phrase, useSay } from '../phrase.js';
 import { reloadAll, useSession } from '../session.js';
 import { Command } from './copy.js';
 import { errorAt, FormField } from './form-field.js';
 import { Labels } from './labels.js';
+import { Time } from './time.js';
 
 /** Who can open the file. */
 export interface Readers {
@@ -24,14 +26,27 @@ export interface Readers {
 export const PAGE_READS: Readers = { page: true, installer: '' };
 
 interface ReaderFieldsProps {
+  /** The installer of the order, if it is stored. */
+  readonly stored: InstallerView | undefined;
   readonly readers: Readers;
   readonly onChange: (readers: Readers) => void;
   readonly errors: Problem['errors'];
 }
 
-export function ReaderFields({ readers, onChange, errors }: ReaderFieldsProps): JSX.Element {
+export function ReaderFields({ stored, readers, onChange, errors }: ReaderFieldsProps): JSX.Element {
   const say = useSay();
-  const isNobody = !readers.page && readRecipients(readers.installer).length === 0;
+  const typed = readRecipients(readers.installer);
+  const isNobody = !readers.page && typed.length === 0;
+  const recipients = stored?.recipients.join('\n') ?? '';
+  const fill = (): void => onChange({ ...readers, installer: recipients });
+  const filled = useRef('');
+  // With another installer only: what somebody has read does not change under the eyes.
+  useEffect(() => {
+    if (typed.join('\n') === filled.current) {
+      filled.current = recipients;
+      if (readers.installer !== recipients) fill();
+    }
+  }, [stored?.id]);
   return (
     <fieldset>
       <legend>{say('hand-over.title')}</legend>
@@ -63,8 +78,38 @@ export function ReaderFields({ readers, onChange, errors }: ReaderFieldsProps): 
           />
         )}
       </FormField>
+      <div role="status">
+        {stored !== undefined && recipients !== '' && (
+          <StoredNote installer={stored} isUsed={typed.join('\n') === recipients} onUse={fill} />
+        )}
+      </div>
       <p class="quiet">{say('hand-over.recorded')}</p>
     </fieldset>
+  );
+}
+
+interface StoredNoteProps {
+  readonly installer: InstallerView;
+  /** Whether the recipients in the field are those that are stored. */
+  readonly isUsed: boolean;
+  readonly onUse: () => void;
+}
+
+/** Who stored the recipients in the field; or a button that puts them there. */
+function StoredNote({ installer, isUsed, onUse }: StoredNoteProps): JSX.Element {
+  const say = useSay();
+  const { name, recipients_changed_at: at, recipients_changed_by: actor } = installer;
+  if (!isUsed)
+    return (
+      <button type="button" onClick={onUse}>
+        {say('hand-over.fill', { installer: name })}
+      </button>
+    );
+  const time = at === null ? '' : <Time at={at} />;
+  return (
+    <p class="quiet">
+      <Phrase of="hand-over.stored" values={{ installer: <span class="text">{name}</span>, time, actor }} />
+    </p>
   );
 }
 

@@ -41,6 +41,36 @@ export const ADMINISTRATION_STRINGS = {
     'Der Person geben. Der Link setzt das Passwort einmal, bis {time}, und steht nur hier.',
   ],
 
+  'installers.about': [
+    'Keys for an installer are encrypted to its recipients. The person who hands keys over sees them, and may name others.',
+    'Schlüssel für einen Installateur werden an seine Empfänger verschlüsselt. Wer sie übergibt, sieht diese und kann andere nennen.',
+  ],
+  'installers.caption': ['Installers and their recipients', 'Installateure und ihre Empfänger'],
+  'installers.empty': ['No installers yet', 'Noch keine Installateure'],
+  'installers.contact': ['Contact', 'Kontakt'],
+  'installers.site': ['Site', 'Standort'],
+  'installers.note': ['Note', 'Notiz'],
+  'installers.recipients': ['Recipients', 'Empfänger'],
+  'installers.recipients-hint': [
+    'age1…, one a line, as age-keygen prints them. Compare them with the installer by telephone.',
+    'age1…, einer je Zeile, wie age-keygen sie ausgibt. Am Telefon mit dem Installateur vergleichen.',
+  ],
+  'installers.changed': ['Recipients changed', 'Empfänger geändert'],
+  'installers.edit': ['Edit', 'Bearbeiten'],
+  'installers.edit-of': ['Edit {name}', '{name} bearbeiten'],
+  'installers.changed-toast': ['Installer {name} is changed.', 'Installateur {name} ist geändert.'],
+  'installers.add-title': ['Add an installer', 'Installateur anlegen'],
+  'installers.name-hint': ['As orders have it. It cannot be changed.', 'Wie in den Aufträgen. Er lässt sich nicht ändern.'],
+  'installers.add': ['Add', 'Anlegen'],
+  'installers.added': ['Installer {name} is added.', 'Installateur {name} ist angelegt.'],
+  'installers.remove': ['Remove…', 'Entfernen…'],
+  'installers.remove-title': ['Remove installer {name}?', 'Installateur {name} entfernen?'],
+  'installers.remove-about': [
+    'Its recipients go with it, and its orders stay. Files that were handed over stay readable to them.',
+    'Seine Empfänger gehen mit, seine Aufträge bleiben. Übergebene Dateien bleiben für sie lesbar.',
+  ],
+  'installers.removed': ['Installer {name} is removed.', 'Installateur {name} ist entfernt.'],
+
   'tokens.about': [
     'For programs that call the API from elsewhere. A token may do no more than you may, now and later.',
     'Für Programme, die die API von anderswo aufrufen. Ein Token darf nie mehr als Sie selbst.',

@@ -47,6 +47,8 @@ export const ORDERING_STRINGS = {
     'age recipients of the installer, age1…, one a line, as age-keygen prints them',
     'age-Empfänger des Installateurs, age1…, einer je Zeile, wie age-keygen sie ausgibt',
   ],
+  'hand-over.stored': ['Stored for {installer} {time}, by {actor}', 'Hinterlegt für {installer} {time}, von {actor}'],
+  'hand-over.fill': ['Use the recipients that are stored for {installer}', 'Die für {installer} hinterlegten Empfänger nehmen'],
   'hand-over.nobody': ['Choose one of the two, or both.', 'Eines von beiden wählen, oder beides.'],
   'hand-over.recorded': [
     'The audit log says to whom keys were encrypted, before they leave the server.',

@@ -12,6 +12,7 @@ export const SHELL_STRINGS = {
   'page.controllers': ['Controllers', 'Controller'],
   'page.audit': ['Audit', 'Protokoll'],
   'page.waiting': ['Waiting', 'Wartende'],
+  'page.installers': ['Installers', 'Installateure'],
   'page.users': ['Users', 'Benutzer'],
   'page.tokens': ['API tokens', 'API-Tokens'],
   'page.code': ['Sign in a command', 'Kommando anmelden'],
