@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KEY_LENGTH, Secret } from '@latchkey/protocol';
-import { createFile, exists, parseKey, readPlainFile, readPrivateFile, syncFolderOf } from '@latchkey/runtime/files';
+import { createFile, exists, isTaken, parseKey, readPlainFile, readPrivateFile, syncFolderOf } from '@latchkey/runtime/files';
 import { environment } from '@latchkey/runtime/config';
 import { Failure, systemCode, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { repeatInAdvice } from '@latchkey/runtime/cli';
@@ -88,7 +88,7 @@ export async function readMasterKey(source: MasterKeySource): Promise<Secret> {
 
 /** Returns the master key of `source`. Generates a new key if the file is missing. */
 export async function readOrCreateMasterKey(source: MasterKeySource): Promise<Secret> {
-  if (source.kind === 'file' && !(await exists(source.path))) {
+  if (source.kind === 'file' && !(await isTaken(source.path))) {
     try {
       return await createMasterKey(source.path);
     } catch (error) {
@@ -119,7 +119,7 @@ export async function archivedKeyPath(inUse: string, next: string): Promise<stri
 
 /** Archives a master key before it is replaced, because earlier backups open only under it. */
 export async function archiveMasterKey(key: Secret, path: string): Promise<void> {
-  const archived = (await exists(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
+  const archived = (await isTaken(path)) ? await readMasterKey({ kind: 'file', path }) : undefined;
   if (archived?.equals(key) !== true) await createFile(path, `${key.toHex()}\n`);
 }
 

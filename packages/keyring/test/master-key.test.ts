@@ -1,6 +1,6 @@
 // Proves where a master key comes from, what is refused for one, and that none is ever told.
 
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import type { Failure } from '@latchkey/runtime/failure';
@@ -225,8 +225,12 @@ describe('the next master key', () => {
   it('has the one before it kept under one name, wherever the command was killed', async () => {
     const source = await keyFile(`${KEY}\n`);
     const { key, archivedPath = '', path } = await nextMasterKey(source, undefined, keyring);
+    // A file that has its name just now has the one that it was written under, too.
+    const named = (at: string): Promise<void> => link(at, join(at, '..', `.${basename(at)}.0123abcd`));
+    await named(path);
     // Kept, and then killed.
     await archiveMasterKey(Secret.fromHex(KEY), archivedPath);
+    await named(archivedPath);
     const again = await nextMasterKey(source, undefined, keyring);
     expect(again.archivedPath).toBe(archivedPath);
     await again.install();

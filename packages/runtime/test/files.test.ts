@@ -11,6 +11,7 @@ import {
   createFile,
   exists,
   ensurePrivateFolder,
+  isTaken,
   readOctets,
   readPlainFile,
   readPrivateFile,
@@ -205,6 +206,17 @@ describe('what createFile writes aside', () => {
     expect(await readdir(folder)).toEqual([expect.stringMatching(/^\.new\./), 'new']);
     await alive.kill('SIGKILL');
     await expect(createFile(path, 'more')).rejects.toMatchObject({ message: `cannot write ${path}: it exists already` });
+    expect(await readdir(folder)).toEqual(['new']);
+    expect(await readFile(path, 'utf8')).toBe('content');
+  });
+
+  it('goes where the file is found to have its name, which it had got when its writer was killed', async () => {
+    const folder = await tempFolder();
+    const path = join(folder, 'new');
+    expect(await isTaken(path)).toBe(false);
+    await createFile(path, 'content');
+    await link(path, join(folder, '.new.01234567'));
+    expect(await isTaken(path)).toBe(true);
     expect(await readdir(folder)).toEqual(['new']);
     expect(await readFile(path, 'utf8')).toBe('content');
   });

@@ -2,7 +2,7 @@ import { access, constants, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { formatId } from '@latchkey/protocol';
 import { type Endpoint, formatEndpoint } from '@latchkey/runtime/net';
-import { exists } from '@latchkey/runtime/files';
+import { isTaken } from '@latchkey/runtime/files';
 import { formatFields, peerArgument, withExamples } from '@latchkey/runtime/cli';
 import { systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { type Credential, writeCredential } from '@latchkey/provisioning';
@@ -86,7 +86,8 @@ async function add(idC: number, { nid, server = [], out, passThrough, ...options
 
 /** Before anything is changed, here or elsewhere. */
 async function requireFree(out: string): Promise<void> {
-  if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
+  if (await isTaken(out))
+    throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
   await access(dirname(out), constants.W_OK | constants.X_OK).catch((error: unknown) => {
     throw systemFailure(`cannot write ${out}`, error);
   });

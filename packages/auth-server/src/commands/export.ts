@@ -1,4 +1,4 @@
-import { createFile, exists } from '@latchkey/runtime/files';
+import { createFile, isTaken } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { Command } from 'commander';
@@ -33,7 +33,7 @@ export function exportCommand(): Command {
 async function exportNodes({ withKeys, out, ...options }: ExportOptions): Promise<void> {
   if (withKeys === true && out === undefined)
     throw new UsageFailure('keys go to a file of mode 0600 alone', { advice: 'Name it with --out FILE.' });
-  if (out !== undefined && (await exists(out)))
+  if (out !== undefined && (await isTaken(out)))
     throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was written. Choose another name.' });
   echoFilters(options);
   const write = (pages: AsyncIterable<readonly ExportedLine[]>): Promise<void> => {

@@ -11,7 +11,7 @@ import {
   parsePassphrase,
 } from '@latchkey/provisioning';
 import type { BeforeCommit, KeyOutput } from '@latchkey/operations';
-import { createFile, exists, ensurePrivateFolder, readSecretFile } from '@latchkey/runtime/files';
+import { createFile, ensurePrivateFolder, isTaken, readSecretFile } from '@latchkey/runtime/files';
 import { readSecretInput } from '@latchkey/runtime/cli';
 import { type CommandLine, UsageFailure } from '@latchkey/runtime/failure';
 import { type Command, Option } from 'commander';
@@ -81,7 +81,7 @@ export class ManifestOutput implements KeyOutput {
     const recipients = await recipientsFrom(recipient, passphraseFile);
     await ensurePrivateFolder(out);
     const path = join(out, recipients === undefined ? 'manifest.csv' : 'manifest.csv.age');
-    if (await exists(path))
+    if (await isTaken(path))
       throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was changed. Choose another folder.' });
     return new ManifestOutput(path, recipients, describeReaders(options));
   }

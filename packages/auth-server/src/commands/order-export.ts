@@ -1,4 +1,4 @@
-import { createFile, exists } from '@latchkey/runtime/files';
+import { createFile, isTaken } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { withExamples } from '@latchkey/runtime/cli';
 import { LABEL_FORMATS, type LabelFormat } from '@latchkey/provisioning/label-formats';
@@ -63,7 +63,8 @@ interface LabelOptions extends RegistryOptions {
 }
 
 async function labels(number: number, { out, format, ...options }: LabelOptions): Promise<void> {
-  if (await exists(out)) throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
+  if (await isTaken(out))
+    throw new UsageFailure(`${out} exists already`, { advice: 'Nothing was changed. Choose another name.' });
   const { count, split } = await withOperations(options, (context) =>
     call(
       ordersLabels,

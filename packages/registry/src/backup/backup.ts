@@ -1,7 +1,7 @@
 /** Writes a registry, as it is at one moment, to a file; its keys stay sealed. */
 
 import { basename } from 'node:path';
-import { createFile, exists } from '@latchkey/runtime/files';
+import { createFile, isTaken } from '@latchkey/runtime/files';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { type Head, headOf } from '../audit-chain.js';
 import type { Registry } from '../registry.js';
@@ -12,7 +12,7 @@ import { formatBackup } from './backup-format.js';
  * in it.
  */
 export async function backup(registry: Registry, path: string): Promise<Head> {
-  if (await exists(path))
+  if (await isTaken(path))
     throw new UsageFailure(`${path} exists already`, { advice: 'Nothing was written. Choose another name.' });
   let head: Head = { seq: 0, hash: '' };
   await createFile(path, text());

@@ -91,6 +91,16 @@ export async function createFile(
   }
 }
 
+/**
+ * Returns whether the file that `createFile` is to create exists already. A process that was killed
+ * as that file got its name left the content under a temporary name, too, which is removed.
+ */
+export async function isTaken(path: string): Promise<boolean> {
+  if (!(await exists(path))) return false;
+  await removeStaleTemps(path);
+  return true;
+}
+
 /** Links the temporary file to `path`, which must not exist. */
 export async function linkIntoPlace(tempPath: string, path: string): Promise<void> {
   try {

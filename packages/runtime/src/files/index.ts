@@ -8,6 +8,7 @@ export {
   createFile,
   ensurePrivateFolder,
   exists,
+  isTaken,
   linkIntoPlace,
   probeFolder,
   readOctets,
