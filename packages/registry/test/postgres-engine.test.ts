@@ -145,6 +145,20 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       await expect(open({}, of)).rejects.toThrow('a commit that waits for a standby took more than 3 s');
     });
 
+    it.each([
+      ['a role without rights', { user: 'weak' }, /permission denied .*42501/, 'The role must own the database'],
+      ['a wrong password', { user: 'nobody' }, /password authentication failed/, 'Compare the role and the password file'],
+      ['a database that is not there', { database: 'none' }, /does not exist/, 'Check the name of the database'],
+    ] as const)('%s, with what helps, a command and a creation alike', async (_, more, message, helps) => {
+      await cluster.sql("CREATE ROLE weak LOGIN PASSWORD 'of a test on loopback'");
+      onTestFinished(async () => void (await cluster.sql('DROP ROLE weak')));
+      const advice = expect.stringMatching(new RegExp(`^Nothing was changed\\. ${helps}`)) as string;
+      const refused = { exitCode: 1, message: expect.stringMatching(message) as string, advice };
+      await expect(open({}, config(more))).rejects.toMatchObject(refused);
+      await cluster.sql('DROP SCHEMA latchkey CASCADE');
+      await expect(createPostgresSchema(config(more))).rejects.toMatchObject(refused);
+    });
+
     it('to reach a database elsewhere without TLS', async () => {
       const of = config({ hosts: [{ host: 'db1.example.org', port: 5432 }] });
       await expect(open({}, of)).rejects.toMatchObject({

@@ -45,6 +45,19 @@ export class ConnectionFailure extends Failure {
   }
 }
 
+const WRONG_ROLE = 'Compare the role and the password file with the role in the database, and with its pg_hba.conf.';
+/** What helps, by SQLSTATE, where trying again does not. */
+const ADVICE: ReadonlyMap<string | undefined, string> = new Map([
+  ['28000', WRONG_ROLE],
+  ['28P01', WRONG_ROLE],
+  ['3D000', 'Check the name of the database, or create it with the role as its owner.'],
+  ['42501', 'The role must own the database, or schema `latchkey` and all that is in it.'],
+  [
+    '53300',
+    'Raise max_connections of the database, or end other clients: each process of Latchkey has three connections, and a fourth at times.',
+  ],
+]);
+
 /**
  * An error of the PostgreSQL server, by its SQLSTATE. The details about rows are left out, because
  * rows contain keys.
@@ -54,7 +67,8 @@ export class DatabaseFailure extends Failure {
   readonly code: string;
 
   constructor(message: string, code: string) {
-    super(`the database says: ${message} (${code})`);
+    const advice = ADVICE.get(code);
+    super(`the database says: ${message} (${code})`, advice === undefined ? {} : { advice: `Nothing was changed. ${advice}` });
     this.code = code;
   }
 }
@@ -168,7 +182,8 @@ export class Connection {
       await client.connect();
     } catch (error) {
       connection.destroy();
-      throw new Failure(describe(error));
+      const advice = ADVICE.get((error as DatabaseError).code);
+      throw new Failure(describe(error), advice === undefined ? {} : { advice: `Nothing was changed. ${advice}` });
     }
     connection.#isOpen = true;
     return connection;

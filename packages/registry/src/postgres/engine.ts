@@ -89,7 +89,7 @@ export class Engine {
       return await session.another();
     } catch (error) {
       if (error instanceof UsageFailure || !(error instanceof Failure)) throw error;
-      throw unavailable(error.message);
+      throw unavailable(error.message, error.advice);
     }
   }
 
@@ -213,6 +213,6 @@ export class Engine {
   }
 }
 
-export function unavailable(why: string): Unavailable {
-  return new Unavailable(`the registry cannot be asked: ${why}`, { advice: 'Nothing was changed. Try again.' });
+export function unavailable(why: string, advice: string = 'Nothing was changed. Try again.'): Unavailable {
+  return new Unavailable(`the registry cannot be asked: ${why}`, { advice });
 }

@@ -130,5 +130,7 @@ export class Reader {
 
 /** Converts the failure of a statement for the caller of the registry: nothing was changed. */
 export function asUnavailable(error: unknown): unknown {
-  return error instanceof ConnectionFailure || error instanceof DatabaseFailure ? unavailable(error.message) : error;
+  return error instanceof ConnectionFailure || error instanceof DatabaseFailure
+    ? unavailable(error.message, error.advice)
+    : error;
 }

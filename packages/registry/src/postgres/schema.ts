@@ -236,6 +236,7 @@ export async function withPrimary<T>(
 ): Promise<T> {
   const credentials = await readCredentials(config);
   const reasons: string[] = [];
+  let advised: string | undefined;
   for (const host of config.hosts) {
     let connection: Connection;
     try {
@@ -247,6 +248,7 @@ export async function withPrimary<T>(
       });
     } catch (error) {
       reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
+      if (error instanceof Failure) advised ??= error.advice;
       continue;
     }
     const timer = setTimeout(() => connection.destroy(), timeoutMs);
@@ -263,6 +265,6 @@ export async function withPrimary<T>(
     }
   }
   throw new Failure(`no host of the database serves: ${reasons.join('; ')}`, {
-    advice: 'Nothing was changed. Check the hosts, and what each says of itself.',
+    advice: advised ?? 'Nothing was changed. Check the hosts, and what each says of itself.',
   });
 }
