@@ -2,7 +2,6 @@
 
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import { environment } from '@latchkey/runtime/config';
 import type { Log } from '@latchkey/runtime/daemon';
 import { UsageFailure } from '@latchkey/runtime/failure';
 import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
@@ -15,13 +14,9 @@ const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE---
 /** @throws Failure if a file cannot be read, or certificate and key do not belong together */
 export async function readSecureContext(config: GatewayConfig, log: Log): Promise<SecureContextOptions> {
   const { cert, key, client_ca: clientCa } = config;
-  const credentials = environment('CREDENTIALS_DIRECTORY');
-  // systemd keeps others out by the folder; the mode it shows for a file is no measure.
-  const isCredential = credentials !== undefined && key.startsWith(`${credentials}/`);
-  const readKey = isCredential ? readPlainFile : readPrivateFile;
   const options = {
     cert: await readPlainFile(cert),
-    key: await readKey(key),
+    key: await readPrivateFile(key),
     minVersion: 'TLSv1.3',
     ...(clientCa === undefined ? {} : { ca: await readAuthorities(clientCa, log) }),
   } as const;

@@ -283,7 +283,7 @@ describe('readPrivateFile', () => {
       const refused = {
         name: 'UsageFailure',
         exitCode: 2,
-        message: `${path} holds a key and has mode 0${mode.toString(8)}: others can read it`,
+        message: `${path} holds a secret and has mode 0${mode.toString(8)}: others can read it`,
         advice: `Run: chmod 600 ${path}`,
       };
       await expect(readPrivateFile(path)).rejects.toMatchObject(refused);

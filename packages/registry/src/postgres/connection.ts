@@ -1,8 +1,8 @@
 /** One connection to PostgreSQL: statements are sent together, and nothing is ever cancelled. */
 
-import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
+import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { formatEndpoint } from '@latchkey/runtime/net';
 import { Client, DatabaseError } from 'pg';
 import type { PostgresConfig, PostgresHost } from './config.js';
@@ -95,12 +95,6 @@ export interface Credentials {
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|::1)$/;
 
 export async function readCredentials({ passwordFile, tls, hosts }: PostgresConfig): Promise<Credentials> {
-  const read = (path: string, what: string): Promise<string> =>
-    readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      throw new UsageFailure(`${path}, the ${what} for the database, cannot be read: ${error.code ?? error.message}`, {
-        advice: 'Check the path, and that the user of this process may read it.',
-      });
-    });
   if (tls === undefined) {
     const far = hosts.find((host) => !('socketFolder' in host) && !LOOPBACK.test(host.host));
     if (far !== undefined) {
@@ -110,15 +104,15 @@ export async function readCredentials({ passwordFile, tls, hosts }: PostgresConf
       });
     }
   }
-  const password = passwordFile === undefined ? '' : ((await read(passwordFile, 'password')).split('\n')[0] ?? '').trimEnd();
+  const password = passwordFile === undefined ? '' : ((await readPrivateFile(passwordFile)).split('\n')[0] ?? '').trimEnd();
   if (passwordFile !== undefined && password === '')
     throw new UsageFailure(`${passwordFile} has no password on its first line`, { advice: 'Write the password there.' });
   if (tls === undefined) return { password, ssl: false };
   const { cert, key } = tls;
   const ssl = {
-    ca: await read(tls.ca, 'CA'),
-    ...(cert === undefined ? {} : { cert: await read(cert, 'certificate') }),
-    ...(key === undefined ? {} : { key: await read(key, 'private key') }),
+    ca: await readPlainFile(tls.ca),
+    ...(cert === undefined ? {} : { cert: await readPlainFile(cert) }),
+    ...(key === undefined ? {} : { key: await readPrivateFile(key) }),
   };
   return { password, ssl };
 }

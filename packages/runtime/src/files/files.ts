@@ -340,7 +340,7 @@ function assertFile(path: string, info: Stats): void {
 function assertPrivateMode(path: string, info: Stats): void {
   if ((info.mode & GROUP_AND_OTHERS) === 0) return;
   const mode = (info.mode & 0o777).toString(8).padStart(4, '0');
-  throw new UsageFailure(`${path} holds a key and has mode ${mode}: others can read it`, {
+  throw new UsageFailure(`${path} holds a secret and has mode ${mode}: others can read it`, {
     advice: `Run: chmod 600 ${shellWord(path)}`,
   });
 }
