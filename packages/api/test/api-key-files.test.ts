@@ -243,6 +243,27 @@ describe('keys', () => {
     expect((await ask('POST', '/v1/resets', { ids: ['0000dead'], recipients: [recipient] })).status).toBe(404);
   });
 
+  it('are new ones for all nodes of an order that still hold one initial key, and for no others', async () => {
+    const shared = newSecret();
+    const order = await fixture.order({ 1: shared, 2: shared, 3: shared, 4: newSecret() }, { sharedKey: true });
+    await fixture.join(1, shared);
+    const { key } = (await ask('GET', '/v1/nodes/00000002')).body;
+    const other = (await ask('GET', '/v1/nodes/00000004')).body.key;
+    const lines = linesOf(await open(await jobOf('/v1/resets', { order, holding: key })));
+    expect(lines.map(([id]) => id)).toEqual(['00000002', '00000003']);
+    expect(await Promise.all(lines.map(([id, text]) => holds(id, text)))).toEqual([true, true]);
+    expect(new Set([shared.toHex(), ...lines.map(([, text]) => text)]).size).toBe(3);
+    expect((await ask('GET', '/v1/nodes/00000004')).body.key).toBe(other);
+    // Nobody holds it any more: the same request again resets nothing.
+    const head = fixture.headSeq;
+    const again = await ask('POST', '/v1/resets', { order, holding: key, recipients: [recipient] });
+    expect([again.status, again.body.detail]).toEqual([409, `no node of order ${order} holds the initial key ${key} any more`]);
+    expect(fixture.entriesAfter(head)).toEqual([]);
+    const wrong = await ask('POST', '/v1/resets', { ids: ['00000002'], holding: key, recipients: [recipient] });
+    expect([wrong.status, wrong.body.errors]).toEqual([400, [{ at: 'holding', is: 'expected with order only' }]]);
+    await expectNoKeyIn(lines.map(([, text]) => text));
+  });
+
   it('of a controller are its credential, new or next', async () => {
     const added = JSON.parse(await open(await jobOf('/v1/controllers', { id: '000000c3', nid: '192.0.2.9:5683' }))) as Credential;
     expect([added.id, await fixture.registry.hasCredential(0xc3, Secret.fromHex(added.sk_cs))]).toEqual(['000000c3', true]);
@@ -432,6 +453,9 @@ describe('a token with the scope keys', () => {
     await expect
       .poll(async () => (await send(String(begun.headers.location), undefined, FROM, 'GET')).body, { timeout: DEADLINE_MS })
       .toMatchObject({ state: 'done', result: { nodes: 1, key: null, diagnosis: { cause: expect.any(String) } } });
+    // Whether a key is held would say what its fingerprint is.
+    const probe = await send('/v1/resets', { order: 1, holding: '0000', recipients: [recipient] });
+    expect([probe.status, probe.body.detail]).toEqual([409, expect.stringContaining('shown no fingerprints')]);
     const all = await fetched(send, await send('/v1/resets', { order: 1, recipients: [recipient] }));
     expect(all.map(([id]) => id)).toEqual(['00000001', '00000002']);
     await expectNoKeyIn([...lines, ...all].map(([, key]) => key));

@@ -2,7 +2,15 @@
 
 import { formatId, type Secret } from '@latchkey/protocol';
 import type { ManifestLine } from '@latchkey/provisioning';
-import { chunksOf, type ControllerInfo, type NodeInfo, type NodeRow, notFound, type Registry } from '@latchkey/registry';
+import {
+  chunksOf,
+  type ControllerInfo,
+  InitialKeyInfo,
+  type NodeInfo,
+  type NodeRow,
+  notFound,
+  type Registry,
+} from '@latchkey/registry';
 import { readFolderLock } from '@latchkey/runtime/files';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { findHeldInitialKey, type InitialKey, otherHolderOf, resetNodes } from './administration.js';
@@ -64,7 +72,7 @@ export const nodesReset: Operation<NodeResetInput, NodeReset, ResetContext> = im
       const [only] = ids;
       return only !== undefined && ids.length === 1 && input.order === undefined
         ? await resetOne(context, only, { splitting, check })
-        : await resetAll(context, ids, { splitting, check, onlyInitial: input.order !== undefined });
+        : await resetAll(context, ids, { splitting, check, onlyInitial: input.order !== undefined, holding: input.holding });
     } finally {
       deviceKeys?.wipe();
     }
@@ -77,7 +85,7 @@ interface Splitting {
   readonly manufacturer: string;
 }
 
-async function selectNodes(context: Context, { ids, order }: NodeResetInput): Promise<readonly number[]> {
+async function selectNodes(context: Context, { ids, order, holding }: NodeResetInput): Promise<readonly number[]> {
   if (ids !== undefined) {
     const named = [...new Set(ids.map(numberFromId))];
     await requireVisibleNodes(context, named);
@@ -85,7 +93,37 @@ async function selectNodes(context: Context, { ids, order }: NodeResetInput): Pr
   }
   const { registry, clock } = context;
   if (order !== undefined && !isVisible(context.visibleOrders, order)) throw orderNotFound(order);
-  return inTurn(context, () => idsOf(registry, { order, neverJoined: true }, clock().wallMs));
+  if (holding !== undefined && context.visibleOrders !== undefined)
+    throw new UsageFailure('a caller that sees some orders only is shown no fingerprints, and names none', {
+      advice: 'Nothing was changed. Name the nodes, or the order only.',
+    });
+  const found = await inTurn(context, () => idsOf(registry, { order, neverJoined: true }, clock().wallMs));
+  return holding === undefined ? found : holdersOf(registry, found, { order, holding });
+}
+
+/** @throws UsageFailure if no node of the order holds the key */
+async function holdersOf(
+  registry: Registry,
+  ids: readonly number[],
+  { order, holding }: Pick<NodeResetInput, 'order' | 'holding'>,
+): Promise<readonly number[]> {
+  const holders: number[] = [];
+  await registry.readNodes(ids, (found, part) => {
+    for (const idI of part) {
+      const row = found.node(idI)?.row;
+      if (row?.initial === true && fingerprintOf(row) === holding) holders.push(idI);
+    }
+  });
+  if (holders.length > 0) return holders;
+  throw new UsageFailure(`no node of order ${order} holds the initial key ${holding} any more`, {
+    advice: 'Nothing was changed. See which initial keys the nodes of the order have:',
+    run: [['latchkey-auth-server', 'order', 'exposure', String(order)]],
+  });
+}
+
+/** Of the initial key of a node. */
+function fingerprintOf({ ik }: NodeRow): string {
+  return new InitialKeyInfo(ik, 0).fingerprint;
 }
 
 /** Throws if a node must not be reset. */
@@ -260,16 +298,21 @@ export function keysLost(reset: number, nodes: number, error: unknown): unknown 
   return new PartlyDone(done, error, 'Run the command again: it generates initial keys anew.');
 }
 
+interface ResetAllTerms extends ResetTerms {
+  /** Skips a node that has joined since it was selected. */
+  readonly onlyInitial: boolean;
+  /** Skips a node that got another initial key since. */
+  readonly holding: string | undefined;
+}
+
 /**
  * Generates an initial key for each node. A caller that is interrupted runs it again, and new keys
  * are generated.
- *
- * @param onlyInitial skips a node that has joined since it was selected
  */
 async function resetAll(
   context: ResetContext,
   ids: readonly number[],
-  { splitting, check, onlyInitial }: ResetTerms & { readonly onlyInitial: boolean },
+  { splitting, check, onlyInitial, holding }: ResetAllTerms,
 ): Promise<NodeReset> {
   const { registry, approve, openOutput, afterPart } = context;
   const done = { nodes: ids.length, passed_over: 0, drawn: true, split: splitting !== undefined, key: null, diagnosis: null };
@@ -292,6 +335,8 @@ async function resetAll(
     const isReset = (idI: number, row: NodeRow): boolean => {
       // Its device has traded in the initial key: another one would lock it out.
       if (onlyInitial && !row.initial) return false;
+      // Its new initial key is with an installer by now.
+      if (holding !== undefined && fingerprintOf(row) !== holding) return false;
       check(idI, row);
       return true;
     };

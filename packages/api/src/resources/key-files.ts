@@ -20,6 +20,7 @@ import {
   controllerTextFields,
   durationSchema,
   endpointSchema,
+  fingerprintSchema,
   namesControllers,
   nameSchema,
   TEXT_LIMITS,
@@ -139,7 +140,8 @@ const resetNodes = defineRoute({
   method: 'POST',
   name: nodesReset.name,
   summary: 'Give nodes another initial key each',
-  description: 'Nodes by ID, or those of an order that still hold their initial key. They are installed again with the new one.',
+  description:
+    'Nodes by ID, or those of an order that still hold their initial key. They are installed again with the new one. With `holding` only those that hold this one: each gets another, so that an initial key that several nodes share lets nobody in any more.',
   scope: nodesReset.scope,
   isLimitable: true,
   path: '/v1/resets',
@@ -147,10 +149,15 @@ const resetNodes = defineRoute({
     .strictObject({
       ids: z.array(idSchema).min(1).max(MAX_IDS).optional(),
       order: orderNumberSchema.optional(),
+      holding: fingerprintSchema.optional().describe('With `order`: fingerprint of the initial key, as the exposure has it'),
       unsplit: z.boolean().default(false).describe('Nodes whose initial key is split get a whole one'),
       recipients: recipientsSchema,
     })
-    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected ids or order' }),
+    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected ids or order' })
+    .refine(({ order, holding }) => order !== undefined || holding === undefined, {
+      path: ['holding'],
+      error: 'expected with order only',
+    }),
   output: jobSchema,
   isIdempotent: () => true,
   async run(context, { recipients, ...input }) {

@@ -296,6 +296,8 @@ export interface NodeResetInput {
   /** Nodes one by one; or the nodes of an order that still hold their initial key. */
   readonly ids?: readonly string[] | undefined;
   readonly order?: number | undefined;
+  /** Fingerprint: of the order only the nodes that still hold this initial key. */
+  readonly holding?: string | undefined;
   /** Nodes whose initial key is split get a whole one. */
   readonly unsplit: boolean;
   /** Who has the device keys, if those are given. */
@@ -329,10 +331,12 @@ export const nodesReset: Contract<NodeResetInput, NodeReset> = {
     .strictObject({
       ids: z.array(idSchema).min(1).optional(),
       order: orderNumberSchema.optional(),
+      holding: fingerprintSchema.optional(),
       unsplit: z.boolean(),
       manufacturer: nameSchema.optional(),
     })
-    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected IDs or an order' }),
+    .refine(({ ids, order }) => (ids === undefined) !== (order === undefined), { error: 'expected IDs or an order' })
+    .refine(({ order, holding }) => order !== undefined || holding === undefined, { error: 'expected holding with an order' }),
   output: z.object({
     nodes: z.int(),
     passed_over: z.int(),
