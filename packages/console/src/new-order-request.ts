@@ -71,3 +71,13 @@ const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'step-up-required
 export function mayHaveBegun({ name, status }: Problem): boolean {
   return UNDECIDED.has(name) || status === 401 || status === 429 || status >= 500;
 }
+
+const IN_DOUBT: ReadonlySet<string> = new Set(['job-interrupted', 'outcome-unknown']);
+
+/**
+ * Whether nobody but the reader can find out if it was done: the server stopped in the middle. The
+ * request is sent again, as another one, only if the reader says so.
+ */
+export function isInDoubt({ name }: Problem): boolean {
+  return IN_DOUBT.has(name);
+}

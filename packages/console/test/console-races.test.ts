@@ -313,6 +313,29 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       await saved.selectOption('fourth (cy)');
       await expect.poll(() => queryOf(page)).toBe('?order=4&order=2');
     });
+    await steps.take('an order of which the server does not say whether it was made is not made twice', async () => {
+      await open('/orders/new');
+      await page.getByLabel('Installer', { exact: true }).fill('Kim & Sons');
+      await page.getByLabel('Controller').selectOption('00000001');
+      await page.getByLabel('Nodes', { exact: true }).fill('1');
+      const sent: Request[] = [];
+      page.on('request', (request) => {
+        if (request.method() === 'POST' && request.url().endsWith('/v1/orders')) sent.push(request);
+      });
+      const jobs = /\/v1\/jobs\/[^/]+$/;
+      await page.route(jobs, (route) => route.fulfill({ json: { state: 'interrupted', problem: null } }));
+      const submit = page.getByRole('button', { name: 'Order 1 node' });
+      await submit.click();
+      await page.getByText('The server stopped before it said').waitFor();
+      await submit.press('Enter');
+      await page.evaluate('new Promise((done) => requestAnimationFrame(() => setTimeout(done)))');
+      expect(sent.length).toBe(1);
+      await page.unroute(jobs);
+      await page.getByRole('button', { name: 'It was not done' }).click();
+      await submit.click();
+      await page.getByRole('heading', { name: 'Order 6: 1 node' }).waitFor();
+      expect(new Set(sent.map((request) => request.headers()['idempotency-key'])).size).toBe(2);
+    });
     await steps.take('what one person did, the next does not undo', async () => {
       await open(`/nodes?node=${id(UNPROVEN)}`);
       await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click();

@@ -10,7 +10,7 @@ import { type InstallerList, installerNamed, INSTALLERS } from '../installer-dra
 import { NEW_ORDER, orderRequest, type OrderTerms } from '../new-order-request.js';
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
-import { HandedOverView, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { useSay } from '../phrase.js';
 import { usePreferences } from '../preferences.js';
@@ -30,7 +30,8 @@ export function NewOrderPage(): JSX.Element {
   const isUtc = usePreferences().zone === 'utc';
   const [terms, setTerms] = useState<OrderTerms>(NEW_ORDER);
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
-  const { isBusy, problem, done, start, reset } = useHandOver();
+  const handOver = useHandOver();
+  const { isBusy, problem, isDoubtful, done, start, reset } = handOver;
   const installers = useResource<InstallerList>(useMay('orders') ? INSTALLERS : undefined).data;
   const result = useRef<HTMLHeadingElement>(null);
   const form = useRef<HTMLFormElement>(null);
@@ -87,9 +88,9 @@ export function NewOrderPage(): JSX.Element {
           onChange={setReaders}
           errors={problem?.errors}
         />
-        {problem !== undefined && <ProblemNote problem={problem} />}
+        <HandOverProblem of={handOver} />
         <div class="actions">
-          <button type="submit" class="primary" aria-disabled={isBusy}>
+          <button type="submit" class="primary" aria-disabled={isBusy || isDoubtful}>
             {say('new-order.submit', {}, Number(terms.count))}
           </button>
           <span class="quiet" role="status">

@@ -5,7 +5,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { type InstallerList, installerNamed } from '../installer-draft.js';
 import { OrderBadge } from '../parts/badges.js';
-import { HandedOverView, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
 import { OrderCauses, OrderSites } from '../parts/order-progress.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
@@ -54,7 +54,8 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
   const say = useSay();
   const [isOpen, setOpen] = useState(false);
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
-  const { isBusy, problem, done, start } = useHandOver();
+  const handOver = useHandOver();
+  const { isBusy, problem, done, start } = handOver;
   const mayHandOver = useMay('keys');
   const path = `/v1/installers?name=${encodeURIComponent(order.installer)}`;
   const installers = useResource<InstallerList>(isOpen && mayHandOver ? path : undefined).data;
@@ -84,7 +85,7 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
         onChange={setReaders}
         errors={problem?.errors}
       />
-      {problem !== undefined && <ProblemNote problem={problem} />}
+      <HandOverProblem of={handOver} />
       <div class="actions">
         <button type="submit" class="primary" aria-disabled={isBusy}>
           {say('hand-over.again-submit')}

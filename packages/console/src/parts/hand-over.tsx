@@ -6,13 +6,14 @@ import type { InstallerView } from '@latchkey/operations/contract';
 import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
 import { type KeyFile, runKeyJob } from '../job-run.js';
-import { mayHaveBegun, readRecipients } from '../new-order-request.js';
+import { isInDoubt, mayHaveBegun, readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
 import { Phrase, useSay } from '../phrase.js';
 import { reloadAll, useSession } from '../session.js';
 import { Command } from './copy.js';
 import { errorAt, FormField } from './form-field.js';
 import { Labels } from './labels.js';
+import { ProblemNote } from './problem-note.js';
 import { Time } from './time.js';
 
 /** Who can open the file. */
@@ -126,6 +127,10 @@ interface HandedOver {
 interface HandOver {
   readonly isBusy: boolean;
   readonly problem: Problem | undefined;
+  /** Whether the request may have been done. It is not sent again then. */
+  readonly isDoubtful: boolean;
+  /** The reader says that the doubtful request was not done. */
+  readonly dismissDoubt: () => void;
   readonly done: HandedOver | undefined;
   /** @param body without its recipients */
   readonly start: (path: string, body: object, readers: Readers) => Promise<void>;
@@ -145,6 +150,7 @@ export function useHandOver(): HandOver {
   const [problem, setProblem] = useState<Problem>();
   const [done, setDone] = useState<HandedOver>();
   const attempt = useRef<Attempt | undefined>(undefined);
+  const [isDoubtful, setDoubtful] = useState(false);
   const abort = useRef<AbortController | undefined>(undefined);
   const manifest = useRef<OpenedManifest | undefined>(undefined);
   const wipe = useCallback(() => {
@@ -165,6 +171,7 @@ export function useHandOver(): HandOver {
     };
   }, []);
   const start = async (path: string, body: object, readers: Readers): Promise<void> => {
+    if (isDoubtful) return;
     setBusy(true);
     setProblem(undefined);
     abort.current = new AbortController();
@@ -189,7 +196,11 @@ export function useHandOver(): HandOver {
     } catch (error) {
       const found = error instanceof PageProblem ? error.problem : problemOf(error);
       if (!mayHaveBegun(found)) attempt.current = undefined;
-      if (!signal.aborted) setProblem(found);
+      if (!signal.aborted) {
+        setProblem(found);
+        // A manifest that is made twice changes nothing.
+        setDoubtful(isInDoubt(found) && !path.endsWith('/manifests'));
+      }
     }
     setBusy(false);
   };
@@ -197,7 +208,33 @@ export function useHandOver(): HandOver {
     wipe();
     setDone(undefined);
   };
-  return { isBusy, problem, done, start, reset };
+  const dismissDoubt = (): void => {
+    setDoubtful(false);
+    setProblem(undefined);
+  };
+  return { isBusy, problem, isDoubtful, dismissDoubt, done, start, reset };
+}
+
+/** Why nothing was handed over, and in doubt what to look at first. */
+export function HandOverProblem({ of: { problem, isDoubtful, dismissDoubt } }: { readonly of: HandOver }): JSX.Element {
+  const say = useSay();
+  if (problem === undefined) return <></>;
+  return (
+    <>
+      <ProblemNote problem={problem} />
+      {isDoubtful && (
+        <div class="actions">
+          {/* In another tab: what was typed stays here. */}
+          <a class="button" href="/orders" target="_blank" rel="noopener">
+            {say('hand-over.look')}
+          </a>
+          <button type="button" onClick={dismissDoubt}>
+            {say('hand-over.not-done')}
+          </button>
+        </div>
+      )}
+    </>
+  );
 }
 
 /** Something that this browser cannot do. */

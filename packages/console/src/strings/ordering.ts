@@ -21,8 +21,8 @@ export const ORDERING_STRINGS = {
   'problem.step-up-required': ['This needs your password again', 'Das braucht noch einmal das Passwort'],
   'problem.request-under-way': ['The same request is being answered', 'Dieselbe Anfrage wird gerade beantwortet'],
   'problem.job-interrupted': [
-    'The server stopped before this was done. Some or all of it may be done: look at the list before you try again.',
-    'Der Server endete vorher. Ein Teil oder alles kann getan sein: erst die Liste ansehen, dann noch einmal versuchen.',
+    'The server stopped before it said that this is done. Some or all of it may be done.',
+    'Der Server endete, bevor er sagte, dass es getan ist. Ein Teil oder alles kann getan sein.',
   ],
   'problem.browser-key': [
     'This browser cannot make a key pair: take a newer one, or encrypt to the installer only',
@@ -75,6 +75,8 @@ export const ORDERING_STRINGS = {
     'An den Installateur verschlüsselt. Auf einem Gerät öffnet ihn dessen Identität:',
   ],
   'hand-over.open-order': ['Go to order {order}', 'Zu Auftrag {order}'],
+  'hand-over.look': ['See in another tab whether it was done', 'In einem anderen Tab nachsehen, ob es getan ist'],
+  'hand-over.not-done': ['It was not done: let me try again', 'Es ist nicht getan: noch einmal versuchen'],
   'hand-over.again': ['Hand over again…', 'Noch einmal übergeben…'],
   'hand-over.again-submit': ['Hand over', 'Übergeben'],
   'hand-over.another': ['Another order', 'Noch ein Auftrag'],
