@@ -4,7 +4,8 @@
 import type { Page, Request, Route } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { removeNodes, setDisabled, setOrderState } from '@latchkey/operations';
-import { CHROMIUM, focused, id, PASSWORD, queryOf, signInAgain, TIMEOUT_MS, visit } from './browser.js';
+import { newSecret } from '@latchkey/test-support/admin-fixture';
+import { CHROMIUM, faultsOf, focused, id, PASSWORD, queryOf, signInAgain, STANDARDS, TIMEOUT_MS, visit } from './browser.js';
 import { describeNode, JOINED, SECOND, SECOND_ORDER, SILENT, UNKNOWN, UNPROVEN } from './plant.js';
 
 /** Holds back answers until they are let go. */
@@ -184,6 +185,10 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     const steps = new Steps(page);
     const open = (path: string): Promise<unknown> => page.goto(site.origin + path);
     const hasFocus = (): Promise<boolean> => page.evaluate('document.activeElement !== document.body');
+    const keysOf = async (nodes: readonly number[]): Promise<string[]> => {
+      await registry.refresh();
+      return (await registry.nodesById(nodes)).map(({ ik }) => ik.fingerprint);
+    };
 
     await steps.take('a button that was pressed has the focus afterwards', async () => {
       await open('/controllers');
@@ -335,6 +340,27 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       await submit.click();
       await page.getByRole('heading', { name: 'Order 6: 1 node' }).waitFor();
       expect(new Set(sent.map((request) => request.headers()['idempotency-key'])).size).toBe(2);
+    });
+    await steps.take('nodes that share an initial key get one each, and an import is suspended', async () => {
+      const shared = newSecret();
+      const [one, other] = [0x00610001, 0x00610002];
+      const order = await fixture.order({ [one]: shared, [other]: shared }, { kind: 'import', sharedKey: true });
+      await open('/exposure');
+      await page.getByRole('link', { name: `Reset those of order ${order} that hold it` }).click();
+      await page.getByText('2 nodes hold it:').waitFor();
+      const before = new Set(await keysOf([one, other]));
+      const [key = ''] = before;
+      expect(await faultsOf(page, STANDARDS)).toEqual([]);
+      expect(await page.getByRole('link', { name: id(other) }).count()).toBe(1);
+      await page.getByLabel(`Type ${key} to confirm`).fill(key);
+      await page.getByRole('button', { name: 'Reset these nodes' }).click();
+      await page.getByRole('button', { name: 'Print 2 labels' }).waitFor();
+      expect(new Set([...before, ...(await keysOf([one, other]))]).size).toBe(3);
+      await open(`/orders/${order}`);
+      await page.getByRole('button', { name: 'Suspend' }).click();
+      await page.getByText(`Order ${order} is suspended.`).waitFor();
+      await registry.refresh();
+      expect(await registry.order(order)).toMatchObject({ kind: 'import', state: 'suspended' });
     });
     await steps.take('what one person did, the next does not undo', async () => {
       await open(`/nodes?node=${id(UNPROVEN)}`);

@@ -19,6 +19,8 @@ import { ThingLink } from '../parts/thing-link.js';
 import { Time } from '../parts/time.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
+import { useMay } from '../session.js';
+import { ResetHolders } from './reset-holders.js';
 
 interface ExposureData extends ListData<ExposureView> {
   readonly at: string;
@@ -26,7 +28,9 @@ interface ExposureData extends ListData<ExposureView> {
 
 export function ExposurePage(): JSX.Element {
   const say = useSay();
-  const after = useLocation().query.get('after');
+  const { query } = useLocation();
+  const after = query.get('after');
+  const reset = readReset(query);
   /** Number of requests for a fresh result. */
   const [asked, setAsked] = useState(0);
   const isFresh = asked > 0 && after === null;
@@ -42,7 +46,10 @@ export function ExposurePage(): JSX.Element {
     <>
       <PageHead title={say('page.exposure')} resource={page} />
       <p class="quiet">{say('exposure.about')}</p>
-      {data !== undefined && (
+      {reset !== undefined && (
+        <ResetHolders key={`${reset.order} ${reset.initialKey}`} {...reset} onDone={() => setAsked((count) => count + 1)} />
+      )}
+      {reset === undefined && data !== undefined && (
         <p class="inline">
           <span>
             <Phrase of="exposure.at" values={{ time: <Time at={data.at} /> }} />
@@ -58,7 +65,7 @@ export function ExposurePage(): JSX.Element {
           <h2>{say('exposure.empty')}</h2>
         </section>
       )}
-      {data !== undefined && data.items.length > 0 && (
+      {reset === undefined && data !== undefined && data.items.length > 0 && (
         <>
           <ExposureTable lines={data.items} isBusy={page.isLoading} />
           <Pager page={page} />
@@ -66,6 +73,12 @@ export function ExposurePage(): JSX.Element {
       )}
     </>
   );
+}
+
+/** Returns `undefined` unless the URL names an order and the fingerprint of an initial key. */
+function readReset(query: URLSearchParams): { readonly order: string; readonly initialKey: string } | undefined {
+  const [order, initialKey] = [query.get('order') ?? '', query.get('holding') ?? ''];
+  return /^[1-9]\d{0,9}$/.test(order) && /^[0-9a-f]{4}$/.test(initialKey) ? { order, initialKey } : undefined;
 }
 
 const COLUMNS: readonly Column[] = [
@@ -93,6 +106,9 @@ function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureVie
             <td class="number">
               {formatNumber(keys, locale)}{' '}
               {keys < line.nodes && <span class="quiet">{say('exposure.shared', {}, line.nodes)}</span>}
+              {keys < line.nodes && line.held > 0 && key !== undefined && !line.split && (
+                <ResetLinks orders={line.issued.map((one) => one.order)} initialKey={key} />
+              )}
             </td>
             <td class="wide text">
               <Given line={line} />
@@ -121,6 +137,21 @@ function ExposureTable({ lines, isBusy }: { readonly lines: readonly ExposureVie
         );
       })}
     </ListTable>
+  );
+}
+
+/** An order each: whoever installs its nodes gets their new keys. */
+function ResetLinks({ orders, initialKey }: { readonly orders: readonly number[]; readonly initialKey: string }): JSX.Element {
+  const say = useSay();
+  if (!useMay('keys')) return <></>;
+  return (
+    <>
+      {[...new Set(orders)].map((order) => (
+        <a key={order} class="lines-of" href={`/exposure?order=${order}&holding=${initialKey}`}>
+          {say('exposure.reset', { order: String(order) })}
+        </a>
+      ))}
+    </>
   );
 }
 

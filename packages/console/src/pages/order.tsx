@@ -3,9 +3,16 @@
 import type { OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type InstallerList, installerNamed } from '../installer-draft.js';
 import { OrderBadge } from '../parts/badges.js';
-import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import {
+  HandedOverView,
+  HandOverProblem,
+  PAGE_READS,
+  ReaderFields,
+  type Readers,
+  useHandOver,
+  useStoredInstaller,
+} from '../parts/hand-over.js';
 import { OrderCauses, OrderSites } from '../parts/order-progress.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
@@ -57,8 +64,7 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
   const handOver = useHandOver();
   const { isBusy, problem, done, start } = handOver;
   const mayHandOver = useMay('keys');
-  const path = `/v1/installers?name=${encodeURIComponent(order.installer)}`;
-  const installers = useResource<InstallerList>(isOpen && mayHandOver ? path : undefined).data;
+  const stored = useStoredInstaller(isOpen && mayHandOver ? order.installer : undefined);
   if (done !== undefined)
     return <HandedOverView done={done} order={order.order} installer={order.installer} site={order.site} isSplit={order.split} />;
   if (!mayHandOver || order.state === 'closed' || order.joined >= order.nodes) return <></>;
@@ -79,12 +85,7 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
         if (!isBusy) void start(`/v1/orders/${order.order}/manifests`, {}, readers);
       }}
     >
-      <ReaderFields
-        stored={installerNamed(installers, order.installer)}
-        readers={readers}
-        onChange={setReaders}
-        errors={problem?.errors}
-      />
+      <ReaderFields stored={stored} readers={readers} onChange={setReaders} errors={problem?.errors} />
       <HandOverProblem of={handOver} />
       <div class="actions">
         <button type="submit" class="primary" aria-disabled={isBusy}>

@@ -168,7 +168,7 @@ export function OrderActions({ order, tag = '' }: { readonly order: OrderView; r
   const number = String(order.order);
   const change = (state: 'open' | 'suspended' | 'closed') => (): Promise<unknown> =>
     request(path, { method: 'PATCH', body: { state }, ifMatch: tag });
-  if (!useMay('orders') || order.state === 'closed' || order.kind === 'import') return <></>;
+  if (!useMay('orders') || order.state === 'closed') return <></>;
   return (
     <section class="actions" aria-label={say('orders.actions')}>
       {order.state === 'suspended' ? (

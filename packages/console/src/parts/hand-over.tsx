@@ -6,9 +6,11 @@ import type { InstallerView } from '@latchkey/operations/contract';
 import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
 import { type KeyFile, runKeyJob } from '../job-run.js';
+import { type InstallerList, installerNamed } from '../installer-draft.js';
 import { isInDoubt, mayHaveBegun, readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
 import { Phrase, useSay } from '../phrase.js';
+import { useResource } from '../resource.js';
 import { reloadAll, useSession } from '../session.js';
 import { Command } from './copy.js';
 import { errorAt, FormField } from './form-field.js';
@@ -25,6 +27,16 @@ export interface Readers {
 }
 
 export const PAGE_READS: Readers = { page: true, installer: '' };
+
+/**
+ * The installer of an order, if it is stored.
+ *
+ * @param name `undefined`: nothing is handed over yet
+ */
+export function useStoredInstaller(name: string | undefined): InstallerView | undefined {
+  const path = name === undefined ? undefined : `/v1/installers?name=${encodeURIComponent(name)}`;
+  return installerNamed(useResource<InstallerList>(path).data, name ?? '');
+}
 
 interface ReaderFieldsProps {
   /** The installer of the order, if it is stored. */

@@ -242,6 +242,30 @@ export const ADMINISTRATION_STRINGS = {
   'exposure.seen-by': ['Controllers that could have keys', 'Controller, die Schlüssel haben könnten'],
   'exposure.others': ['and others, unknown to the registry', 'und andere, die die Registry nicht kennt'],
   'exposure.retired': ['Not valid since', 'Ungültig seit'],
+  'exposure.reset': ['Reset those of order {order} that hold it…', 'Zurücksetzen, was ihn aus Auftrag {order} hat…'],
+  'exposure.reset-title': [
+    'Reset the nodes of order {order} that hold the initial key {key}',
+    'Knoten aus Auftrag {order} mit dem Initialschlüssel {key} zurücksetzen',
+  ],
+  'exposure.back': ['Back to the exposure of all keys', 'Zurück zur Exposition aller Schlüssel'],
+  'exposure.reset-holders': [
+    '{count} node holds it:|{count} nodes hold it:',
+    '{count} Knoten hat ihn:|{count} Knoten haben ihn:',
+  ],
+  'exposure.reset-none': ['No node of the order holds it any more.', 'Kein Knoten des Auftrags hat ihn noch.'],
+  'exposure.reset-none-read': [
+    'None of the first {count} nodes of the order that have not joined holds it.',
+    'Von den ersten {count} nicht beigetretenen Knoten des Auftrags hat ihn keiner.',
+  ],
+  'exposure.reset-more': [
+    'The page read the first {count} nodes that have not joined. All others of the order that hold the key are reset too.',
+    'Die Seite hat die ersten {count} nicht beigetretenen Knoten gelesen. Alle weiteren des Auftrags mit dem Schlüssel werden auch zurückgesetzt.',
+  ],
+  'exposure.reset-about': [
+    'Each of them gets an initial key of its own, with which its device must be installed again. Then {key} lets none of them in. Nodes that have joined keep their keys.',
+    'Jeder bekommt einen eigenen Initialschlüssel, mit dem sein Gerät neu installiert werden muss. Dann lässt {key} keinen von ihnen mehr ein. Beigetretene Knoten behalten ihre Schlüssel.',
+  ],
+  'exposure.reset-submit': ['Reset these nodes', 'Diese Knoten zurücksetzen'],
 
   'audit.caption': ['Entries of the audit log, latest first', 'Einträge des Protokolls, neueste zuerst'],
   'audit.time': ['Time', 'Zeit'],
