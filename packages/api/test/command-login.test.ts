@@ -1,12 +1,14 @@
 // A command on another machine that a person signs in, and those who would like to be signed in by
 // somebody else.
 
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { Secret } from '@latchkey/protocol';
 import { backup, restore } from '@latchkey/registry';
 import { MASTER } from '@latchkey/test-support/admin-fixture';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { logIn } from '../src/client/index.js';
 import { BrowserApi, type BrowserSession } from './browser-api.js';
 import { type Answer, ask, createToken, type RequestOptions } from './local-api.js';
 
@@ -303,5 +305,62 @@ describe('a person who signs a command in', () => {
     await ada.send('DELETE', `/v1/tokens/${id}`);
     expect(await statusOf(decide(ada, 'confirm', begun.code))).toBe(204);
     expect(await setup.stateOf(begun)).toBe('confirmed');
+  });
+});
+
+describe('the client of a command', () => {
+  /** What a login comes to at a server that answers so, by path; the last answer is repeated. */
+  async function loginAt(answers: Readonly<Record<string, readonly object[]>>): Promise<unknown> {
+    const path = join(await tempFolder(), 'server.sock');
+    const left: Record<string, readonly object[]> = { ...answers };
+    const server = createServer((incoming, outgoing) => {
+      incoming.resume();
+      const url = incoming.url ?? '';
+      const [answer, ...later] = left[url] ?? [];
+      if (later.length > 0) left[url] = later;
+      outgoing.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' });
+      outgoing.end(JSON.stringify(answer ?? {}));
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { signal } = new AbortController();
+    const ignored = (): void => undefined;
+    const options = { ...CLAIMED, lifetimeSeconds: 60, show: ignored, warn: ignored, signal };
+    return logIn({ target: { kind: 'unix', path } }, options).catch((error: unknown) => error);
+  }
+  const begun = {
+    secret: 'x',
+    code: 'BCDF-GHJK',
+    address: 'https://plant.example/code',
+    expires_seconds: 1,
+    interval_seconds: 1,
+  };
+
+  it('says that the code has expired, once it has', async () => {
+    expect(await loginAt({ [BEGIN]: [begun], [TOKEN]: [{ state: 'pending' }, { state: 'unknown' }] })).toMatchObject({
+      message: expect.stringContaining('the code has expired, and nobody has confirmed it') as string,
+      advice: 'Nothing was changed. Begin again.',
+    });
+  });
+
+  it('takes no other answer for one of an API, and no token that is none', async () => {
+    const confirmed = {
+      state: 'confirmed',
+      token_id: 'x',
+      user: 'ada',
+      scopes: ['read'],
+      expires_at: '2026-12-24T18:00:00.000Z',
+    };
+    for (const answers of [
+      {},
+      { [BEGIN]: [{}] },
+      { [BEGIN]: [{ ...begun, interval_seconds: 0 }] },
+      { [BEGIN]: [begun], [TOKEN]: [{}] },
+      { [BEGIN]: [begun], [TOKEN]: [{ ...confirmed, token: 'two\nlines' }] },
+    ])
+      expect(await loginAt(answers)).toMatchObject({ message: expect.stringContaining('not as a Latchkey API does') as string });
   });
 });
