@@ -84,7 +84,7 @@ export function problemFailure(
   switch (problem.status) {
     case 401:
       return at(
-        'The token is of another server, has expired, was revoked, or may not be used from this address: the log of the API says which. On the machine of the registry: latchkey-auth-server token list --data DIR',
+        'The token is of another server, has expired, was revoked, or may not be used from this address: the log of the API says which. One of `latchkey-auth-server login` counts for 12 hours: run that again. On the machine of the registry: latchkey-auth-server token list --data DIR',
       );
     case 403:
       return at(problem.advice ?? `The operation needs the scope \`${route.scope}\`. Ask an administrator for it.`);
