@@ -17,3 +17,21 @@ export function lineOf({ keys, issued }: Pick<ExposureView, 'keys' | 'issued'>):
   const [order, ...others] = new Set(issued.map((one) => one.order));
   return { order: others.length === 0 ? order : undefined, keys: 1, key: keys };
 }
+
+interface Given {
+  readonly order: number;
+  readonly installer: string;
+  /** ISO times of the first and the last key. */
+  readonly first: string;
+  readonly last: string;
+}
+
+/** One line for each order: nodes that were reset got their keys at a thousand times. */
+export function givenTo(issued: ExposureView['issued']): readonly Given[] {
+  const lines = new Map<number, Given>();
+  for (const { order, installer, at } of issued) {
+    const { first = at, last = at } = lines.get(order) ?? {};
+    lines.set(order, { order, installer, first: at < first ? at : first, last: at > last ? at : last });
+  }
+  return [...lines.values()];
+}

@@ -6,7 +6,7 @@
 import type { ExposureView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { lineOf } from '../exposure-line.js';
+import { givenTo, lineOf } from '../exposure-line.js';
 import { formatNumber } from '../format.js';
 import { type ListData, pageRequest, useListPage } from '../list-page.js';
 import { navigate, useLocation } from '../navigation.js';
@@ -158,9 +158,15 @@ function ResetLinks({ orders, initialKey }: { readonly orders: readonly number[]
 function Given({ line: { issued, split, device_keys: deviceKeys } }: { readonly line: ExposureView }): JSX.Element {
   return (
     <>
-      {issued.map(({ order, installer, at }) => (
-        <span class="lines-of" key={`${order} ${at}`}>
-          {installer}, <Time at={at} />
+      {givenTo(issued).map(({ order, installer, first, last }) => (
+        <span class="lines-of" key={order}>
+          {installer}, <Time at={first} />
+          {last !== first && (
+            <>
+              {' – '}
+              <Time at={last} />
+            </>
+          )}
         </span>
       ))}
       {split && (

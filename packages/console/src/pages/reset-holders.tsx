@@ -112,7 +112,7 @@ function Holders({ holders, isComplete }: HoldersProps): JSX.Element {
       <p>
         {holders.length === 0
           ? say(isComplete ? 'exposure.reset-none' : 'exposure.reset-none-read', {}, MAX_READ)
-          : say('exposure.reset-holders', {}, holders.length)}
+          : say(isComplete ? 'exposure.reset-holders' : 'exposure.reset-at-least', {}, holders.length)}
       </p>
       {holders.length > 0 && (
         <p class="examples">

@@ -252,6 +252,10 @@ export const ADMINISTRATION_STRINGS = {
     '{count} node holds it:|{count} nodes hold it:',
     '{count} Knoten hat ihn:|{count} Knoten haben ihn:',
   ],
+  'exposure.reset-at-least': [
+    'At least {count} node holds it:|At least {count} nodes hold it:',
+    'Mindestens {count} Knoten hat ihn:|Mindestens {count} Knoten haben ihn:',
+  ],
   'exposure.reset-none': ['No node of the order holds it any more.', 'Kein Knoten des Auftrags hat ihn noch.'],
   'exposure.reset-none-read': [
     'None of the first {count} nodes of the order that have not joined holds it.',
