@@ -3,6 +3,7 @@
 import type { NodeView, OrderView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { formatNumber } from '../format.js';
 import type { ListData } from '../list-page.js';
 import {
   HandedOverView,
@@ -16,6 +17,7 @@ import {
 import { ProblemNote } from '../parts/problem-note.js';
 import { ThingLink } from '../parts/thing-link.js';
 import { useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
 import { useResource } from '../resource.js';
 
 /** Nodes that have not joined, of which the holders are found. */
@@ -107,11 +109,12 @@ interface HoldersProps {
 
 function Holders({ holders, isComplete }: HoldersProps): JSX.Element {
   const say = useSay();
+  const limit = formatNumber(MAX_READ, localeOf(usePreferences()));
   return (
     <>
       <p>
         {holders.length === 0
-          ? say(isComplete ? 'exposure.reset-none' : 'exposure.reset-none-read', {}, MAX_READ)
+          ? say(isComplete ? 'exposure.reset-none' : 'exposure.reset-none-read', { limit })
           : say(isComplete ? 'exposure.reset-holders' : 'exposure.reset-at-least', {}, holders.length)}
       </p>
       {holders.length > 0 && (
@@ -124,7 +127,7 @@ function Holders({ holders, isComplete }: HoldersProps): JSX.Element {
           {holders.length > MAX_NAMED && '…'}
         </p>
       )}
-      {!isComplete && holders.length > 0 && <p class="quiet">{say('exposure.reset-more', {}, MAX_READ)}</p>}
+      {!isComplete && holders.length > 0 && <p class="quiet">{say('exposure.reset-more', { limit })}</p>}
     </>
   );
 }

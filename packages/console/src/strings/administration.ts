@@ -258,12 +258,12 @@ export const ADMINISTRATION_STRINGS = {
   ],
   'exposure.reset-none': ['No node of the order holds it any more.', 'Kein Knoten des Auftrags hat ihn noch.'],
   'exposure.reset-none-read': [
-    'None of the first {count} nodes of the order that have not joined holds it.',
-    'Von den ersten {count} nicht beigetretenen Knoten des Auftrags hat ihn keiner.',
+    'None of the first {limit} nodes of the order that have not joined holds it.',
+    'Von den ersten {limit} nicht beigetretenen Knoten des Auftrags hat ihn keiner.',
   ],
   'exposure.reset-more': [
-    'The page read the first {count} nodes that have not joined. All others of the order that hold the key are reset too.',
-    'Die Seite hat die ersten {count} nicht beigetretenen Knoten gelesen. Alle weiteren des Auftrags mit dem Schlüssel werden auch zurückgesetzt.',
+    'The page read the first {limit} nodes that have not joined. All others of the order that hold the key are reset too.',
+    'Die Seite hat die ersten {limit} nicht beigetretenen Knoten gelesen. Alle weiteren des Auftrags mit dem Schlüssel werden auch zurückgesetzt.',
   ],
   'exposure.reset-about': [
     'Each of them gets an initial key of its own, with which its device must be installed again. Then {key} lets none of them in. Nodes that have joined keep their keys.',
