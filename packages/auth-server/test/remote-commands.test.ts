@@ -361,7 +361,10 @@ const REMOTE: Readonly<Record<string, readonly string[]>> = {
     'ID2 --to-installer Kim --yes',
     'ID2 --out DIR/reset --yes',
     'ID1 ID2 --out DIR/reset-two --yes',
+    '--order 2 --holding 0000 --out DIR/reset-none --yes',
     '--order 1 --out DIR/reset-all',
+    'ID1 --holding 1b21 --out DIR/reset-none --yes',
+    '--order 2 --holding nonsense --out DIR/reset-none --yes',
     '',
     '77',
   ],
@@ -897,6 +900,20 @@ describe('a token without the scope keys', () => {
     expect((await there('controller', 'list', '--csv', '--columns', 'nid')).stdout).toContain('192.0.2.99:5683');
     expect(await there('controller', 'set', '00000001', '--nid', '192.0.2.1:5683')).toMatchObject({ exitCode: 0 });
   });
+});
+
+it('nodes that share an initial key are reset by its fingerprint, here as there', async () => {
+  const { order, key } = JSON.parse((await here('node', 'show', '000a0008', '--json')).stdout) as { order: number; key: string };
+  const line = `node reset --order ${order} --holding ${key} --yes --out DIR/shared-by`;
+  const [first, second] = await bothPlaces(line);
+  // The manifests have other keys.
+  expect({ ...second, files: [] }).toEqual({ ...first, files: [] });
+  expect(first.stdout).toMatch(/^2 nodes join with initial keys of their own\n/);
+  const lines = parseManifest(second.files?.[0]?.text ?? '', 'manifest.csv');
+  expect(lines.map(({ idI }) => idI)).toEqual([0x000a_0008, 0x000a_0009]);
+  const [again, againThere] = await bothPlaces(`${line}-again`);
+  expect(againThere).toEqual(again);
+  expect(again).toMatchObject({ exitCode: 2, message: `no node of order ${order} holds the initial key ${key} any more` });
 });
 
 it('an order through several controllers has its nodes at each, and labels and manifests by controller', async () => {

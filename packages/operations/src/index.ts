@@ -54,7 +54,7 @@ export { NodeBatch } from './node-batch.js';
 export { type ManyNodesContext, nodesChangeMany, nodesPreviewChange } from './node-changes.js';
 export { idRange, type NodeQuery, queryNodes } from './node-query.js';
 export { describeRecipients } from './key-recipients.js';
-export { keysLost, nodesReset, type ResetContext, type ResetPreview } from './node-reset.js';
+export { keysLost, nodesReset, noHolder, type ResetContext, type ResetPreview } from './node-reset.js';
 export { viewNode } from './node-view.js';
 export {
   lifeOf,

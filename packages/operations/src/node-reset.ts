@@ -98,14 +98,14 @@ async function selectNodes(context: Context, { ids, order, holding }: NodeResetI
       advice: 'Nothing was changed. Name the nodes, or the order only.',
     });
   const found = await inTurn(context, () => idsOf(registry, { order, neverJoined: true }, clock().wallMs));
-  return holding === undefined ? found : holdersOf(registry, found, { order, holding });
+  return order === undefined || holding === undefined ? found : holdersOf(registry, found, { order, holding });
 }
 
 /** @throws UsageFailure if no node of the order holds the key */
 async function holdersOf(
   registry: Registry,
   ids: readonly number[],
-  { order, holding }: Pick<NodeResetInput, 'order' | 'holding'>,
+  { order, holding }: { readonly order: number; readonly holding: string },
 ): Promise<readonly number[]> {
   const holders: number[] = [];
   await registry.readNodes(ids, (found, part) => {
@@ -114,8 +114,13 @@ async function holdersOf(
       if (row?.initial === true && fingerprintOf(row) === holding) holders.push(idI);
     }
   });
-  if (holders.length > 0) return holders;
-  throw new UsageFailure(`no node of order ${order} holds the initial key ${holding} any more`, {
+  if (holders.length === 0) throw noHolder(order, holding);
+  return holders;
+}
+
+/** No node of the order holds the initial key of this fingerprint. */
+export function noHolder(order: number, holding: string): UsageFailure {
+  return new UsageFailure(`no node of order ${order} holds the initial key ${holding} any more`, {
     advice: 'Nothing was changed. See which initial keys the nodes of the order have:',
     run: [['latchkey-auth-server', 'order', 'exposure', String(order)]],
   });

@@ -9,6 +9,7 @@ import {
   type ExportedLine,
   type HandoverContext,
   keysLost,
+  noHolder,
   type KeyOutput,
   type LabelContext,
   type LabelLine,
@@ -224,11 +225,19 @@ export async function resetNodes(
   return receiveManifest(api, { route: nodesReset.name, input: { ...input }, ifLost }, output);
 }
 
-async function countOf(api: RouteCaller, { ids, order }: NodeResetInput): Promise<number> {
+async function countOf(api: RouteCaller, { ids, order, holding }: NodeResetInput): Promise<number> {
   if (order === undefined) return new Set(ids).size;
   const { nodes, joined } = await showOrder(api, order);
-  return nodes - joined;
+  if (holding === undefined) return nodes - joined;
+  let count = 0;
+  for await (const items of api.pages('nodes.list', { order: [order], never_joined: true }))
+    count += items.filter((item) => keySchema.parse(item).key === holding).length;
+  if (count === 0) throw noHolder(order, holding);
+  return count;
 }
+
+/** Of a node that has not joined: the fingerprint of its initial key. */
+const keySchema = z.object({ key: z.string().nullable() });
 
 type HandOver = Pick<CredentialContext, 'handOver'>;
 

@@ -94,3 +94,12 @@ export function idsArgument(text: string, before: readonly number[] | undefined)
   if (id === undefined) throw new InvalidArgumentError('an ID is written as 8 hex digits, e.g. 0000a1b2');
   return [...(before ?? []), id];
 }
+
+/** A key by the 4 hex digits that stand for it. */
+export function fingerprintArgument(text: string): string {
+  // Alone, or as the device shows it.
+  const [, alone, shown] = /^(?:([0-9a-f]{4})|\[secret ([0-9a-f]{4})\])$/i.exec(text) ?? [];
+  const fingerprint = alone ?? shown;
+  if (fingerprint === undefined) throw new InvalidArgumentError('expected a fingerprint of 4 hex digits, e.g. 1b21');
+  return fingerprint.toLowerCase();
+}

@@ -8,7 +8,7 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { Command, Option } from 'commander';
 import { formatAdvice } from './advice.js';
 import { ManifestOutput, type ManifestOutputOptions } from './manifest-output.js';
-import { idsArgument } from './node-filter.js';
+import { fingerprintArgument, idsArgument } from './node-filter.js';
 import {
   type DeviceKeyOptions,
   deviceKeyOptions,
@@ -28,6 +28,7 @@ const LOST_STATE =
 
 interface ResetOptions extends RegistryOptions, Partial<ManifestOutputOptions>, DeviceKeyOptions {
   readonly order?: number;
+  readonly holding?: string;
   readonly ikFile?: string;
   readonly manifest?: string;
   readonly unsplit?: true;
@@ -46,6 +47,11 @@ export function resetCommand(): Command {
       '--order <number>',
       'all nodes of this order or import that still hold their initial key; takes --out',
       integerArgument(1, 0xffff_ffff),
+    )
+    .option(
+      '--holding <fingerprint>',
+      'of --order only the nodes that still hold this initial key, as `order exposure` shows it',
+      fingerprintArgument,
     )
     .addOption(
       new Option('--manifest <file>', `the initial key in its line of the manifest it came with: ${MANIFEST_HELP}`).conflicts([
@@ -68,11 +74,12 @@ export function resetCommand(): Command {
     'latchkey-auth-server node reset 0000a1b2 --out ./for-kim-again --data ./data',
     'latchkey-auth-server node reset 0000a1b2 --device-keys devices.csv --out ./for-kim-again --data ./data',
     'latchkey-auth-server node reset --order 3 --out ./for-kim-again --to-installer "Kim & Sons" --data ./data',
+    'latchkey-auth-server node reset --order 3 --holding 1b21 --out ./for-kim-again --data ./data',
   );
 }
 
 async function reset(ids: readonly number[] | undefined, options: ResetOptions, called: Command): Promise<void> {
-  const { deviceKeys: path, order, unsplit, yes } = options;
+  const { deviceKeys: path, order, holding, unsplit, yes } = options;
   const manufacturer = manufacturerFrom(options);
   rejectBothFromStandardInput(path, options.ikFile ?? options.manifest);
   let output: ManifestOutput | undefined;
@@ -85,7 +92,7 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
     const openOutput =
       readers === undefined ? undefined : async (): Promise<KeyOutput> => (output = await ManifestOutput.prepare(readers));
     const readDeviceKeys = deviceKeysReader(context, path);
-    const selected = selectionOf(ids, order);
+    const selected = selectionOf(ids, order, holding);
     const id = selected.ids?.join(', ') ?? '';
     const approve = (preview: ResetPreview): Promise<void> => confirmReset(id, preview, yes);
     const done = await call(
@@ -110,14 +117,20 @@ function passedOver({ passed_over: count }: NodeReset): string {
   return count === 0 ? '' : `${pluralize(count, 'node')} joined meanwhile: not reset, and not in the manifest\n`;
 }
 
-function selectionOf(ids: readonly number[] | undefined, order: number | undefined): Pick<NodeResetInput, 'ids' | 'order'> {
+function selectionOf(
+  ids: readonly number[] | undefined,
+  order: number | undefined,
+  holding: string | undefined,
+): Pick<NodeResetInput, 'ids' | 'order' | 'holding'> {
   const named = [...new Set(ids)].map(formatId);
   if (order === undefined) {
+    if (holding !== undefined)
+      throw new UsageFailure('--holding is of --order, which is missing', { advice: 'Nothing was changed. Give both.' });
     if (named.length === 0) throw new UsageFailure('no node is named', { advice: 'Give IDs, or --order.' });
     return { ids: named };
   }
   if (named.length > 0) throw new UsageFailure('IDs were given, and --order', { advice: 'Say one of them.' });
-  return { order };
+  return { order, ...(holding === undefined ? {} : { holding }) };
 }
 
 /** Reads the initial key that the options name, if they do. */

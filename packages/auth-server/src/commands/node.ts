@@ -19,10 +19,17 @@ import {
 } from '@latchkey/operations/contract';
 import { formatId } from '@latchkey/protocol';
 import { UsageFailure } from '@latchkey/runtime/failure';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { formatAdvice } from './advice.js';
 import { auditTable } from './audit-table.js';
-import { controllerFilterOption, echoFilters, nodeFilter, type FilterOptions, filterOptions } from './node-filter.js';
+import {
+  controllerFilterOption,
+  echoFilters,
+  fingerprintArgument,
+  nodeFilter,
+  type FilterOptions,
+  filterOptions,
+} from './node-filter.js';
 import { type ListOptions as OutputOptions, ListOutput, listOptions } from './list-output.js';
 import { NODE_COLUMNS, nodeFields } from './node-table.js';
 import { disableCommand, enableCommand, moveCommand, removeCommand, setCommand } from './node-update.js';
@@ -200,14 +207,6 @@ async function why(idI: number | undefined, { all, ...options }: WhyOptions, cal
     throw new UsageFailure('--holds is about one device', { advice: 'Give the ID of its node with it.' });
   echoFilters(options);
   return printGroups(filter, options, called);
-}
-
-function fingerprintArgument(text: string): string {
-  // Alone, or as the device shows it.
-  const [, alone, shown] = /^(?:([0-9a-f]{4})|\[secret ([0-9a-f]{4})\])$/i.exec(text) ?? [];
-  const fingerprint = alone ?? shown;
-  if (fingerprint === undefined) throw new InvalidArgumentError('expected a fingerprint of 4 hex digits, e.g. 1b21');
-  return fingerprint.toLowerCase();
 }
 
 /** Steps as JSON, with the commands as typed on this machine. */
