@@ -10,6 +10,7 @@ import { ProviderLink } from './parts/provider-link.js';
 import { useSay } from './phrase.js';
 import { type AnswerState, handOverAnswer, type StartedSignIn } from './provider-tab.js';
 import { beginSession, keepProviderSecret, signOut, takeProviderPage, takeProviderSecret, type User } from './session.js';
+import { useSubmit } from './submit.js';
 import type { StringKey } from './strings/index.js';
 
 interface SignedIn extends User {
@@ -330,24 +331,18 @@ interface SignIn {
 }
 
 function useSignIn(path: string, body: () => object, onDone: () => void): SignIn {
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const signIn = async (): Promise<void> => {
-    try {
-      const { secret, ...user } = await request<SignedIn>(path, { method: 'POST', body: body() });
-      onDone();
-      beginSession(secret, user);
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+    const { secret, ...user } = await request<SignedIn>(path, { method: 'POST', body: body() });
+    onDone();
+    beginSession(secret, user);
   };
-  const submit = (event: Event): void => {
-    event.preventDefault();
-    if (isBusy) return;
-    setBusy(true);
-    setProblem(undefined);
-    void signIn();
+  return {
+    problem,
+    isBusy,
+    submit(event) {
+      event.preventDefault();
+      void submit(signIn);
+    },
   };
-  return { problem, isBusy, submit };
 }

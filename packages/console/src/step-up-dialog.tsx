@@ -2,11 +2,12 @@
 
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from './api.js';
+import { request } from './api.js';
 import { ProblemNote } from './parts/problem-note.js';
 import { ProviderLink } from './parts/provider-link.js';
 import { useSay } from './phrase.js';
 import type { User } from './session.js';
+import { useSubmit } from './submit.js';
 import { openStepUp, type StepUp } from './step-up.js';
 import { useStore } from './store.js';
 
@@ -53,26 +54,19 @@ function OpenDialog({ stepUp, user }: OpenDialogProps): JSX.Element {
 function PasswordStepUp({ stepUp, user }: OpenDialogProps): JSX.Element {
   const say = useSay();
   const [password, setPassword] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
-  const submit = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await request('/v1/step-up', { method: 'POST', body: { password } });
-      stepUp.answer(true);
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
+  const { isBusy, problem, submit } = useSubmit();
+  const check = async (): Promise<void> => {
+    // A password is typed anew each time.
     setPassword('');
-    setBusy(false);
+    await request('/v1/step-up', { method: 'POST', body: { password } });
+    stepUp.answer(true);
   };
   return (
     <form
       class="stack"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBusy) void submit();
+        void submit(check);
       }}
     >
       <input type="text" name="user" autoComplete="username" value={user?.user ?? ''} readOnly hidden />

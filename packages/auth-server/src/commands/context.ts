@@ -13,7 +13,7 @@ import {
   identityFileOption,
   loginLine,
   pinOption,
-  readAuthorities,
+  readCertificates,
   readClientCertificate,
   serverOption,
   tokenFileOption,
@@ -64,7 +64,7 @@ async function add(
   refuseTaken(await readContexts(), name);
   // A context that cannot work is useless, so its faults are reported here.
   if (tokenFile !== undefined) await readSecretFile(tokenFile, '--token-file');
-  if (caFile !== undefined) await readAuthorities(caFile);
+  if (caFile !== undefined) await readCertificates(caFile);
   await readClientCertificate(clientCert, clientKey);
   if (identityFile !== undefined) await readSecretFile(identityFile, '--identity-file');
   const context = {

@@ -2,13 +2,14 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type ConfirmedLogin, logIn, LOGIN_SCOPES, MAX_LIFETIME_S, MAX_MACHINE, MIN_LIFETIME_S } from '@latchkey/api/client';
 import { formatLocalTime, withExamples } from '@latchkey/runtime/cli';
-import { formatDuration, parseDuration } from '@latchkey/runtime/config';
+import { formatDuration } from '@latchkey/runtime/config';
 import { Failure, systemFailure, UsageFailure } from '@latchkey/runtime/failure';
 import { exists, replaceFile } from '@latchkey/runtime/files';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { changeContexts, contextNamed, contextsPath, readContexts, type SavedContext } from './contexts-file.js';
 import { openServer } from './place-options.js';
 import { confirm, printJson, yesOption } from './registry-command.js';
+import { lifetimeArgument, scopeArgument } from './token-options.js';
 
 type LoginScope = (typeof LOGIN_SCOPES)[number];
 
@@ -28,11 +29,11 @@ export function loginCommand(): Command {
       new Option(
         '--scope <scope>',
         `${LOGIN_SCOPES.join(', ')}; may be given again (default: all that the person may)`,
-      ).argParser(scopeArgument),
+      ).argParser(scopeArgument(LOGIN_SCOPES)),
     )
     .addOption(
       new Option('--expires <duration>', 'of the token, 12h at most')
-        .argParser(lifetimeArgument)
+        .argParser(lifetimeArgument(MIN_LIFETIME_S, MAX_LIFETIME_S, '30m or 8h, from 1m to 12h'))
         .default(MAX_LIFETIME_S, formatDuration(MAX_LIFETIME_S)),
     )
     .addOption(yesOption())
@@ -145,17 +146,4 @@ function machineName(): string {
     .replaceAll(/[^\w.-]/g, '-')
     .slice(0, MAX_MACHINE);
   return name === '' ? 'unknown' : name;
-}
-
-function scopeArgument(text: string, before: readonly LoginScope[] | undefined): readonly LoginScope[] {
-  const scope = LOGIN_SCOPES.find((one) => one === text);
-  if (scope === undefined) throw new InvalidArgumentError(`expected one of ${LOGIN_SCOPES.join(', ')}`);
-  return [...new Set([...(before ?? []), scope])];
-}
-
-function lifetimeArgument(text: string): number {
-  const seconds = parseDuration(text);
-  if (seconds === undefined || seconds < MIN_LIFETIME_S || seconds > MAX_LIFETIME_S)
-    throw new InvalidArgumentError('expected a time such as 30m or 8h, from 1m to 12h');
-  return seconds;
 }

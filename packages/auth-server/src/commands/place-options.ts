@@ -250,7 +250,7 @@ export async function openServer({
   if (target === undefined) throw new UsageFailure(`${by}: expected ${TARGET_SYNTAX}`);
   const pin = pinText === undefined ? undefined : parsePin(pinText);
   if (pin === undefined && pinText !== undefined) throw new UsageFailure(`${by}: expected for the pin ${PIN_SYNTAX}`);
-  const ca = caFile === undefined ? undefined : await readAuthorities(caFile);
+  const ca = caFile === undefined ? undefined : await readCertificates(caFile);
   return { target, pin, ca, clientCertificate: await readClientCertificate(clientCert, clientKey) };
 }
 
@@ -268,7 +268,7 @@ export async function readClientCertificate(
     throw new UsageFailure(`--client-${certFile === undefined ? 'cert' : 'key'} is missing`, {
       advice: 'Nothing was sent. Name both: a certificate, and its key.',
     });
-  const pair = { cert: await readPem(certFile), key: await readSecretFile(keyFile, '--client-key') };
+  const pair = { cert: await readCertificates(certFile), key: await readSecretFile(keyFile, '--client-key') };
   try {
     createSecureContext(pair);
   } catch (error) {
@@ -310,12 +310,12 @@ export function loginLine(context: string): readonly string[] {
   return ['latchkey-auth-server', 'login', '--context', context];
 }
 
-/** @throws UsageFailure where it has no certificate */
-export function readAuthorities(path: string): Promise<string> {
-  return readPem(path);
-}
-
-async function readPem(path: string): Promise<string> {
+/**
+ * Reads a file in PEM.
+ *
+ * @throws UsageFailure where it has no certificate
+ */
+export async function readCertificates(path: string): Promise<string> {
   const text = await readPlainFile(path);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
   throw new UsageFailure(`${path}: expected a certificate in PEM`, { advice: 'It begins with -----BEGIN CERTIFICATE-----.' });

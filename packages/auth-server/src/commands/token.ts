@@ -20,7 +20,6 @@ import { openUserStore, type UserStore } from '@latchkey/api/users';
 import { MAX_RECIPIENTS } from '@latchkey/operations/contract';
 import { checkRecipients } from '@latchkey/provisioning';
 import { withExamples } from '@latchkey/runtime/cli';
-import { parseDuration } from '@latchkey/runtime/config';
 import { NotFound, UsageFailure } from '@latchkey/runtime/failure';
 import { createFile } from '@latchkey/runtime/files';
 import { isoTime } from '@latchkey/runtime/iso-time';
@@ -28,8 +27,10 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { type LimitOptions, limitOptions, limitsColumn, limitsOf } from './limit-options.js';
 import { type Column, type ListOptions, ListOutput, listOptions } from './list-output.js';
 import { currentUser, registryOptions, type RegistryOptions, withRegistry } from './registry-command.js';
+import { lifetimeArgument, scopeArgument } from './token-options.js';
 
 const DEFAULT_LIFETIME = '90d';
+const expiresArgument = lifetimeArgument(1, MAX_LIFETIME_S, '12h, 30d or 52w, a year at most');
 
 export function tokenCommand(): Command {
   return new Command('token')
@@ -52,13 +53,13 @@ function createCommand(): Command {
     .argument('<name>', 'what it is for, for `token list`', nameArgument)
     .addOption(
       new Option('--scope <scope>', `${TOKEN_SCOPES.join(', ')}; may be given again`)
-        .argParser(scopeArgument)
+        .argParser(scopeArgument(TOKEN_SCOPES))
         .makeOptionMandatory(),
     )
     .addOption(
       new Option('--expires <duration>', 'from now, a year at most, e.g. 30d')
-        .argParser(lifetimeArgument)
-        .default(lifetimeArgument(DEFAULT_LIFETIME), DEFAULT_LIFETIME),
+        .argParser(expiresArgument)
+        .default(expiresArgument(DEFAULT_LIFETIME), DEFAULT_LIFETIME),
     )
     .option(
       '--from <network>',
@@ -206,19 +207,6 @@ function nameArgument(text: string): string {
   const name = readTokenName(text);
   if (name === undefined) throw new InvalidArgumentError(TOKEN_NAME_RULE);
   return name;
-}
-
-function scopeArgument(text: string, before: readonly Scope[] | undefined): readonly Scope[] {
-  const scope = TOKEN_SCOPES.find((one) => one === text);
-  if (scope === undefined) throw new InvalidArgumentError(`expected one of ${TOKEN_SCOPES.join(', ')}`);
-  return [...new Set([...(before ?? []), scope])];
-}
-
-function lifetimeArgument(text: string): number {
-  const seconds = parseDuration(text);
-  if (seconds === undefined || seconds === 0 || seconds > MAX_LIFETIME_S)
-    throw new InvalidArgumentError('expected a time such as 12h, 30d or 52w, a year at most');
-  return seconds;
 }
 
 function networkArgument(text: string, before: readonly string[] | undefined): readonly string[] {

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from '../api.js';
+import { request } from '../api.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { None } from '../parts/none.js';
@@ -12,6 +12,7 @@ import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
 import { reloadAll, useUser } from '../session.js';
+import { useSubmit } from '../submit.js';
 import type { StringKey } from '../strings/index.js';
 import { showToast } from '../toasts.js';
 
@@ -85,23 +86,15 @@ function PasswordForm(): JSX.Element {
   const [password, setPassword] = useState('');
   const [next, setNext] = useState('');
   const [again, setAgain] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const differ = again !== '' && again !== next;
   const change = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await request('/v1/password', { method: 'POST', body: { password, new_password: next } });
-      showToast({ text: say('account.changed') });
-      reloadAll();
-      setPassword('');
-      setNext('');
-      setAgain('');
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+    await request('/v1/password', { method: 'POST', body: { password, new_password: next } });
+    showToast({ text: say('account.changed') });
+    reloadAll();
+    setPassword('');
+    setNext('');
+    setAgain('');
   };
   return (
     <section aria-labelledby="password-form-title">
@@ -110,7 +103,7 @@ function PasswordForm(): JSX.Element {
         class="stack narrow"
         onSubmit={(event) => {
           event.preventDefault();
-          if (!isBusy && !differ) void change();
+          if (!differ) void submit(change);
         }}
       >
         <PasswordField label="account.old-password" autoComplete="current-password" value={password} onInput={setPassword} />

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from '../api.js';
+import { type Problem, request } from '../api.js';
 import { formatDuration } from '../format.js';
 import { Rows } from '../parts/fact-list.js';
 import { errorAt, FormField } from '../parts/form-field.js';
@@ -11,6 +11,7 @@ import { ProblemNote } from '../parts/problem-note.js';
 import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
+import { useSubmit } from '../submit.js';
 import { TOKEN_SCOPES, type TokenScope } from '../token-request.js';
 
 /** What a command says of itself, and where it is. */
@@ -55,24 +56,15 @@ export function CodePage(): JSX.Element {
 function CodeForm({ onFound }: { readonly onFound: (login: LoginView) => void }): JSX.Element {
   const say = useSay();
   const [code, setCode] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
-  const find = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      return onFound(await request<LoginView>('/v1/login/command/find', { method: 'POST', body: { code } }));
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
-  };
+  const { isBusy, problem, submit } = useSubmit();
+  const find = async (): Promise<void> =>
+    onFound(await request<LoginView>('/v1/login/command/find', { method: 'POST', body: { code } }));
   return (
     <form
       class="stack narrow"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBusy) void find();
+        void submit(find);
       }}
     >
       <FormField label="code.code" error={errorAt(problem?.errors, 'code')}>
@@ -90,19 +82,24 @@ function CodeForm({ onFound }: { readonly onFound: (login: LoginView) => void })
           />
         )}
       </FormField>
-      {problem?.name === 'not-found' ? (
-        <p class="note bad" role="alert">
-          {say('code.unknown')}
-        </p>
-      ) : (
-        problem !== undefined && <ProblemNote problem={problem} />
-      )}
+      <CodeProblem problem={problem} />
       <div class="buttons">
         <button type="submit" class="primary" aria-disabled={isBusy}>
           {say('code.find')}
         </button>
       </div>
     </form>
+  );
+}
+
+function CodeProblem({ problem }: { readonly problem: Problem | undefined }): JSX.Element {
+  const say = useSay();
+  if (problem === undefined) return <></>;
+  if (problem.name !== 'not-found') return <ProblemNote problem={problem} />;
+  return (
+    <p class="note bad" role="alert">
+      {say('code.unknown')}
+    </p>
   );
 }
 
@@ -116,27 +113,21 @@ function Decision({ login, onDecided }: DecisionProps): JSX.Element {
   const locale = localeOf(usePreferences());
   const { code, machine, context, address, asked_at: askedAt, lifetime_seconds: lifetime } = login;
   const [scopes, setScopes] = useState(login.scopes);
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
-  const decide = async (kind: 'confirmed' | 'refused'): Promise<void> => {
-    if (isBusy) return;
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const body = kind === 'confirmed' ? { code, scopes } : { code };
-      await request(`/v1/login/command/${kind === 'confirmed' ? 'confirm' : 'refuse'}`, { method: 'POST', body });
-      return onDecided(kind);
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+  const { isBusy, problem, submit } = useSubmit();
+  const confirm = async (): Promise<void> => {
+    await request('/v1/login/command/confirm', { method: 'POST', body: { code, scopes } });
+    onDecided('confirmed');
+  };
+  const refuse = async (): Promise<void> => {
+    await request('/v1/login/command/refuse', { method: 'POST', body: { code } });
+    onDecided('refused');
   };
   return (
     <form
       class="stack narrow"
       onSubmit={(event) => {
         event.preventDefault();
-        void decide('confirmed');
+        void submit(confirm);
       }}
     >
       <p class="note mild">{say('code.warning')}</p>
@@ -167,15 +158,9 @@ function Decision({ login, onDecided }: DecisionProps): JSX.Element {
           </label>
         ))}
       </fieldset>
-      {problem?.name === 'not-found' ? (
-        <p class="note bad" role="alert">
-          {say('code.unknown')}
-        </p>
-      ) : (
-        problem !== undefined && <ProblemNote problem={problem} />
-      )}
+      <CodeProblem problem={problem} />
       <div class="buttons">
-        <button type="button" onClick={() => void decide('refused')}>
+        <button type="button" onClick={() => void submit(refuse)}>
           {say('code.refuse')}
         </button>
         <button type="submit" class="primary" disabled={scopes.length === 0} aria-disabled={isBusy}>

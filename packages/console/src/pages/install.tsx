@@ -5,7 +5,7 @@ import { nodeOfLabel } from '@latchkey/provisioning/label-text';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { stepsFor } from '../action-steps.js';
-import { type Problem, problemOf, request } from '../api.js';
+import { request } from '../api.js';
 import { CameraProblem, scanLabel, whyNotScan } from '../code-scanner.js';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
@@ -19,6 +19,7 @@ import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
 import { reloadAll, useMay } from '../session.js';
+import { useSubmit } from '../submit.js';
 import type { StringKey } from '../strings/index.js';
 import { readInstalledNode, readSearch } from '../url-state.js';
 
@@ -190,8 +191,7 @@ type Draft = Partial<Record<'name' | 'location', string>>;
 function Describe({ node, tag }: DescribeProps): JSX.Element {
   const say = useSay();
   const [draft, setDraft] = useState<Draft>();
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const [isSaved, setSaved] = useState(false);
   const seen = useRef({ node, tag });
   const isAsSeen = node.name === seen.current.node.name && node.location === seen.current.node.location;
@@ -199,22 +199,12 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
   if (!useMay('describe')) return <></>;
   const { name, location: place } = { name: node.name ?? '', location: node.location ?? '', ...draft };
   const save = async (): Promise<void> => {
-    setBusy(true);
     setSaved(false);
-    setProblem(undefined);
-    try {
-      const body = Object.entries(draft ?? {}).map(([field, text]) => [field, text.trim() === '' ? null : text]);
-      await request(`/v1/nodes/${node.id}`, { method: 'PATCH', body: Object.fromEntries(body), ifMatch: seen.current.tag ?? '' });
-      setDraft(undefined);
-      setSaved(true);
-      reloadAll();
-    } catch (error) {
-      const found = problemOf(error);
-      setProblem(found);
-      // Another user was faster: show the stored version.
-      if (found.name === 'changed-meanwhile') reloadAll();
-    }
-    setBusy(false);
+    const body = Object.entries(draft ?? {}).map(([field, text]) => [field, text.trim() === '' ? null : text]);
+    await request(`/v1/nodes/${node.id}`, { method: 'PATCH', body: Object.fromEntries(body), ifMatch: seen.current.tag ?? '' });
+    setDraft(undefined);
+    setSaved(true);
+    reloadAll();
   };
   return (
     <form
@@ -222,7 +212,7 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
       aria-label={say('install.describe')}
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBusy && draft !== undefined) void save();
+        if (draft !== undefined) void submit(save);
       }}
     >
       <FormField label="nodes.name" error={errorAt(problem?.errors, 'name')}>

@@ -3,7 +3,7 @@
 import type { InstallerView } from '@latchkey/operations/contract';
 import type { ComponentChildren, JSX } from 'preact';
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { type Problem, problemOf, request, requestTagged } from '../api.js';
+import { type Problem, request, requestTagged } from '../api.js';
 import {
   changeOfInstaller,
   draftOfInstaller,
@@ -23,6 +23,7 @@ import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
 import { reloadAll } from '../session.js';
+import { useSubmit } from '../submit.js';
 import { showToast } from '../toasts.js';
 
 const LIMITS = { contact: 128, site: 64, note: 1_000 } as const;
@@ -161,16 +162,24 @@ function EditForm({ installer, tag, onClose }: EditFormProps): JSX.Element {
   const { id, name } = installer;
   const [seen] = useState({ draft: draftOfInstaller(installer), tag });
   const [draft, setDraft] = useState(seen.draft);
-  const { isBusy, problem, run } = useSaving(async () => {
+  const { isBusy, problem, submit } = useSubmit();
+  const save = async (): Promise<void> => {
     const body = changeOfInstaller(seen.draft, draft);
     if (Object.keys(body).length > 0) {
       await request(`/v1/installers/${id}`, { method: 'PATCH', body, ifMatch: seen.tag });
       showToast({ text: say('installers.changed-toast', { name }) });
+      reloadAll();
     }
     onClose();
-  });
+  };
   return (
-    <InstallerForm title={say('installers.edit-of', { name })} isBusy={isBusy} problem={problem} onSubmit={run} takesFocus>
+    <InstallerForm
+      title={say('installers.edit-of', { name })}
+      isBusy={isBusy}
+      problem={problem}
+      onSubmit={() => void submit(save)}
+      takesFocus
+    >
       <InstallerFields draft={draft} onChange={setDraft} errors={problem?.errors} />
       <div class="buttons">
         <button type="button" onClick={onClose}>
@@ -188,14 +197,16 @@ function AddInstaller(): JSX.Element {
   const say = useSay();
   const [name, setName] = useState('');
   const [draft, setDraft] = useState(EMPTY_INSTALLER);
-  const { isBusy, problem, run } = useSaving(async () => {
+  const { isBusy, problem, submit } = useSubmit();
+  const add = async (): Promise<void> => {
     const added = await request<InstallerView>('/v1/installers', { method: 'POST', body: installerFrom(name, draft) });
     showToast({ text: say('installers.added', { name: added.name }) });
     setName('');
     setDraft(EMPTY_INSTALLER);
-  });
+    reloadAll();
+  };
   return (
-    <InstallerForm title={say('installers.add-title')} isBusy={isBusy} problem={problem} onSubmit={run}>
+    <InstallerForm title={say('installers.add-title')} isBusy={isBusy} problem={problem} onSubmit={() => void submit(add)}>
       <FormField label="orders.installer" hint={say('installers.name-hint')} error={errorAt(problem?.errors, 'name')}>
         {(control) => (
           <input
@@ -216,33 +227,6 @@ function AddInstaller(): JSX.Element {
       </div>
     </InstallerForm>
   );
-}
-
-interface Saving {
-  readonly isBusy: boolean;
-  readonly problem: Problem | undefined;
-  readonly run: () => void;
-}
-
-/** Runs a change once at a time, and shows what came of it on every part of the page. */
-function useSaving(change: () => Promise<void>): Saving {
-  const [isBusy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<Problem>();
-  const save = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await change();
-      reloadAll();
-    } catch (error) {
-      const found = problemOf(error);
-      setProblem(found);
-      // The table then has what somebody else wrote.
-      if (found.name === 'changed-meanwhile') reloadAll();
-    }
-    setBusy(false);
-  };
-  return { isBusy, problem, run: () => void (isBusy ? undefined : save()) };
 }
 
 interface InstallerFormProps {

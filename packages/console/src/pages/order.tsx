@@ -61,7 +61,7 @@ function HandOverAgain({ order }: { readonly order: OrderView }): JSX.Element {
   const say = useSay();
   const [isOpen, setOpen] = useState(false);
   const [readers, setReaders] = useState<Readers>(PAGE_READS);
-  const handOver = useHandOver();
+  const handOver = useHandOver({ isRepeatable: true });
   const { isBusy, problem, done, start } = handOver;
   const mayHandOver = useMay('keys');
   const stored = useStoredInstaller(isOpen && mayHandOver ? order.installer : undefined);

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from '../api.js';
+import { request } from '../api.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
@@ -14,6 +14,7 @@ import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
 import { reloadAll, useUser } from '../session.js';
+import { useSubmit } from '../submit.js';
 import type { StringKey } from '../strings/index.js';
 import { EMPTY_TOKEN, isLimited, TOKEN_SCOPES, type TokenInput, tokenRequest, type TokenScope } from '../token-request.js';
 
@@ -144,22 +145,14 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
   const say = useSay();
   const user = useUser();
   const [input, setInput] = useState<TokenInput>(EMPTY_TOKEN);
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const isOfProvider = user?.sign_in === 'oidc';
   const change = (changes: Partial<TokenInput>): void => setInput({ ...input, ...changes });
   const add = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const body = tokenRequest(input, isOfProvider);
-      onMade(await request<NewToken>('/v1/tokens', { method: 'POST', body }));
-      setInput(EMPTY_TOKEN);
-      reloadAll();
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+    const body = tokenRequest(input, isOfProvider);
+    onMade(await request<NewToken>('/v1/tokens', { method: 'POST', body }));
+    setInput(EMPTY_TOKEN);
+    reloadAll();
   };
   return (
     <section aria-labelledby="add-token-title">
@@ -168,7 +161,7 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
         class="stack narrow"
         onSubmit={(event) => {
           event.preventDefault();
-          if (!isBusy) void add();
+          void submit(add);
         }}
       >
         <Text

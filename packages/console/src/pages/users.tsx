@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type Problem, problemOf, request } from '../api.js';
+import { request } from '../api.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { errorAt, FormField } from '../parts/form-field.js';
@@ -15,6 +15,7 @@ import { TypedConfirmation } from '../parts/typed-confirmation.js';
 import { Phrase, useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
 import { reloadAll, useUser } from '../session.js';
+import { useSubmit } from '../submit.js';
 
 const ROLES = ['viewer', 'installer', 'operator', 'key-officer', 'admin'] as const;
 type Role = (typeof ROLES)[number];
@@ -193,25 +194,16 @@ interface UserActionsProps extends LinkProps {
 
 function UserActions({ user, hasLinks, onLink }: UserActionsProps): JSX.Element {
   const say = useSay();
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const makeLink = async (): Promise<void> => {
-    if (isBusy) return;
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const made = await request<Omit<OneTimeLink, 'user'>>(`/v1/users/${user}/link`, { method: 'POST', body: {} });
-      onLink({ user, ...made });
-      reloadAll();
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+    const made = await request<Omit<OneTimeLink, 'user'>>(`/v1/users/${user}/link`, { method: 'POST', body: {} });
+    onLink({ user, ...made });
+    reloadAll();
   };
   return (
     <span class="inline-form">
       {hasLinks && (
-        <button type="button" aria-disabled={isBusy} onClick={() => void makeLink()}>
+        <button type="button" aria-disabled={isBusy} onClick={() => void submit(makeLink)}>
           {say('users.new-link')}
         </button>
       )}
@@ -233,20 +225,12 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
   const [user, setUser] = useState('');
   const [role, setRole] = useState<Role>('viewer');
   const [installer, setInstaller] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const add = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const body = { user: user.trim(), role, ...(role === 'installer' ? { installer: installer.trim() } : {}) };
-      onLink(await request<OneTimeLink>('/v1/users', { method: 'POST', body }));
-      setUser('');
-      reloadAll();
-    } catch (error) {
-      setProblem(problemOf(error));
-    }
-    setBusy(false);
+    const body = { user: user.trim(), role, ...(role === 'installer' ? { installer: installer.trim() } : {}) };
+    onLink(await request<OneTimeLink>('/v1/users', { method: 'POST', body }));
+    setUser('');
+    reloadAll();
   };
   return (
     <section aria-labelledby="add-user-title">
@@ -255,7 +239,7 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
         class="stack narrow"
         onSubmit={(event) => {
           event.preventDefault();
-          if (!isBusy) void add();
+          void submit(add);
         }}
       >
         <FormField label="users.name" hint={say('users.name-hint')} error={errorAt(problem?.errors, 'user')}>

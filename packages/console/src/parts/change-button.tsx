@@ -1,7 +1,6 @@
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { type Problem, problemOf } from '../api.js';
 import { reloadAll } from '../session.js';
+import { useSubmit } from '../submit.js';
 import { showToast } from '../toasts.js';
 import { ProblemNote } from './problem-note.js';
 
@@ -19,27 +18,15 @@ interface ChangeButtonProps {
  * Makes a change at once, which the user can undo. Changes without undo need a confirmation first.
  */
 export function ChangeButton({ label, done, change, undo, isPrimary = false }: ChangeButtonProps): JSX.Element {
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const run = async (): Promise<void> => {
-    if (isBusy) return;
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await change();
-      showToast({ text: done, ...(undo === undefined ? {} : { undo }) });
-      reloadAll();
-    } catch (error) {
-      const found = problemOf(error);
-      setProblem(found);
-      // Another user was faster: show the current version.
-      if (found.name === 'changed-meanwhile') reloadAll();
-    }
-    setBusy(false);
+    await change();
+    showToast({ text: done, ...(undo === undefined ? {} : { undo }) });
+    reloadAll();
   };
   return (
     <>
-      <button type="button" class={isPrimary ? 'primary' : undefined} aria-disabled={isBusy} onClick={() => void run()}>
+      <button type="button" class={isPrimary ? 'primary' : undefined} aria-disabled={isBusy} onClick={() => void submit(run)}>
         {label}
       </button>
       {problem !== undefined && <ProblemNote problem={problem} />}

@@ -156,8 +156,12 @@ interface Attempt {
   readonly pageKey: PageKey | undefined;
 }
 
-/** The keys are wiped when the page is left, and when the session ends. */
-export function useHandOver(): HandOver {
+/**
+ * The keys are wiped when the page is left, and when the session ends.
+ *
+ * @param isRepeatable whether the request changes nothing if it is done twice
+ */
+export function useHandOver({ isRepeatable = false }: { readonly isRepeatable?: boolean } = {}): HandOver {
   const [isBusy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem>();
   const [done, setDone] = useState<HandedOver>();
@@ -210,8 +214,7 @@ export function useHandOver(): HandOver {
       if (!mayHaveBegun(found)) attempt.current = undefined;
       if (!signal.aborted) {
         setProblem(found);
-        // A manifest that is made twice changes nothing.
-        setDoubtful(isInDoubt(found) && !path.endsWith('/manifests'));
+        setDoubtful(isInDoubt(found) && !isRepeatable);
       }
     }
     setBusy(false);

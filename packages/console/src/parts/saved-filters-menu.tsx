@@ -1,6 +1,5 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { type Problem, problemOf } from '../api.js';
 import { navigate } from '../navigation.js';
 import { useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
@@ -15,6 +14,7 @@ import {
   type SavedFilterList,
 } from '../saved-filters.js';
 import { useMay, useUser } from '../session.js';
+import { useSubmit } from '../submit.js';
 import { showToast } from '../toasts.js';
 import { hasFilters, type NodeFilters, writeNodeFilters } from '../url-state.js';
 import { ChangeButton } from './change-button.js';
@@ -133,26 +133,15 @@ interface SaveFormProps {
 function SaveForm({ query, own, maxOwn, onSaved }: SaveFormProps): JSX.Element {
   const say = useSay();
   const [typed, setTyped] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
+  const { isBusy, problem, submit } = useSubmit();
   const name = typed.trim().normalize();
   const before = own.find((one) => one.name === name);
   const save = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      if (before === undefined) await addFilter({ name, query, is_shared: false });
-      else {
-        await changeFilter(before.id, { query });
-        showToast({ text: say('saved.replaced', { name }), undo: () => changeFilter(before.id, { query: before.query }) });
-      }
-      onSaved();
-    } catch (error) {
-      setProblem(problemOf(error));
-      // Another tab may have taken the name.
-      onSaved();
+    if (before === undefined) await addFilter({ name, query, is_shared: false });
+    else {
+      await changeFilter(before.id, { query });
+      showToast({ text: say('saved.replaced', { name }), undo: () => changeFilter(before.id, { query: before.query }) });
     }
-    setBusy(false);
   };
   if (own.length >= maxOwn) return <span class="quiet">{say('saved.full', {}, maxOwn)}</span>;
   return (
@@ -160,7 +149,8 @@ function SaveForm({ query, own, maxOwn, onSaved }: SaveFormProps): JSX.Element {
       class="inline-form"
       onSubmit={(event) => {
         event.preventDefault();
-        if (name !== '' && !isBusy) void save();
+        // Another tab may have taken the name.
+        if (name !== '') void submit(save).then(onSaved);
       }}
     >
       <input

@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
 import { useId, useRef, useState } from 'preact/hooks';
-import { type Problem, problemOf } from '../api.js';
 import { useSay } from '../phrase.js';
 import { reloadAll } from '../session.js';
+import { useSubmit } from '../submit.js';
 import { showToast } from '../toasts.js';
 import { ProblemNote } from './problem-note.js';
 
@@ -22,27 +22,16 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
   const titleId = useId();
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
-  const [problem, setProblem] = useState<Problem>();
-  const [isBusy, setBusy] = useState(false);
-  const submit = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await change();
-      dialog.current?.close();
-      showToast({ text: done });
-      reloadAll();
-    } catch (error) {
-      const found = problemOf(error);
-      setProblem(found);
-      // Another user was faster: show the current version.
-      if (found.name === 'changed-meanwhile') reloadAll();
-    }
-    setBusy(false);
+  const { isBusy, problem, submit, clearProblem } = useSubmit();
+  const run = async (): Promise<void> => {
+    await change();
+    dialog.current?.close();
+    showToast({ text: done });
+    reloadAll();
   };
   const forget = (): void => {
     setText('');
-    setProblem(undefined);
+    clearProblem();
   };
   return (
     <>
@@ -56,7 +45,7 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
           class="stack"
           onSubmit={(event) => {
             event.preventDefault();
-            if (!isBusy) void submit();
+            void submit(run);
           }}
         >
           <label>
