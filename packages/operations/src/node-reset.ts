@@ -359,7 +359,10 @@ async function resetAll(
       await output.write(lines, async () => {
         await withProgress(context, 'resetting', lines.length, change);
         if (changed.length === 0)
-          throw new UsageFailure('all nodes that were to be reset joined meanwhile', { advice: 'Nothing was changed.' });
+          throw new UsageFailure(
+            `all nodes that were to be reset joined meanwhile${holding === undefined ? '' : ', or got another key'}`,
+            { advice: 'Nothing was changed.' },
+          );
         return changed.length === lines.length ? undefined : changed;
       });
     } catch (error) {

@@ -383,6 +383,18 @@ describe('keys of nodes', () => {
     await expect(call(nodesReset, { ...context, openOutput, ...join(1, 3) }, input)).rejects.toThrow('joined meanwhile');
     expect(await states()).toEqual([1, 2, 3].map((idI) => `0000000${idI} joined 00000001`));
   });
+
+  it('that nodes share are replaced where a node still holds one: one that got another meanwhile keeps that', async () => {
+    const [shared, own] = [newSecret(), newSecret()];
+    const order = await fixture.order({ 4: shared, 5: shared }, { sharedKey: true });
+    const output = new Collected();
+    const openOutput = (): Promise<Collected> => Promise.resolve(output);
+    const approve = (): Promise<void> => resetNode(fixture.registry, 5, own);
+    const input = { order, holding: shared.fingerprint, unsplit: false };
+    expect(await call(nodesReset, { ...context, openOutput, approve }, input)).toMatchObject({ nodes: 1, passed_over: 1 });
+    expect(output.lines.map(({ idI }) => idI)).toEqual([4]);
+    expect((await fixture.registry.node(5))?.key.equals(own)).toBe(true);
+  });
 });
 
 describe('the audit log', () => {

@@ -104,7 +104,7 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
     if (done.nodes === 0) process.stdout.write(`No node of order ${order} holds its initial key any more\n`);
     else if (done.key === null)
       process.stdout.write(
-        `${pluralize(done.nodes, 'node')} join with initial keys of their own\n${passedOver(done)}${handedOver}`,
+        `${pluralize(done.nodes, 'node')} join with initial keys of their own\n${passedOver(done, holding)}${handedOver}`,
       );
     else {
       const which = `initial key [secret ${done.key}]${done.drawn ? '' : ' again'}`;
@@ -113,8 +113,10 @@ async function reset(ids: readonly number[] | undefined, options: ResetOptions, 
   });
 }
 
-function passedOver({ passed_over: count }: NodeReset): string {
-  return count === 0 ? '' : `${pluralize(count, 'node')} joined meanwhile: not reset, and not in the manifest\n`;
+function passedOver({ passed_over: count }: NodeReset, holding: string | undefined): string {
+  if (count === 0) return '';
+  const why = holding === undefined ? 'joined meanwhile' : 'joined meanwhile, or got another key';
+  return `${pluralize(count, 'node')} ${why}: not reset, and not in the manifest\n`;
 }
 
 function selectionOf(
