@@ -1,15 +1,18 @@
 // What keeps a registry well over the years, through the real commands, while it serves: other
 // keys, the audit log, backups; and all of it with the registry in the controller.
 
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import type { Secret } from '@latchkey/protocol';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { DaemonProcess } from '../src/process.js';
 import { freePort, TestNetwork } from '../src/network.js';
 import { AdminClient, expectNoKey, readKeyFrom } from './admin-client.js';
 import { applicationKeys, CONTROLLER, orderAndInstall, type RunningNetwork, startNetwork } from './fixtures.js';
 
-/** Joins again and again until it is told to stop; fails if one does not get its key. */
+/**
+ * Joins again and again until it is told to stop, or the test has ended. Fails if one join does not
+ * get its key.
+ */
 class Joining {
   joins = 0;
   #going = true;
@@ -17,6 +20,7 @@ class Joining {
 
   constructor(admin: AdminClient, id: string) {
     this.#done = this.#join(admin, id);
+    onTestFinished(() => this.stop());
   }
 
   async stop(): Promise<void> {
@@ -52,9 +56,13 @@ describe('with an auth-server of its own', () => {
   it('a controller gets another SK_cs, twice, and no join fails', async () => {
     const { network, controller } = running;
     const [credential, state] = [network.credential(CONTROLLER), network.path('next.json')];
+    onTestFinished(() => rm(state, { force: true }));
+    const usedKey = async (): Promise<unknown> => (await admin.json('controller', 'show', CONTROLLER))['used_key'];
     const joining = new Joining(admin, id);
     for (let i = 0; i < 2; i++) {
       const before = await readKeyFrom(credential);
+      // What a server saw it writes within a second or so.
+      await expect.poll(usedKey).toBe(before.fingerprint);
       const said = await admin.run('controller', 'rotate', CONTROLLER, '--out', state);
       expect(said).toContain('SIGHUP');
       const next = await readKeyFrom(state);
@@ -71,7 +79,6 @@ describe('with an auth-server of its own', () => {
       process.kill(controller.pid, 'SIGHUP');
       await controller.waitFor(({ msg, key }) => msg === 'credential read anew' && key === next.fingerprint);
       await running.authServer.waitFor(({ msg, key }) => /the old one is erased/.test(msg) && key === next.fingerprint);
-      // What a server saw it writes within a second or so.
       await expect
         .poll(() => admin.json('controller', 'show', CONTROLLER), { timeout: 60_000 })
         .toMatchObject({ key: next.fingerprint, staged_key: null, used_key: next.fingerprint });
