@@ -6,6 +6,7 @@ import { defineConfig } from 'vitest/config';
 
 /** Tests of stores, files and locks on a real disk: LMDB, kill -9, disk faults. */
 export const STORAGE: readonly string[] = [
+  'api-audit-export',
   'api-changes',
   'api-jobs',
   'api-events',

@@ -59,6 +59,11 @@ export interface Principal {
   readonly recheck?: (() => Promise<Principal | undefined>) | undefined;
 }
 
+/** The caller with the rights of now, or `undefined` if it may not go on. */
+export async function recheckPrincipal(principal: Principal): Promise<Principal | undefined> {
+  return principal.recheck === undefined ? principal : principal.recheck();
+}
+
 /** Throws unless the caller has the scope: for what an input asks beyond its route's scope. */
 export function requireScope({ scopes }: Principal, scope: Scope, detail: string): void {
   if (!scopes.has(scope)) throw new Problem('forbidden', { detail });

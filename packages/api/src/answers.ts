@@ -14,8 +14,9 @@ export class Accepted<T> {
   }
 }
 
-/** An answer that is not JSON: a file, or events until the caller leaves. */
+/** An answer that is not one JSON value: a file, lines, or events until the caller leaves. */
 export interface RawAnswer {
   readonly headers: Readonly<Record<string, string>>;
-  readonly start: (response: ServerResponse) => void;
+  /** Sends what follows the headers. While a promise of it is pending, the registry stays open. */
+  readonly start: (response: ServerResponse) => void | Promise<void>;
 }

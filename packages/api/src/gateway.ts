@@ -14,9 +14,10 @@ import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net'
 import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
 import { answerClientError, answerLate } from './client-errors.js';
 import { BEGIN_PATH, FETCH_PATH } from './command-login/contract.js';
+import { MAX_AT_ONCE } from './concurrency-limit.js';
 import type { GatewayConfig } from './config.js';
 import { certificateRefusal, isClientCertificate, readSecureContext } from './gateway-tls.js';
-import { IMPORTS_PATH, MAX_AT_ONCE, MAX_IMPORT_BODY } from './large-bodies.js';
+import { IMPORTS_PATH, MAX_IMPORT_BODY } from './large-bodies.js';
 import { Problem, PROBLEM_TYPE, type ProblemName } from './problem.js';
 import { SECURITY_HEADERS } from './security-headers.js';
 import { ANSWER_TIMEOUT_MS } from './timeouts.js';

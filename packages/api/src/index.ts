@@ -10,6 +10,7 @@ import { type FileLock, lockFolder, nativeLocks, readFolderLock, readPrivateFile
 import { findUserId, hasIdentityIdMaps, openPeerCredentials } from '@latchkey/runtime/net';
 import { addCommandLoginRoutes } from './command-login/command-login-routes.js';
 import { CommandLogins } from './command-login/command-logins.js';
+import { AuditExports } from './audit-exports.js';
 import type { ApiConfig } from './config.js';
 import { buildBrowserListener, listenOnLoopback, openSessions } from './browser/browser-listener.js';
 import { readConsoleFiles } from './browser/console-files.js';
@@ -19,7 +20,7 @@ import { Jobs } from './jobs/jobs.js';
 import { KeyFiles } from './jobs/key-files.js';
 import { ensureRequestFolder, RequestStore } from './jobs/request-store.js';
 import { openInstallerStore } from './installers/installer-store.js';
-import { LargeBodies } from './large-bodies.js';
+import { limitLargeBodies } from './large-bodies.js';
 import { KeptResults } from './kept-results.js';
 import { Listeners, listenOnSocket } from './listeners.js';
 import { LocalCallers, refuseForwarded } from './local-socket.js';
@@ -134,11 +135,12 @@ export async function startApi(options: ApiOptions): Promise<Daemon> {
         opaque,
         walks,
         events,
+        auditExports: new AuditExports(),
         installers,
         jobs,
         keyFiles,
         idempotentRequests: new IdempotentRequests(requests),
-        largeBodies: new LargeBodies(),
+        largeBodies: limitLargeBodies(),
         importKeys: () => (importKeys ??= generateRecipient()),
         exposures,
         readServerState: () => readFolderLock(folder),

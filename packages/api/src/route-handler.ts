@@ -127,10 +127,10 @@ function anyVersion(): void {
   // A read, or a change that needs no If-Match.
 }
 
-function sendRaw(reply: FastifyReply, { headers, start }: RawAnswer): FastifyReply {
+async function sendRaw(reply: FastifyReply, { headers, start }: RawAnswer): Promise<FastifyReply> {
   reply.hijack();
   reply.raw.writeHead(200, { ...SECURITY_HEADERS, ...headers });
-  start(reply.raw);
+  await start(reply.raw);
   return reply;
 }
 

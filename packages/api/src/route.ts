@@ -12,11 +12,12 @@ import type { Registry } from '@latchkey/registry';
 import type { z } from 'zod';
 import type { Principal, Scope } from './access.js';
 import type { Accepted, RawAnswer } from './answers.js';
+import type { AuditExports } from './audit-exports.js';
+import type { ConcurrencyLimit } from './concurrency-limit.js';
 import type { EventStreams } from './events/event-streams.js';
 import type { IdempotentRequests } from './jobs/idempotency.js';
 import type { Jobs } from './jobs/jobs.js';
 import type { KeyFiles } from './jobs/key-files.js';
-import type { LargeBodies } from './large-bodies.js';
 import type { KeptResults } from './kept-results.js';
 import type { OpaqueValues } from './opaque.js';
 import type { RegistryWalks } from './registry-walks.js';
@@ -28,11 +29,12 @@ export interface RouteServices {
   readonly walks: RegistryWalks;
   readonly exposures: KeptResults<ExposureView>;
   readonly events: EventStreams;
+  readonly auditExports: AuditExports;
   readonly installers: InstallerStore;
   readonly jobs: Jobs;
   readonly keyFiles: KeyFiles;
   readonly idempotentRequests: IdempotentRequests;
-  readonly largeBodies: LargeBodies;
+  readonly largeBodies: ConcurrencyLimit;
   /** Opens files that callers send. */
   readonly importKeys: () => Promise<AgeKeyPair>;
   /** Reads whether an auth-server serves the registry. */
@@ -88,7 +90,7 @@ export interface Route {
   /** The one thing that it shows or changes. A change of that needs If-Match. */
   readonly version?: ((input: never) => VersionedThing | StoredThing) | undefined;
   /** Of a `RawAnswer`, which `output` then describes. */
-  readonly mediaType?: 'text/event-stream' | 'application/octet-stream' | undefined;
+  readonly mediaType?: 'text/event-stream' | 'application/octet-stream' | 'application/jsonl' | undefined;
   /** Of a POST: whether it needs an Idempotency-Key, under which it happens once. */
   readonly isIdempotent?: ((input: never) => boolean) | undefined;
   /** A job that changes nothing: twice does no harm, and a key that is sent is not remembered. */

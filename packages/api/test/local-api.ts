@@ -118,7 +118,7 @@ export function ask(
         recordOutput('log', octets);
         const text = octets.toString('utf8');
         const { statusCode: status = 0, headers: received } = response;
-        const isJson = received['content-type']?.includes('json') === true && text !== '';
+        const isJson = /\bjson\b/.test(received['content-type'] ?? '') && text !== '';
         const answered = isJson ? (JSON.parse(text) as unknown) : undefined;
         const contentType = received['content-type'];
         const fault = undocumented({ method, path, requestBody: body, status, contentType, body: answered });

@@ -8,7 +8,7 @@ import type { ServerResponse } from 'node:http';
 import { visibleEntries, visibleOrdersOf } from '@latchkey/operations';
 import type { AuditEntry, Registry } from '@latchkey/registry';
 import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
-import type { Principal, Scope } from '../access.js';
+import { type Principal, recheckPrincipal, type Scope } from '../access.js';
 import type { RawAnswer } from '../answers.js';
 import type { OpaqueValues } from '../opaque.js';
 import { Problem } from '../problem.js';
@@ -178,7 +178,7 @@ export class EventStreams {
     if (!isOther && seq === head) return;
     // The client reads too slowly.
     if (response.writableLength > MAX_WAITING) return;
-    const now = principal.recheck === undefined ? principal : await principal.recheck();
+    const now = await recheckPrincipal(principal);
     if (now?.scopes.has(SCOPE) !== true) return void response.end();
     if (isOther || seq > head) return this.#resync(stream, head);
     const visible = await visibleOrdersOf(registry, now.limits);

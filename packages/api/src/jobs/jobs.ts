@@ -9,7 +9,7 @@ import { type Log, RateLimitedLog } from '@latchkey/runtime/daemon';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import type { Registry } from '@latchkey/registry';
 import type { JobView } from '@latchkey/operations/contract';
-import { actorOf, type Principal, type Scope } from '../access.js';
+import { actorOf, type Principal, recheckPrincipal, type Scope } from '../access.js';
 import { textOfLimits } from '../order-limits.js';
 import { Problem } from '../problem.js';
 import { problemAtWork } from '../problem-at-work.js';
@@ -298,7 +298,7 @@ function newRecord({ id: owner, limits }: Principal, job: Pick<JobRecord, 'kind'
 
 /** @throws Problem if the owner of a job may do it no longer, or sees other orders by now */
 async function requireRightsOfNow(principal: Principal, scopes: readonly Scope[], detail?: string): Promise<void> {
-  const now = principal.recheck === undefined ? principal : await principal.recheck();
+  const now = await recheckPrincipal(principal);
   if (now === undefined || !hasRights(now, { scopes, limits: principal.limits ?? null }))
     throw new Problem('forbidden', { detail });
 }

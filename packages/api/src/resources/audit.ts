@@ -3,6 +3,7 @@
 import { auditHead, auditVerify, call } from '@latchkey/operations';
 import type { AuditEntry } from '@latchkey/registry';
 import { z } from 'zod';
+import { JSON_LINES } from '../audit-exports.js';
 import { operationContext } from '../operation-context.js';
 import { type Route, defineRoute } from '../route.js';
 import { Problem } from '../problem.js';
@@ -131,4 +132,22 @@ const verify = defineRoute({
     startWalk(context, auditVerify.name, [auditVerify.scope], (jobContext) => call(auditVerify, jobContext, input)),
 });
 
-export const auditRoutes: readonly Route[] = [list, head, verify];
+const exportLog = defineRoute({
+  name: 'audit.export',
+  summary: 'Export the audit log',
+  description:
+    'An entry a line, oldest first, up to the last one at the time of the request. An answer that ends without its last chunk is incomplete. One at a time for a caller.',
+  scope: 'audit',
+  path: '/v1/audit/export',
+  input: filtersSchema.pick({ from: true, up_to: true }),
+  mediaType: JSON_LINES,
+  output: z.string().describe('JSON Lines. Each line has the octets that its hash in the chain was made of'),
+  async run({ registry, auditExports, principal, signal }, { from = 1, up_to: upTo = Infinity }) {
+    await registry.refresh();
+    const { audit } = registry.until(signal);
+    const newest = (await audit.readHead())?.seq ?? 0;
+    return auditExports.begin(principal, audit, { from, upTo: Math.min(upTo, newest) });
+  },
+});
+
+export const auditRoutes: readonly Route[] = [list, head, verify, exportLog];
