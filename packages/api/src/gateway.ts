@@ -13,7 +13,7 @@ import { Failure, listenFailure, systemCode, UsageFailure } from '@latchkey/runt
 import { type Endpoint, formatEndpoint, unmapIPv4 } from '@latchkey/runtime/net';
 import { BodyTimeouts, LONGEST_REQUEST_MS, REQUEST_TIMEOUT_S } from './body-timeouts.js';
 import { answerClientError, answerLate } from './client-errors.js';
-import { BEGIN_PATH, FETCH_PATH } from './command-login/contract.js';
+import { BEGIN_PATH, CANCEL_PATH, FETCH_PATH } from './command-login/contract.js';
 import { MAX_AT_ONCE } from './concurrency-limit.js';
 import type { GatewayConfig } from './config.js';
 import { certificateRefusal, isClientCertificate, readSecureContext } from './gateway-tls.js';
@@ -62,7 +62,7 @@ const RESPONSE_HEADERS = [
   'www-authenticate',
 ] as const;
 /** Without a token, and no browser's. */
-const COMMAND_LOGIN_PATHS: ReadonlySet<string> = new Set([BEGIN_PATH, FETCH_PATH]);
+const COMMAND_LOGIN_PATHS: ReadonlySet<string> = new Set([BEGIN_PATH, FETCH_PATH, CANCEL_PATH]);
 const BROWSER = /^(?:cookie|origin|sec-fetch-.*)$/;
 /** Additional headers of a browser. The API compares the host with its origin. */
 const BROWSER_REQUEST_HEADERS = [

@@ -273,6 +273,7 @@ describe.skipIf(!HAS_OPENSSL)('login (needs openssl)', () => {
       message: 'interrupted before anybody confirmed the code',
       advice: 'Nothing was changed. The code is of no use now.',
     });
+    expect(await post('find', { code: interrupted.code })).toBe(404);
 
     const forgotten = await plant.login();
     await plant.stopApi();

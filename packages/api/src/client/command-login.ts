@@ -8,12 +8,14 @@ import { Failure } from '@latchkey/runtime/failure';
 import { readVersion } from '@latchkey/runtime/telemetry';
 import { z } from 'zod';
 import { PERSON_SCOPES, type Scope } from '../access.js';
-import { BEGIN_PATH, FETCH_PATH } from '../command-login/contract.js';
+import { BEGIN_PATH, CANCEL_PATH, FETCH_PATH } from '../command-login/contract.js';
 import { notAnApi, problemFailure, readJson, readProblem } from './answer-failure.js';
 import { type ApiAnswer, ApiConnection, type ConnectionOptions } from './connection.js';
 
 /** For a decision at the last moment, in ms: the server keeps it for longer. */
 const LATE_MS = 15_000;
+/** For the server to take in that the command gives up, in ms. */
+const GIVE_UP_MS = 3_000;
 /** In s, whatever the server says. */
 const MAX_INTERVAL_S = 60;
 const MAX_EXPIRES_S = 3_600;
@@ -94,10 +96,7 @@ async function waitForPerson(connection: ApiConnection, options: LoginOptions): 
   let silence: Failure | undefined;
   while (performance.now() < codeExpiresMs + LATE_MS) {
     await pause(1_000 * begun.interval_seconds, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted)
-      throw new Failure('interrupted before anybody confirmed the code', {
-        advice: 'Nothing was changed. The code is of no use now.',
-      });
+    if (signal.aborted) throw await giveUp(connection, begun.secret);
     const answer = await ask(connection, begun.secret);
     if (answer instanceof Failure) {
       if (silence === undefined) warn(`${answer.message}. Asking again.`);
@@ -122,6 +121,20 @@ async function waitForPerson(connection: ApiConnection, options: LoginOptions): 
     }
   }
   throw silence ?? expired(connection);
+}
+
+/** Tells the server, so that nobody confirms the code for nothing. */
+async function giveUp(connection: ApiConnection, secret: string): Promise<Failure> {
+  const told = sendPost(connection, CANCEL_PATH, { secret }, false).then(
+    ({ status }) => status < 400,
+    () => false,
+  );
+  const isTold = await Promise.race([told, pause(GIVE_UP_MS, false)]);
+  return new Failure('interrupted before anybody confirmed the code', {
+    advice: isTold
+      ? 'Nothing was changed. The code is of no use now.'
+      : 'Nothing was changed. The server does not answer: whoever confirms the code makes no token by that.',
+  });
 }
 
 function expired({ name }: ApiConnection): Failure {

@@ -12,7 +12,7 @@ import { sendObject } from '../send.js';
 import { forwardedAddress } from '../tokens/networks.js';
 import type { Sessions } from '../users/sessions.js';
 import type { CommandLogins } from './command-logins.js';
-import { BEGIN_PATH, FETCH_PATH, MAX_LIFETIME_S, MAX_MACHINE, MIN_LIFETIME_S } from './contract.js';
+import { BEGIN_PATH, CANCEL_PATH, FETCH_PATH, MAX_LIFETIME_S, MAX_MACHINE, MIN_LIFETIME_S } from './contract.js';
 
 /** Octets of a body: these routes read those of callers without credentials. */
 const MAX_BODY = 2_048;
@@ -32,7 +32,8 @@ const beginSchema = z.strictObject({
   scopes: scopesSchema.optional(),
   lifetime_seconds: z.int().min(MIN_LIFETIME_S).max(MAX_LIFETIME_S).default(MAX_LIFETIME_S),
 });
-const fetchSchema = z.strictObject({ secret: z.string().max(64) });
+/** Of a command that fetches its token, or gives up. */
+const secretSchema = z.strictObject({ secret: z.string().max(64) });
 const codeSchema = z.string().min(1).max(32);
 const findSchema = z.strictObject({ code: codeSchema });
 const confirmSchema = z.strictObject({ code: codeSchema, scopes: scopesSchema });
@@ -48,8 +49,14 @@ export function addCommandLoginRoutes(server: FastifyInstance, logins: CommandLo
   });
 
   server.post(FETCH_PATH, open, async (request, reply) => {
-    const { secret } = bodyOf(fetchSchema, request);
+    const { secret } = bodyOf(secretSchema, request);
     return sendObject(reply, await logins.fetch(secret, forwardedAddress(request.headers)));
+  });
+
+  server.post(CANCEL_PATH, open, async (request, reply) => {
+    const { secret } = bodyOf(secretSchema, request);
+    logins.cancel(secret, forwardedAddress(request.headers));
+    return reply.code(204).send();
   });
 }
 

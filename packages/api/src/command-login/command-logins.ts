@@ -128,6 +128,12 @@ export class CommandLogins {
     }
   }
 
+  /** The command gives up: its code can be confirmed no longer. */
+  cancel(secret: string, address: string | undefined): void {
+    this.#fetchesBySource.takeOrThrow(sourceOf(address));
+    this.#requests.remove(secret);
+  }
+
   /** @throws Problem if no such code waits for a person, or the person makes no tokens */
   find(user: UserRecord, code: string): LoginView {
     if (!mayMakeTokens(user))

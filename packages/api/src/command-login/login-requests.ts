@@ -117,6 +117,11 @@ export class LoginRequests<C> {
     return request;
   }
 
+  /** Removes the request of a command, decided or not. */
+  remove(secret: string): void {
+    this.#requests.delete(keyOf(secret));
+  }
+
   /** Returns a request that was taken, and that nothing came of. */
   putBack(secret: string, request: LoginRequest<C>): void {
     this.#requests.set(keyOf(secret), request);
