@@ -1,5 +1,9 @@
-/** Reports damage to a store with advice, wherever LMDB or the decoder of rows detects it. */
+/**
+ * Reports with advice that a store is damaged, or of no use to this process any more, wherever LMDB
+ * or the decoder of rows detects it.
+ */
 
+import { endDaemon } from '@latchkey/runtime/daemon';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, Key } from 'lmdb';
 
@@ -15,8 +19,38 @@ export class DamagedStore extends Failure {
   }
 }
 
-/** Makes the failure for one store. */
-export type Damaged = (what: string, cause?: unknown) => DamagedStore;
+/** Makes the failures of one store. */
+export class StoreFailures {
+  readonly #file: string;
+  readonly #ifDamaged: string;
+
+  /** @param ifDamaged advice */
+  constructor(file: string, ifDamaged: string) {
+    this.#file = file;
+    this.#ifDamaged = ifDamaged;
+  }
+
+  damaged(what: string, cause?: unknown): DamagedStore {
+    return new DamagedStore(this.#file, what, this.#ifDamaged, cause);
+  }
+
+  /**
+   * Returns the failure for an error that says that the store is damaged, or can be used no more. A
+   * daemon ends in the latter case: its supervisor starts it again. Returns any other error as it
+   * is.
+   */
+  explain(error: unknown): unknown {
+    if (!(error instanceof Error)) return error;
+    if ('code' in error && DAMAGE.has(error.code)) return this.damaged('a page is not as it was written', error);
+    if (!error.message.includes(PANIC)) return error;
+    const failure = new Failure(`the store ${this.#file} can be used no more: the last step of a commit has failed`, {
+      advice: 'Check the disk, and start this program again. The store is in order for a process that opens it anew.',
+      cause: error,
+    });
+    endDaemon(failure);
+    return failure;
+  }
+}
 
 /**
  * LMDB's errors for a page beyond the last one, a page of the wrong kind, and a table of another
@@ -24,11 +58,11 @@ export type Damaged = (what: string, cause?: unknown) => DamagedStore;
  */
 const DAMAGE: ReadonlySet<unknown> = new Set([-30_797, -30_796, -30_784]);
 
-/** Returns a `DamagedStore` for an error that says so, and any other error as it is. */
-export function explain(error: unknown, damaged: Damaged): unknown {
-  const isDamage = error instanceof Error && 'code' in error && DAMAGE.has(error.code);
-  return isDamage ? damaged('a page is not as it was written', error) : error;
-}
+/**
+ * LMDB's name, in a message, of the error of every use of a store after one of its meta pages was
+ * not written. lmdb gives it several codes.
+ */
+const PANIC = 'MDB_PANIC';
 
 /** Parts of lmdb's tables that its types leave out. */
 interface Decoder {
@@ -38,14 +72,16 @@ interface Iterable<T> {
   iterate: () => Iterator<T> | number;
 }
 
-/** Lets everything that reads or changes a table throw a `DamagedStore` if the store is damaged. */
-export function guardTable<V, K extends Key>(table: Database<V, K>, damaged: Damaged): Database<V, K> {
+/** Lets everything that reads or changes a table throw the failures of its store. */
+export function guardTable<V, K extends Key>(table: Database<V, K>, failures: StoreFailures): Database<V, K> {
   const guard = <A extends readonly unknown[], R>(call: (...args: A) => R): ((...args: A) => R) =>
-    rethrow(call, (error) => explain(error, damaged));
+    rethrow(call, (error) => failures.explain(error));
 
   const { decoder } = table as { readonly decoder?: Decoder };
   if (decoder !== undefined)
-    decoder.decode = rethrow(decoder.decode.bind(decoder), (error) => damaged('an entry is not as it was written', error));
+    decoder.decode = rethrow(decoder.decode.bind(decoder), (error) =>
+      failures.damaged('an entry is not as it was written', error),
+    );
 
   const getRange = table.getRange.bind(table);
   return Object.assign(table, {

@@ -16,7 +16,7 @@ import {
   type RootDatabaseOptions,
   type RootDatabaseOptionsWithPath,
 } from 'lmdb';
-import { type Damaged, DamagedStore, explain, guardTable } from './damage.js';
+import { guardTable, StoreFailures } from './damage.js';
 import { LOCK_FILE, prepareFiles, STORE_FILE } from './files.js';
 import { InPlace } from './in-place.js';
 import { findDamage, isShort, latestSnapshot, type Snapshot } from './pages.js';
@@ -64,7 +64,7 @@ export async function openStore<V, K extends Key>(
   { ifDamaged = RESTORE, ...options }: StoreOptions = {},
 ): Promise<Store<V, K>> {
   const file = join(path, STORE_FILE);
-  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
+  const failures = new StoreFailures(file, ifDamaged);
   try {
     // LMDB would say less, and later.
     if (await exists(path)) await access(path, constants.R_OK | constants.W_OK);
@@ -79,15 +79,15 @@ export async function openStore<V, K extends Key>(
       await openLock.exclusive(() => prepareFiles(path));
       for (const created of [file, join(path, LOCK_FILE)]) await chownToFolderOwner(created);
       inPlace = await InPlace.watch(file);
-      const store = await openChecked<V, K>(openLock, { ...options, ...SAFE_OPTIONS, path }, damaged);
-      return behind(openLock, guardTable(store, damaged) as RootDatabase<V, K>, damaged, inPlace);
+      const store = await openChecked<V, K>(openLock, { ...options, ...SAFE_OPTIONS, path }, failures);
+      return behind(openLock, guardTable(store, failures) as RootDatabase<V, K>, failures, inPlace);
     } catch (error) {
       inPlace?.close();
       await openLock.close();
       throw error;
     }
   } catch (error) {
-    throw systemFailure(`cannot open the store ${path}`, explain(error, damaged));
+    throw systemFailure(`cannot open the store ${path}`, failures.explain(error));
   }
 }
 
@@ -95,19 +95,19 @@ export async function openStore<V, K extends Key>(
 async function openChecked<V, K extends Key>(
   openLock: StoreOpenLock,
   options: RootDatabaseOptionsWithPath & { readonly path: string },
-  damaged: Damaged,
+  failures: StoreFailures,
 ): Promise<RootDatabase<V, K>> {
   let file: number | undefined;
   let store: RootDatabase<V, K> | undefined;
   try {
     const { fd, opened, read, snapshot } = await openLock.exclusive(() => {
       const fd = (file = openSync(join(options.path, STORE_FILE), 'r'));
-      snapshotOf(fd, damaged);
+      snapshotOf(fd, failures);
       const opened = (store = open<V, K>(options));
-      return { fd, opened, read: opened.useReadTransaction(), snapshot: snapshotOf(fd, damaged) };
+      return { fd, opened, read: opened.useReadTransaction(), snapshot: snapshotOf(fd, failures) };
     });
     const { size } = fstatSync(fd);
-    if (size <= ALWAYS_CHECKED || isShort(snapshot, size)) await checkPages(fd, snapshot, damaged);
+    if (size <= ALWAYS_CHECKED || isShort(snapshot, size)) await checkPages(fd, snapshot, failures);
     // LMDB may print words about a page that it cannot read.
     else holdNativeWords();
     read.done();
@@ -128,7 +128,7 @@ async function openChecked<V, K extends Key>(
 function behind<V, K extends Key>(
   openLock: StoreOpenLock,
   store: RootDatabase<V, K>,
-  damaged: Damaged,
+  failures: StoreFailures,
   inPlace: InPlace,
 ): Store<V, K> {
   const [transaction, childTransaction, openDB, close] = [
@@ -137,10 +137,21 @@ function behind<V, K extends Key>(
     store.openDB.bind(store),
     store.close.bind(store),
   ];
+  // A store that can be used no more says so at its next use, and lmdb lets a write wait for ever.
+  const requireUsable = (): void => {
+    store.resetReadTxn();
+    try {
+      store.useReadTransaction().done();
+    } catch (error) {
+      throw failures.explain(error);
+    }
+  };
   const failed = async (error: unknown): Promise<never> => {
     dropNativeWords();
-    const explained = explain(await causeOf(error), damaged);
-    throw explained instanceof DamagedStore ? explained : error;
+    const explained = failures.explain(await causeOf(error));
+    if (explained instanceof Failure) throw explained;
+    requireUsable();
+    throw error;
   };
   const run = <T>(start: (action: () => T) => Promise<T>, action: () => T): Promise<T> => {
     const { fault } = inPlace;
@@ -165,9 +176,9 @@ function behind<V, K extends Key>(
     childTransaction: <T>(action: () => T) => run<T>(childTransaction, action),
     openDB: (options: DatabaseOptions & { name: string }) => {
       try {
-        return guardTable(openDB(options), damaged);
+        return guardTable(openDB(options), failures);
       } catch (error) {
-        throw explain(error, damaged);
+        throw failures.explain(error);
       }
     },
     openTables: <T>(action: () => T) => openLock.exclusive(action),
@@ -185,12 +196,12 @@ function behind<V, K extends Key>(
  */
 export async function checkStore(path: string, store: RootDatabase, ifDamaged: string = RESTORE): Promise<void> {
   const file = join(path, STORE_FILE);
-  const damaged: Damaged = (what, cause) => new DamagedStore(file, what, ifDamaged, cause);
+  const failures = new StoreFailures(file, ifDamaged);
   const fd = openSync(file, 'r');
   const read = store.useReadTransaction();
   try {
     // In a transaction, so that no process is just writing a meta page.
-    await checkPages(fd, await store.transaction(() => snapshotOf(fd, damaged)), damaged);
+    await checkPages(fd, await store.transaction(() => snapshotOf(fd, failures)), failures);
   } finally {
     read.done();
     closeSync(fd);
@@ -198,34 +209,23 @@ export async function checkStore(path: string, store: RootDatabase, ifDamaged: s
 }
 
 /** While a read of this snapshot or an older one is open, no process reuses a page of it. */
-async function checkPages(fd: number, snapshot: Snapshot, damaged: Damaged): Promise<void> {
+async function checkPages(fd: number, snapshot: Snapshot, failures: StoreFailures): Promise<void> {
   const damage = await findDamage(fd, snapshot);
-  if (damage !== undefined) throw damaged(damage);
+  if (damage !== undefined) throw failures.damaged(damage);
 }
 
-function snapshotOf(fd: number, damaged: Damaged): Snapshot {
+function snapshotOf(fd: number, failures: StoreFailures): Snapshot {
   const snapshot = latestSnapshot(fd);
-  if (snapshot === undefined) throw damaged('it does not begin as a store does');
+  if (snapshot === undefined) throw failures.damaged('it does not begin as a store does');
   return snapshot;
 }
 
 /** A disk with fewer free blocks than this is full. */
 const MIN_FREE_BLOCKS = 64;
-/**
- * LMDB takes no more writes after one of its meta pages failed, until the store is opened again.
- */
-const PANIC = -30_795;
-
 /** Says why a write failed. */
 export async function writeFailure(path: string, error: unknown): Promise<Failure> {
   const cause = await causeOf(error);
   const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'number' ? cause.code : 0;
-  if (code === PANIC) {
-    return new Failure(`the store ${path} takes no more writes, since one has failed`, {
-      advice: 'Check the disk, then restart this process.',
-      cause,
-    });
-  }
   if (code <= 0) return systemFailure(`cannot write to the store ${path}`, cause);
   const name = getSystemErrorName(-code);
   // LMDB calls a write that was cut short an I/O error.

@@ -3,7 +3,7 @@
 export { BoxedMap } from './boxed-map.js';
 export { type Clock, ClockStepDetector, monotonicNow, readClock, serverTime } from './clock.js';
 export { repeat } from './housekeeping.js';
-export { type Daemon, runDaemon } from './lifecycle.js';
+export { type Daemon, endDaemon, runDaemon } from './lifecycle.js';
 export { createLog, type Log, LOG_LEVELS, type LogLevel, newLog, RateLimitedLog } from './log.js';
 export { DEFAULT_MEMORY, limitMemory, MIN_MEMORY } from './memory.js';
 export { dropNativeWords, holdNativeWords } from './native-stderr.js';

@@ -32,6 +32,17 @@ export interface TelemetryOptions {
   readonly http: ListenAddress | undefined;
 }
 
+/** Ends the daemon that this process runs; `undefined`: it runs none. */
+let end: ((failure: Failure) => void) | undefined;
+
+/**
+ * Ends the daemon of this process at once, with code 1, for a failure after which only a new
+ * process can go on. Does nothing in a process that runs no daemon.
+ */
+export function endDaemon(failure: Failure): void {
+  end?.(failure);
+}
+
 const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: [] };
 
 /**
@@ -41,6 +52,10 @@ const NO_TELEMETRY: Telemetry = { isServing: () => true, checks: [], metrics: []
  * daemon in an unknown state must not serve.
  */
 export async function runDaemon(log: Log, start: () => Promise<Daemon>, telemetryOptions?: TelemetryOptions): Promise<never> {
+  end = ({ message, advice }) => {
+    log.fatal({ advice }, `${message}; exiting`);
+    exitNow(EXIT.failed);
+  };
   process.on('uncaughtException', (error) => {
     log.fatal({ error: error.message, where: topFrame(error) }, 'internal error; exiting');
     exitNow(EXIT.failed);

@@ -2,7 +2,8 @@
  * Faults for a daemon under test, preloaded into it: writes that fail with EIO, and a wall clock that jumps. Both are told by a file of
  * 16 octets named in LATCHKEY_FAULTS, which is mapped, so that a test may change it at any time:
  *
- *   octet 0        not 0: writes and syncs of regular files fail
+ *   octet 0        1: writes and syncs of regular files fail, but for those that end a commit of LMDB: they go to the first 8 KiB;
+ *                  2: only those fail
  *   octets 8..15   what is added to the wall clock, in ms, as the machine's own 64-bit integer
  */
 
@@ -32,7 +33,14 @@ __attribute__((constructor)) static void begin(void) {
 
 static int fails(int file) {
   struct stat info;
-  if (faults == NULL || faults[0] == 0 || fstat(file, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISDIR(info.st_mode))) return 0;
+  if (faults == NULL || faults[0] != 1 || fstat(file, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISDIR(info.st_mode))) return 0;
+  errno = EIO;
+  return 1;
+}
+
+static int fails_at(int file, int64_t at) {
+  if (at >= 8192) return fails(file);
+  if (faults == NULL || faults[0] != 2) return 0;
   errno = EIO;
   return 1;
 }
@@ -48,10 +56,18 @@ FAILING(int, fsync, (int file), (file))
 FAILING(int, fdatasync, (int file), (file))
 FAILING(ssize_t, write, (int file, const void *octets, size_t count), (file, octets, count))
 FAILING(ssize_t, writev, (int file, const struct iovec *parts, int count), (file, parts, count))
-FAILING(ssize_t, pwrite, (int file, const void *octets, size_t count, off_t at), (file, octets, count, at))
-FAILING(ssize_t, pwrite64, (int file, const void *octets, size_t count, off64_t at), (file, octets, count, at))
-FAILING(ssize_t, pwritev, (int file, const struct iovec *parts, int count, off_t at), (file, parts, count, at))
-FAILING(ssize_t, pwritev64, (int file, const struct iovec *parts, int count, off64_t at), (file, parts, count, at))
+
+#define FAILING_AT(name, parameters, arguments)                                 \
+  ssize_t name parameters {                                                     \
+    static ssize_t(*real) parameters;                                           \
+    if (real == NULL) real = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name);    \
+    return fails_at(file, at) ? -1 : real arguments;                            \
+  }
+
+FAILING_AT(pwrite, (int file, const void *octets, size_t count, off_t at), (file, octets, count, at))
+FAILING_AT(pwrite64, (int file, const void *octets, size_t count, off64_t at), (file, octets, count, at))
+FAILING_AT(pwritev, (int file, const struct iovec *parts, int count, off_t at), (file, parts, count, at))
+FAILING_AT(pwritev64, (int file, const struct iovec *parts, int count, off64_t at), (file, parts, count, at))
 
 static int64_t jump_ms(void) { return faults == NULL ? 0 : *(volatile int64_t *)(faults + 8); }
 

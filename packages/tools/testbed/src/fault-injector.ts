@@ -9,6 +9,8 @@ import type { TestNetwork } from './network.js';
 const SOURCE = fileURLToPath(new URL('../faults/faults.c', import.meta.url));
 const CONTROL_LENGTH = 16;
 const CLOCK_OFFSET = 8;
+/** As faults.c takes them. */
+const DISK_CODES = { works: 0, fails: 1, 'fails at the end of a commit': 2 } as const;
 
 export const CAN_INJECT_FAULTS: boolean = process.platform === 'linux' && spawnSync('gcc', ['--version']).status === 0;
 
@@ -30,9 +32,12 @@ export class FaultInjector {
     return new FaultInjector(library, network.path(`faults-${name}`));
   }
 
-  /** Whether writes and syncs of files fail with EIO. */
-  setDisk(state: 'fails' | 'works'): void {
-    writeSync(this.#file, Buffer.of(state === 'fails' ? 1 : 0), 0, 1, 0);
+  /**
+   * Whether writes and syncs of files fail with EIO: all of them, or the last one of a commit of
+   * LMDB. A commit that is under way as all begin to fail fails before its last one, or not at all.
+   */
+  setDisk(state: 'fails' | 'fails at the end of a commit' | 'works'): void {
+    writeSync(this.#file, Buffer.of(DISK_CODES[state]), 0, 1, 0);
   }
 
   /** What the daemon's wall clock is off by, in ms. */

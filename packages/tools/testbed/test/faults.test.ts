@@ -81,6 +81,46 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
   });
 });
 
+describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails at the end of a commit (needs gcc)', () => {
+  /** LMDB refuses reads too after that: a process that went on would serve nothing. */
+  async function expectEndInWords(daemon: DaemonProcess, store: string): Promise<void> {
+    const { advice } = await daemon.waitFor(
+      ({ level, msg }) => level === 'fatal' && msg.includes(`${store}/data.mdb can be used no more`),
+    );
+    expect(advice).toContain('start this program again');
+    expect([await daemon.ended(), daemon.unparsedOutput]).toEqual([1, '']);
+  }
+
+  it('under the auth-server: it ends in words, no key is replaced, and the node joins once it is started again', async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const server = environment.startAuthServer(faults.environment);
+    await Promise.all([server.listening(), environment.startController().listening()]);
+    faults.setDisk('fails at the end of a commit');
+    const agent = environment.startNode(node);
+    await expectEndInWords(server, 'registry');
+    faults.setDisk('works');
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+    await environment.startAuthServer().listening();
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    expect(await findKeyMismatches(environment, [node])).toEqual([]);
+  });
+
+  it('under the controller: it ends in words, and has the keys once it is started again', async () => {
+    const { environment, node, faults } = await newEnvironment();
+    const controller = environment.startController(faults.environment);
+    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    faults.setDisk('fails at the end of a commit');
+    const agent = environment.startNode(node);
+    await expectEndInWords(controller, 'application-roots');
+    faults.setDisk('works');
+    const again = environment.startController();
+    await agent.waitFor(({ msg }) => msg === 'joined', TIMEOUT_MS);
+    await agent.stop();
+    await expectKeyInTheEnd(environment, again, node);
+  });
+});
+
 /** A node that has joined is not said to have not. */
 async function expectNoKey({ network }: SoakEnvironment, { id }: SoakNode): Promise<void> {
   const args = ['key', id, '--state', network.path(`controller-${CONTROLLER}`), '--label', 'test'];
