@@ -2,6 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { forgetDrafts } from './kept-drafts.js';
 import { KeyHelp, pagesOf, useKeyboard } from './keyboard.js';
 import { Menu } from './menu.js';
 import { LaterPageContent } from './later-page.js';
@@ -50,8 +51,14 @@ function Shell({ user }: { readonly user: User | undefined }): JSX.Element {
   const [showsHelp, setShowsHelp] = useState(false);
   const main = useRef<HTMLElement>(null);
   useKeyboard(useCallback(() => setShowsHelp(true), []));
-  // A user must not undo the changes of the one before.
-  useEffect(() => clearToasts, []);
+  // What one person did is not for the next to undo, and what one typed is not for the next.
+  useEffect(
+    () => () => {
+      clearToasts();
+      forgetDrafts();
+    },
+    [user?.user],
+  );
   const isInstaller = user?.role === 'installer';
   useEffect(() => {
     if (isInstaller && path === '/') navigate('/install', { replace: true });

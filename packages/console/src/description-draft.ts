@@ -1,26 +1,33 @@
 /** The draft of a description, and changes by other users in the meantime. */
 
-export type DescribedKind = 'node' | 'controller';
-export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note';
+export type DescribedKind = 'node' | 'controller' | 'installer';
+export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note' | 'recipients';
 
 /** The texts of each kind of thing, in the order of a form. */
 export const DESCRIPTION_FIELDS: { readonly [K in DescribedKind]: readonly DescriptionField[] } = {
   node: ['name', 'site', 'location', 'tags', 'note'],
   controller: ['name', 'site', 'contact'],
+  installer: ['contact', 'site', 'note', 'recipients'],
+};
+
+/** Fields with several parts in any order: what stands between them as typed, and as shown. */
+const LISTS: { readonly [F in DescriptionField]?: { readonly separator: RegExp; readonly joint: string } } = {
+  tags: { separator: /,/, joint: ', ' },
+  recipients: { separator: /[\s,;]+/, joint: '\n' },
 };
 
 /** What the API says of a thing. */
 export type Described = { readonly [F in DescriptionField]?: string | null | readonly string[] };
 
-/** As text fields have it, with commas between tags. */
+/** As text fields have it. */
 export type DescriptionDraft = { readonly [F in DescriptionField]?: string };
 
 export function draftOf(kind: DescribedKind, described: Described): DescriptionDraft {
-  return Object.fromEntries(DESCRIPTION_FIELDS[kind].map((field) => [field, textOf(described[field])]));
+  return Object.fromEntries(DESCRIPTION_FIELDS[kind].map((field) => [field, textOf(field, described[field])]));
 }
 
-function textOf(value: Described[DescriptionField]): string {
-  return typeof value === 'string' ? value : (value?.join(', ') ?? '');
+function textOf(field: DescriptionField, value: Described[DescriptionField]): string {
+  return typeof value === 'string' ? value : (value?.join(LISTS[field]?.joint) ?? '');
 }
 
 /** Returns the edited fields only, so that other fields keep their current values. */
@@ -28,17 +35,20 @@ export function changeFrom(before: DescriptionDraft, draft: DescriptionDraft): D
   return Object.fromEntries(
     differences(before, draft).map(({ field, now }) => {
       const text = now.trim();
-      return [field, field === 'tags' ? tagsIn(text) : text === '' ? null : text];
+      return [field, partsOf(field, text) ?? (text === '' ? null : text)];
     }),
   );
 }
 
-function tagsIn(text: string): readonly string[] {
-  const tags = text
-    .split(',')
-    .map((tag) => tag.trim())
-    .filter((tag) => tag !== '');
-  return [...new Set(tags)];
+/** The parts of a list as it was typed, each once; `undefined` of other fields. */
+function partsOf(field: DescriptionField, text: string): readonly string[] | undefined {
+  const list = LISTS[field];
+  if (list === undefined) return undefined;
+  const parts = text
+    .split(list.separator)
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+  return [...new Set(parts)];
 }
 
 export interface Difference {
@@ -54,7 +64,24 @@ export function differences(before: DescriptionDraft, now: DescriptionDraft): re
     .filter(({ field, before: one, now: other }) => stored(field, one) !== stored(field, other));
 }
 
-/** As the API stores a text: tags have no order. */
+/** As the API stores a text: lists have no order. */
 function stored(field: DescriptionField, text: string): string {
-  return (field === 'tags' ? tagsIn(text).toSorted().join() : text.trim()).normalize();
+  return (partsOf(field, text)?.toSorted().join('\n') ?? text.trim()).normalize();
+}
+
+/**
+ * Returns the draft with what others have saved since it was begun. A text that was typed stays. Of
+ * a list only the parts that were added or taken away: a recipient that another user has withdrawn
+ * does not come back.
+ */
+export function draftOnTop(before: DescriptionDraft, draft: DescriptionDraft, now: DescriptionDraft): DescriptionDraft {
+  const typed = differences(before, draft).map(({ field, before: from, now: to }) => {
+    const [had, has] = [partsOf(field, from), partsOf(field, to)];
+    if (had === undefined || has === undefined) return [field, to];
+    const others = partsOf(field, now[field] ?? '') ?? [];
+    const kept = others.filter((part) => has.includes(part) || !had.includes(part));
+    const added = has.filter((part) => !had.includes(part) && !others.includes(part));
+    return [field, textOf(field, [...kept, ...added])];
+  });
+  return { ...now, ...(Object.fromEntries(typed) as DescriptionDraft) };
 }

@@ -770,12 +770,43 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
   });
 
   it('keeps what was typed in a form when somebody else is faster, and when the session ends', async () => {
-    const { page, site, fixture, messages } = await visit(`/nodes?node=${id(SILENT)}`);
+    const { page, site, fixture, messages } = await visit('/installers');
+    const added = page.getByLabel('Installer', { exact: true });
+    await added.fill('Bo Electric');
+    await page.getByRole('button', { name: 'Edit Ada Installations' }).click();
+    const form = page.getByRole('region', { name: 'Edit Ada Installations' });
+    const [note, recipients] = [form.getByLabel('Note'), form.getByLabel('Recipients')];
+    const newRecipient = async (): Promise<string> => identityToRecipient(await generateIdentity());
+    const [typed, swapped] = [await newRecipient(), await newRecipient()];
+    await note.fill('gate 3');
+    await recipients.fill(`${await recipients.inputValue()}\n${typed}`);
+    const installers = await openInstallerStore(fixture.registry.folder);
+    onTestFinished(() => installers.close());
+    const before = installers.findByName('Ada Installations')!;
+    const others = { contact: '+49 30 99', recipients: [swapped], revision: before.revision + 1 };
+    expect(await installers.replace(before, { ...before, ...others })).toBe(true);
+    await form.getByRole('button', { name: 'Save' }).click();
+    await form.getByRole('alert').getByText('Contact: “+49 30 1234” → “+49 30 99”').waitFor();
+    expect(await note.inputValue()).toBe('gate 3');
+    // No recipient that was withdrawn comes back.
+    expect(await recipients.inputValue()).toBe(`${swapped}\n${typed}`);
+    expect(await faultsOf(page, STANDARDS)).toEqual([]);
+    await form.getByRole('button', { name: 'Save what I typed' }).click();
+    await page.getByText('Installer Ada Installations is changed.').waitFor();
+    const stored = { contact: '+49 30 99', note: 'gate 3', recipients: [swapped, typed] };
+    expect(installers.findByName('Ada Installations')).toMatchObject(stored);
+    expect(await added.inputValue()).toBe('Bo Electric');
+
+    await page.goto(`${site.origin}/nodes?node=${id(SILENT)}`);
     await page.getByRole('button', { name: 'Edit…' }).click();
     const name = page.getByRole('dialog').getByLabel('Name', { exact: true });
     await name.fill('Valve 13');
+    // Another node, or another page, is opened beside it: the text waits.
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('link', { name: id(SILENT) }).click();
+    expect(await name.inputValue()).toBe('Valve 13');
     await describeNode(fixture, SILENT, { name: 'Valve 99', location: 'pillar 8' });
-    await page.keyboard.press('Enter');
+    await name.press('Enter');
     const conflict = page.getByRole('alert').filter({ hasText: 'Somebody has changed it' });
     await conflict.getByText('Name: “Valve 12” → “Valve 99”').waitFor();
     expect(await conflict.innerText()).toMatch(/by user ada: node described/);

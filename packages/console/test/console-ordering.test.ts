@@ -6,7 +6,8 @@ import { formatManifest, parseLabel } from '@latchkey/provisioning';
 import { formatLabelText, labelInCapitals } from '@latchkey/provisioning/label-text';
 import { newSecret } from '@latchkey/test-support/registry-fixtures';
 import { describe, expect, it } from 'vitest';
-import { changeOfInstaller, EMPTY_INSTALLER, type InstallerDraft, installerFrom } from '../src/installer-draft.js';
+import { changeFrom, type DescriptionDraft, draftOf, draftOnTop } from '../src/description-draft.js';
+import { installerFrom } from '../src/installer-draft.js';
 import { mayHaveBegun, NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
 import { OpenedManifest } from '../src/opened-manifest.js';
 import { joinTimes, progressBySite } from '../src/order-sites.js';
@@ -65,7 +66,7 @@ it('a request that may have begun its job is sent again as the same one', () => 
 });
 
 describe('an installer', () => {
-  const draft: InstallerDraft = { contact: '+49 30 1', site: '', note: '', recipients: 'age1a\nage1b' };
+  const draft: DescriptionDraft = { contact: '+49 30 1', site: '', note: '', recipients: 'age1a\nage1b' };
 
   it('is asked for as it was typed, without what is empty', () => {
     expect(installerFrom(' Kim ', { ...draft, recipients: ' age1a, age1b\n' })).toEqual({
@@ -73,17 +74,25 @@ describe('an installer', () => {
       contact: '+49 30 1',
       recipients: ['age1a', 'age1b'],
     });
-    expect(installerFrom('Bo', EMPTY_INSTALLER)).toEqual({ name: 'Bo' });
+    expect(installerFrom('Bo', draftOf('installer', {}))).toEqual({ name: 'Bo' });
   });
 
   it('is changed in what differs: recipients that stay need no password', () => {
-    expect(changeOfInstaller(draft, { ...draft, contact: ' ', note: 'gate 3', recipients: ' age1a age1b ' })).toEqual({
+    expect(changeFrom(draft, { ...draft, contact: ' ', note: 'gate 3', recipients: ' age1a age1b ' })).toEqual({
       contact: null,
       note: 'gate 3',
     });
-    expect(changeOfInstaller(draft, { ...draft, recipients: 'age1b' })).toEqual({ recipients: ['age1b'] });
-    expect(changeOfInstaller(draft, { ...draft, recipients: '' })).toEqual({ recipients: [] });
-    expect(changeOfInstaller(draft, draft)).toEqual({});
+    expect(changeFrom(draft, { ...draft, recipients: 'age1b' })).toEqual({ recipients: ['age1b'] });
+    expect(changeFrom(draft, { ...draft, recipients: '' })).toEqual({ recipients: [] });
+    expect(changeFrom(draft, { ...draft, recipients: 'age1b,age1a' })).toEqual({});
+    expect(changeFrom(draft, draft)).toEqual({});
+  });
+
+  it('gets what was typed on top of what others saved: no recipient comes back', () => {
+    const typed = { ...draft, note: 'gate 3', recipients: 'age1b age1mine' };
+    const now = { ...draft, contact: 'Bo', note: 'gate 4', recipients: 'age1a\nage1new' };
+    expect(draftOnTop(draft, typed, now)).toEqual({ contact: 'Bo', site: '', note: 'gate 3', recipients: 'age1new\nage1mine' });
+    expect(draftOnTop(draft, draft, now)).toEqual(now);
   });
 });
 

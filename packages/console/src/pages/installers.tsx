@@ -4,15 +4,11 @@ import type { InstallerView } from '@latchkey/operations/contract';
 import type { ComponentChildren, JSX } from 'preact';
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type Problem, request, requestTagged } from '../api.js';
-import {
-  changeOfInstaller,
-  draftOfInstaller,
-  EMPTY_INSTALLER,
-  type InstallerDraft,
-  type InstallerList,
-  INSTALLERS,
-  installerFrom,
-} from '../installer-draft.js';
+import { type DescriptionDraft, type DescriptionField, draftOf } from '../description-draft.js';
+import { type DescribedThing, pathOf, useDescriptionEdit } from '../description-edit.js';
+import { type InstallerList, INSTALLERS, installerFrom } from '../installer-draft.js';
+import { useKeptDraft } from '../kept-drafts.js';
+import { ConflictNote } from '../parts/conflict-note.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
@@ -28,6 +24,14 @@ import { showToast } from '../toasts.js';
 
 const LIMITS = { contact: 128, site: 64, note: 1_000 } as const;
 const TEXTS = ['contact', 'site', 'note'] as const;
+type InstallerField = (typeof TEXTS)[number] | 'recipients';
+
+interface NewInstaller {
+  readonly name: string;
+  readonly draft: DescriptionDraft;
+}
+
+const NEW_INSTALLER: NewInstaller = { name: '', draft: draftOf('installer', {}) };
 
 export function InstallersPage(): JSX.Element {
   const say = useSay();
@@ -142,51 +146,47 @@ interface EditInstallerProps {
 
 function EditInstaller({ id, onClose }: EditInstallerProps): JSX.Element {
   const say = useSay();
-  const { data, tag, problem, reload } = useResource<InstallerView>(`/v1/installers/${id}`);
-  if (problem !== undefined) return <ProblemNote problem={problem} retry={reload} />;
-  if (data === undefined || tag === undefined) return <p>{say('common.loading')}</p>;
-  return <EditForm installer={data} tag={tag} onClose={onClose} />;
+  const { data, tag, problem, reload } = useResource<InstallerView>(pathOf('installer', id));
+  // The form is of what was loaded first: what is typed in it outlives a load that fails.
+  const first = useRef<Omit<DescribedThing, 'kind'> | undefined>(undefined);
+  if (data !== undefined && tag !== undefined) first.current ??= { thing: data, tag };
+  const opened = first.current;
+  return (
+    <>
+      {problem !== undefined && <ProblemNote problem={problem} retry={reload} />}
+      {opened !== undefined && <EditForm kind="installer" {...opened} onClose={onClose} />}
+      {opened === undefined && problem === undefined && <p>{say('common.loading')}</p>}
+      {opened === undefined && problem !== undefined && (
+        <button type="button" onClick={onClose}>
+          {say('common.close')}
+        </button>
+      )}
+    </>
+  );
 }
 
-interface EditFormProps extends Omit<EditInstallerProps, 'id'> {
-  readonly installer: InstallerView;
-  readonly tag: string;
-}
+const labelOf = (field: DescriptionField) => `installers.${field as InstallerField}` as const;
 
-/**
- * The form keeps the version that it began with. If somebody else was faster, it saves nothing: it
- * could bring back a recipient that was withdrawn.
- */
-function EditForm({ installer, tag, onClose }: EditFormProps): JSX.Element {
+function EditForm({ onClose, ...described }: DescribedThing & Pick<EditInstallerProps, 'onClose'>): JSX.Element {
   const say = useSay();
-  const { id, name } = installer;
-  const [seen] = useState({ draft: draftOfInstaller(installer), tag });
-  const [draft, setDraft] = useState(seen.draft);
-  const { isBusy, problem, submit } = useSubmit();
-  const save = async (): Promise<void> => {
-    const body = changeOfInstaller(seen.draft, draft);
-    if (Object.keys(body).length > 0) {
-      await request(`/v1/installers/${id}`, { method: 'PATCH', body, ifMatch: seen.tag });
-      showToast({ text: say('installers.changed-toast', { name }) });
-      reloadAll();
-    }
-    onClose();
-  };
+  const name = String(described.thing.name);
+  const { draft, setField, isOverOthers, isBusy, problem, conflict, save, close } = useDescriptionEdit(described, onClose);
   return (
     <InstallerForm
       title={say('installers.edit-of', { name })}
       isBusy={isBusy}
       problem={problem}
-      onSubmit={() => void submit(save)}
+      onSubmit={() => save(() => showToast({ text: say('installers.changed-toast', { name }) }))}
       takesFocus
     >
-      <InstallerFields draft={draft} onChange={setDraft} errors={problem?.errors} />
+      <InstallerFields draft={draft} onInput={setField} errors={problem?.errors} />
+      {conflict !== undefined && <ConflictNote conflict={conflict} labelOf={labelOf} />}
       <div class="buttons">
-        <button type="button" onClick={onClose}>
+        <button type="button" onClick={close}>
           {say('common.cancel')}
         </button>
         <button type="submit" class="primary" aria-disabled={isBusy}>
-          {say('describe.save')}
+          {say(isOverOthers ? 'describe.save-anyway' : 'describe.save')}
         </button>
       </div>
     </InstallerForm>
@@ -195,14 +195,12 @@ function EditForm({ installer, tag, onClose }: EditFormProps): JSX.Element {
 
 function AddInstaller(): JSX.Element {
   const say = useSay();
-  const [name, setName] = useState('');
-  const [draft, setDraft] = useState(EMPTY_INSTALLER);
+  const [{ name, draft }, change] = useKeptDraft('new installer', () => NEW_INSTALLER);
   const { isBusy, problem, submit } = useSubmit();
   const add = async (): Promise<void> => {
     const added = await request<InstallerView>('/v1/installers', { method: 'POST', body: installerFrom(name, draft) });
     showToast({ text: say('installers.added', { name: added.name }) });
-    setName('');
-    setDraft(EMPTY_INSTALLER);
+    change(NEW_INSTALLER);
     reloadAll();
   };
   return (
@@ -215,11 +213,15 @@ function AddInstaller(): JSX.Element {
             maxLength={128}
             autoComplete="off"
             value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
+            onInput={(event) => change({ name: event.currentTarget.value, draft })}
           />
         )}
       </FormField>
-      <InstallerFields draft={draft} onChange={setDraft} errors={problem?.errors} />
+      <InstallerFields
+        draft={draft}
+        onInput={(field, text) => change({ name, draft: { ...draft, [field]: text } })}
+        errors={problem?.errors}
+      />
       <div class="buttons">
         <button type="submit" class="primary" aria-disabled={isBusy}>
           {say('installers.add')}
@@ -265,12 +267,12 @@ function InstallerForm({ title, isBusy, problem, onSubmit, takesFocus = false, c
 }
 
 interface InstallerFieldsProps {
-  readonly draft: InstallerDraft;
-  readonly onChange: (draft: InstallerDraft) => void;
+  readonly draft: DescriptionDraft;
+  readonly onInput: (field: InstallerField, text: string) => void;
   readonly errors: Problem['errors'];
 }
 
-function InstallerFields({ draft, onChange, errors }: InstallerFieldsProps): JSX.Element {
+function InstallerFields({ draft, onInput, errors }: InstallerFieldsProps): JSX.Element {
   const say = useSay();
   return (
     <>
@@ -282,7 +284,7 @@ function InstallerFields({ draft, onChange, errors }: InstallerFieldsProps): JSX
               maxLength={LIMITS[field]}
               autoComplete="off"
               value={draft[field]}
-              onInput={(event) => onChange({ ...draft, [field]: event.currentTarget.value })}
+              onInput={(event) => onInput(field, event.currentTarget.value)}
             />
           )}
         </FormField>
@@ -300,7 +302,7 @@ function InstallerFields({ draft, onChange, errors }: InstallerFieldsProps): JSX
             rows={3}
             spellcheck={false}
             value={draft.recipients}
-            onInput={(event) => onChange({ ...draft, recipients: event.currentTarget.value })}
+            onInput={(event) => onInput('recipients', event.currentTarget.value)}
           />
         )}
       </FormField>

@@ -1,31 +1,24 @@
-/** Form for the description of a node or a controller. Typed text is never lost. */
+/** Form for the description of a node or a controller. */
 
-import type { AuditEntryView } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { patchBack, type Problem, problemOf, request, requestTagged } from '../api.js';
-import {
-  changeFrom,
-  type Described,
-  type DescribedKind,
-  DESCRIPTION_FIELDS,
-  type Difference,
-  differences,
-  draftOf,
-} from '../description-draft.js';
-import { Phrase, useSay } from '../phrase.js';
-import { reloadAll, useMay } from '../session.js';
+import { patchBack } from '../api.js';
+import { changeFrom, type Described, DESCRIPTION_FIELDS, type DescriptionField, draftOf } from '../description-draft.js';
+import { type DescribedThing, pathOf, useDescriptionEdit } from '../description-edit.js';
+import { hasDraft } from '../kept-drafts.js';
+import { useSay } from '../phrase.js';
+import { useMay } from '../session.js';
 import { showToast } from '../toasts.js';
+import { ConflictNote } from './conflict-note.js';
 import { errorAt, FormField } from './form-field.js';
 import { ProblemNote } from './problem-note.js';
-import { Time } from './time.js';
 
-interface DescriptionEditorProps {
-  readonly kind: DescribedKind;
-  readonly thing: Described & { readonly id: string };
-  /** Entity tag of the thing. */
-  readonly tag: string | undefined;
+interface DescriptionFormProps extends DescribedThing {
+  readonly kind: 'node' | 'controller';
+  readonly onClose: () => void;
 }
+
+type DescriptionEditorProps = Pick<DescriptionFormProps, 'kind' | 'thing'> & { readonly tag: string | undefined };
 
 /** Who may change the texts. */
 const SCOPES = { node: 'describe', controller: 'controllers' } as const;
@@ -34,9 +27,10 @@ const SCOPES = { node: 'describe', controller: 'controllers' } as const;
 export function DescriptionEditor({ kind, thing, tag }: DescriptionEditorProps): JSX.Element {
   const say = useSay();
   const may = useMay(SCOPES[kind]);
-  const [isEditing, setEditing] = useState(false);
+  // What somebody typed before the drawer was closed is there again.
+  const [isEditing, setEditing] = useState(() => hasDraft(pathOf(kind, thing.id)));
   const place = useRef<HTMLDivElement>(null);
-  const wasEditing = useRef(false);
+  const wasEditing = useRef(isEditing);
   // A browser gives the focus to `autofocus` once a page, and in a dialog that opens.
   useLayoutEffect(() => {
     if (wasEditing.current !== isEditing) place.current?.querySelector<HTMLElement>('input, button')?.focus();
@@ -54,77 +48,31 @@ export function DescriptionEditor({ kind, thing, tag }: DescriptionEditorProps):
   );
 }
 
-interface DescriptionFormProps extends DescriptionEditorProps {
-  readonly tag: string;
-  readonly onClose: () => void;
-}
-
-/** A change by another user while the form was open. */
-interface Conflict {
-  readonly differences: readonly Difference[];
-  readonly entry: AuditEntryView | undefined;
-}
-
-const LIMITS = { name: 64, site: 64, location: 128, contact: 128, tags: 600, note: 1_000 } as const;
+const LIMITS: { readonly [F in DescriptionField]?: number } = {
+  name: 64,
+  site: 64,
+  location: 128,
+  contact: 128,
+  tags: 600,
+  note: 1_000,
+};
 const HINTS = { tags: 'describe.tags-hint', contact: 'describe.contact-hint' } as const;
 
-interface Entries {
-  readonly items: readonly AuditEntryView[];
-}
+const labelOf = (field: DescriptionField) => `nodes.${field as Exclude<DescriptionField, 'recipients'>}` as const;
 
-/** Entries that change what a controller's entity tag stands for. */
-const CONTROLLER_CHANGES = ['controller changed', 'controller key staged', 'controller key activated'];
-
-/** The latest entry of the audit log that changed the thing. */
-async function latestEntry(kind: DescribedKind, id: string): Promise<AuditEntryView | undefined> {
-  if (kind === 'node') return (await request<Entries>(`/v1/nodes/${id}/life`)).items.at(-1);
-  const query = new URLSearchParams([['controller', id], ['limit', '1'], ...CONTROLLER_CHANGES.map((what) => ['what', what])]);
-  return (await request<Entries>(`/v1/audit?${query.toString()}`)).items[0];
-}
-
-function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): JSX.Element {
+function DescriptionForm({ onClose, ...described }: DescriptionFormProps): JSX.Element {
   const say = useSay();
-  // The page reloads the resource while the user types. The form keeps its initial version.
-  const [before] = useState(() => draftOf(kind, thing));
-  const [seen, setSeen] = useState(tag);
-  const [draft, setDraft] = useState(before);
-  const [problem, setProblem] = useState<Problem>();
-  const [conflict, setConflict] = useState<Conflict>();
-  const [isBusy, setBusy] = useState(false);
+  const { kind, thing } = described;
   const { id } = thing;
-  const path = `/v1/${kind}s/${id}`;
-  const showConflict = async (): Promise<void> => {
-    const now = await requestTagged<Described>(path);
-    // Not everybody may read the log. Who was faster is no reason to lose what was typed.
-    const entry = await latestEntry(kind, id).catch(() => undefined);
-    setConflict({ differences: differences(before, draftOf(kind, now.data)), entry });
-    setSeen(now.tag ?? '');
-  };
-  const save = async (): Promise<void> => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      const change = changeFrom(before, draft);
-      if (Object.keys(change).length > 0) {
-        await request(path, { method: 'PATCH', body: change, ifMatch: seen });
-        // After a conflict, an undo would not restore the other user's text.
-        showToast({ text: say(`describe.saved-${kind}`, { id }), ...(conflict === undefined ? undoOf(change) : {}) });
-        reloadAll();
-      }
-      onClose();
-    } catch (error) {
-      const found = problemOf(error);
-      if (found.name === 'changed-meanwhile') await showConflict().catch((failed: unknown) => setProblem(problemOf(failed)));
-      else setProblem(found);
-    }
-    setBusy(false);
-  };
+  const edit = useDescriptionEdit(described, onClose);
+  const { before, draft, setField, isOverOthers, isBusy, problem, conflict, save, close } = edit;
   /** The inverse. A node without a site of its own is shown with that of its order. */
   const undoOf = (change: Described): { undo?: () => Promise<void> } => {
-    if (kind === 'node' && 'site' in change) return {};
+    // After a conflict, an undo would not restore the other user's text.
+    if (isOverOthers || (kind === 'node' && 'site' in change)) return {};
     const isAsSaved = (now: unknown): boolean =>
       Object.keys(changeFrom(draft, draftOf(kind, now as Described))).every((field) => !(field in change));
-    return { undo: () => patchBack(path, isAsSaved, changeFrom(draft, before)) };
+    return { undo: () => patchBack(pathOf(kind, id), isAsSaved, changeFrom(draft, before)) };
   };
   return (
     <form
@@ -132,13 +80,13 @@ function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): J
       aria-label={say(`describe.title-${kind}`, { id })}
       onSubmit={(event) => {
         event.preventDefault();
-        if (!isBusy) void save();
+        save((change) => showToast({ text: say(`describe.saved-${kind}`, { id }), ...undoOf(change) }));
       }}
     >
       {DESCRIPTION_FIELDS[kind].map((field) => (
         <FormField
           key={field}
-          label={`nodes.${field}`}
+          label={labelOf(field)}
           hint={field === 'tags' || field === 'contact' ? say(HINTS[field]) : undefined}
           error={errorAt(problem?.errors, field)}
         >
@@ -148,47 +96,21 @@ function DescriptionForm({ kind, thing, tag, onClose }: DescriptionFormProps): J
               autoComplete="off"
               maxLength={LIMITS[field]}
               value={draft[field]}
-              onInput={({ currentTarget: { value } }) => setDraft({ ...draft, [field]: value })}
+              onInput={({ currentTarget: { value } }) => setField(field, value)}
             />
           )}
         </FormField>
       ))}
-      {conflict !== undefined && <ConflictNote conflict={conflict} />}
+      {conflict !== undefined && <ConflictNote conflict={conflict} labelOf={labelOf} />}
       {problem !== undefined && <ProblemNote problem={problem} />}
       <div class="buttons">
-        <button type="button" onClick={onClose}>
+        <button type="button" onClick={close}>
           {say('common.cancel')}
         </button>
         <button type="submit" class="primary" aria-disabled={isBusy}>
-          {say(conflict === undefined ? 'describe.save' : 'describe.save-anyway')}
+          {say(isOverOthers ? 'describe.save-anyway' : 'describe.save')}
         </button>
       </div>
     </form>
-  );
-}
-
-/** Who was faster, and what it is now. */
-function ConflictNote({ conflict: { differences: changes, entry } }: { readonly conflict: Conflict }): JSX.Element {
-  const say = useSay();
-  return (
-    <div class="note mild" role="alert">
-      <strong>{say('describe.conflict')}</strong>
-      {entry !== undefined && (
-        <p>
-          <Phrase of="fact.by" values={{ time: <Time at={entry.at} />, actor: entry.actor }} />:{' '}
-          <span lang="en">{entry.what}</span>
-        </p>
-      )}
-      {changes.length > 0 && (
-        <ul>
-          {changes.map(({ field, before, now }) => (
-            <li key={field} class="text">
-              {say(`nodes.${field}`)}: “{before}” → “{now}”
-            </li>
-          ))}
-        </ul>
-      )}
-      <p>{say('describe.conflict-advice')}</p>
-    </div>
   );
 }

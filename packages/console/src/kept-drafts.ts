@@ -1,0 +1,36 @@
+/**
+ * What a person typed and has not saved, while its form is not on the page: another page or another
+ * node was opened. The form has it again when it comes back. No password and no key is in here.
+ */
+
+import { useState } from 'preact/hooks';
+
+const kept = new Map<string, unknown>();
+
+/** For the next person: what was typed is not theirs. */
+export function forgetDrafts(): void {
+  kept.clear();
+}
+
+export function hasDraft(form: string): boolean {
+  return kept.has(form);
+}
+
+export function forgetDraft(form: string): void {
+  kept.delete(form);
+}
+
+/**
+ * State of a form that is kept until `forgetDraft`.
+ *
+ * @param form its name
+ * @param initial makes what the form begins with, if nothing is kept
+ */
+export function useKeptDraft<T>(form: string, initial: () => T): readonly [T, (draft: T) => void] {
+  const [draft, setDraft] = useState(() => (kept.has(form) ? (kept.get(form) as T) : initial()));
+  const change = (changed: T): void => {
+    kept.set(form, changed);
+    setDraft(changed);
+  };
+  return [draft, change];
+}
