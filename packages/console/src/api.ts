@@ -1,6 +1,7 @@
 /** Requests to the API of this origin. */
 
 import type { ProblemDocument } from '@latchkey/operations/contract';
+import { holdsSecret } from './pasted-key.js';
 import { askForStepUp } from './step-up.js';
 import { endSession, readSecret } from './session.js';
 
@@ -80,11 +81,13 @@ async function exchange(path: string, options: RequestOptions): Promise<Response
   if (body !== undefined) headers['content-type'] = 'application/json';
   if (ifMatch !== undefined) headers['if-match'] = ifMatch;
   if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  if (text !== undefined && holdsSecret(text)) throw new ApiError({ name: 'key-withheld', status: 0 });
   const response = await send(path, {
     method,
     headers,
     redirect: 'error',
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(text === undefined ? {} : { body: text }),
     ...(signal === undefined ? {} : { signal }),
   });
   if (response.ok) return response;

@@ -1,5 +1,7 @@
 /** The draft of a description, and changes by other users in the meantime. */
 
+import { readRecipients } from './new-order-request.js';
+
 export type DescribedKind = 'node' | 'controller' | 'installer';
 export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note' | 'recipients';
 
@@ -10,10 +12,12 @@ export const DESCRIPTION_FIELDS: { readonly [K in DescribedKind]: readonly Descr
   installer: ['contact', 'site', 'note', 'recipients'],
 };
 
-/** Fields with several parts in any order: what stands between them as typed, and as shown. */
-const LISTS: { readonly [F in DescriptionField]?: { readonly separator: RegExp; readonly joint: string } } = {
-  tags: { separator: /,/, joint: ', ' },
-  recipients: { separator: /[\s,;]+/, joint: '\n' },
+/** Fields with several parts in any order: how they are typed, and what is shown between them. */
+const LISTS: {
+  readonly [F in DescriptionField]?: { readonly read: (text: string) => readonly string[]; readonly joint: string };
+} = {
+  tags: { read: (text) => text.split(','), joint: ', ' },
+  recipients: { read: readRecipients, joint: '\n' },
 };
 
 /** What the API says of a thing. */
@@ -44,8 +48,8 @@ export function changeFrom(before: DescriptionDraft, draft: DescriptionDraft): D
 function partsOf(field: DescriptionField, text: string): readonly string[] | undefined {
   const list = LISTS[field];
   if (list === undefined) return undefined;
-  const parts = text
-    .split(list.separator)
+  const parts = list
+    .read(text)
     .map((part) => part.trim())
     .filter((part) => part !== '');
   return [...new Set(parts)];

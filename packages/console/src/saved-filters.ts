@@ -4,7 +4,6 @@ import { request } from './api.js';
 import { readNodeFilters, writeNodeFilters } from './url-state.js';
 
 export const FILTERS_PATH = '/v1/filters';
-export const MAX_SAVED_NAME = 64;
 
 export interface FilterTerms {
   readonly name: string;

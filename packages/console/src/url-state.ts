@@ -1,6 +1,8 @@
 /** The state of a page is its URL: it can be reloaded, bookmarked and sent to a colleague. */
 
 import type { NodeStatus } from '@latchkey/operations/contract';
+import { nodeOfLabel } from '@latchkey/provisioning/label-text';
+import { holdsKey } from './pasted-key.js';
 
 export type Page = 'overview' | 'nodes' | 'orders' | 'order' | 'controllers' | LaterPage;
 /** Pages that the menu of the user leads to. */
@@ -102,7 +104,7 @@ export function readNodeFilters(query: URLSearchParams): NodeFilters {
     starts: ID_START.test(starts) ? starts : '',
     site: textsOf(query, 'site'),
     tag: textsOf(query, 'tag'),
-    q: (query.get('q') ?? '').trim().slice(0, MAX_TEXT),
+    q: textsOf(query, 'q')[0] ?? '',
   };
 }
 
@@ -114,8 +116,9 @@ function timeOf(query: URLSearchParams, name: string): string | null {
 function textsOf(query: URLSearchParams, name: string): readonly string[] {
   return query
     .getAll(name)
-    .map((text) => text.trim().slice(0, MAX_TEXT))
-    .filter((text) => text !== '');
+    .map((text) => text.trim())
+    .filter((text) => text !== '' && !holdsKey(text))
+    .map((text) => text.slice(0, MAX_TEXT));
 }
 
 /** The query of a page with these filters. It begins with the first page of the list. */
@@ -177,6 +180,7 @@ export function readTypedFilters(typed: TypedFilters): {
   if (order.length < orders.length) wrong.push('order');
   if (controller.length < ids.length) wrong.push('controller');
   if (starts === '' && typed.starts.trim() !== '') wrong.push('starts');
+  for (const field of ['q', 'site', 'tag'] as const) if (holdsKey(typed[field])) wrong.push(field);
   return { filters: { q, site, tag, order, controller, starts }, wrong };
 }
 
@@ -236,10 +240,19 @@ export type Search =
   | { readonly kind: 'node'; readonly id: string }
   | { readonly kind: 'prefix'; readonly starts: string }
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'empty' };
+  | { readonly kind: 'empty' }
+  /** It holds a key, and is searched for nowhere. */
+  | { readonly kind: 'key' };
 
-/** IDs are pasted from labels, tickets and logs: with blanks, colons, `0x`, in capitals. */
-export function readSearch(text: string): Search {
+/**
+ * IDs are pasted from labels, tickets and logs: with blanks, colons, `0x`, in capitals. A scanner
+ * types a whole label.
+ */
+export function readSearch(typed: string): Search {
+  const text = typed.replaceAll(/\p{Cf}/gu, '');
+  const labelled = nodeOfLabel(text);
+  if (labelled !== undefined) return { kind: 'node', id: labelled };
+  if (holdsKey(text)) return { kind: 'key' };
   const digits = text
     .trim()
     .toLowerCase()
@@ -313,7 +326,7 @@ export function readAuditFilters(query: URLSearchParams): AuditFilters {
   return {
     what: /^[a-z -]{1,64}$/.test(what) ? what : '',
     node: ID.test(node) ? node : '',
-    actor: (query.get('actor') ?? '').trim().slice(0, 128),
+    actor: textsOf(query, 'actor')[0] ?? '',
   };
 }
 

@@ -14,13 +14,14 @@ export const WHY_BOX = 'why-box';
 export function WhyBox(): JSX.Element {
   const say = useSay();
   const [text, setText] = useState('');
-  const [isEmpty, setEmpty] = useState(false);
+  const [wrong, setWrong] = useState<'empty' | 'key'>();
   const submit = (event: Event): void => {
     event.preventDefault();
     const search = readSearch(text);
-    setEmpty(search.kind === 'empty');
+    setWrong(search.kind === 'empty' || search.kind === 'key' ? search.kind : undefined);
     if (search.kind === 'empty') return;
     setText('');
+    if (search.kind === 'key') return;
     if (search.kind === 'text') return navigate(urlOf('/nodes', new URLSearchParams({ q: search.text })));
     if (search.kind === 'prefix') return navigate(`/nodes?starts=${search.starts}`);
     const { path, query } = currentLocation();
@@ -42,18 +43,18 @@ export function WhyBox(): JSX.Element {
           value={text}
           onInput={(event) => {
             setText(event.currentTarget.value);
-            setEmpty(false);
+            setWrong(undefined);
           }}
-          aria-invalid={isEmpty}
-          aria-describedby={isEmpty ? 'why-box-error' : undefined}
+          aria-invalid={wrong !== undefined}
+          aria-describedby={wrong === undefined ? undefined : 'why-box-error'}
           aria-keyshortcuts="/"
         />
         <kbd aria-hidden="true">/</kbd>
         <button type="submit">{say('why.submit')}</button>
       </span>
-      {isEmpty && (
+      {wrong !== undefined && (
         <p id="why-box-error" class="field-error" role="alert">
-          {say('why.empty')}
+          {say(`why.${wrong}`)}
         </p>
       )}
     </form>

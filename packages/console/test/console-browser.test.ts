@@ -548,13 +548,24 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     expect(await faultsOf(page, ['color-contrast'])).toEqual([]);
     expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0);
 
-    // A scanner that types, and a node of somebody else's order.
+    // A scanner that types: into fields for something else, and a node of somebody else's order.
+    const label = `latchkey:1/1905717b/00000001/${key}/192.0.2.1:5683`;
+    await name.fill(label);
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('alert').getByText('Nothing was sent.').waitFor();
+    expect(await name.inputValue()).toBe(label);
+    await name.fill('');
+    await page.getByLabel('Why has it not joined?').fill(label);
+    await page.keyboard.press('Enter');
+    await expect.poll(() => queryOf(page)).toBe(`?id=${id(UNPROVEN)}&node=1905717b`);
+    await page.keyboard.press('Escape');
     await page.getByRole('link', { name: 'Next node' }).click();
     const field = page.getByLabel('ID on the label');
     await field.fill('1905');
     await page.keyboard.press('Enter');
     await page.getByText('Expected the 8 hex digits').waitFor();
-    await field.fill(`latchkey:1/1905717b/00000001/${key}/192.0.2.1:5683`);
+    expect(await field.inputValue()).toBe('1905');
+    await field.fill(label);
     await page.keyboard.press('Enter');
     await page.locator('[data-cause="joined"]').waitFor();
     await page.getByRole('link', { name: 'Next node' }).click();

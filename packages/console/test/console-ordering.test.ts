@@ -41,6 +41,10 @@ describe('a new order', () => {
   it('takes recipients however they were pasted', () => {
     expect(readRecipients(' age1a\nage1b, age1c;age1d \r\n\n')).toEqual(['age1a', 'age1b', 'age1c', 'age1d']);
     expect(readRecipients(' \n')).toEqual([]);
+    // As age-keygen prints it, and as it writes it into a file.
+    expect(readRecipients('Public key: age1a')).toEqual(['age1a']);
+    const file = '# created: 2026-11-24T15:31:19+01:00\r\n# public key: age1a\r\nAGE-SECRET-KEY-1Q\r\n';
+    expect(readRecipients(file)).toEqual(['age1a', 'AGE-SECRET-KEY-1Q']);
   });
 });
 

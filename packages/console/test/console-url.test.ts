@@ -16,6 +16,7 @@ import {
   readAuditFilters,
   readNodeFilters,
   readSearch,
+  readTypedFilters,
   urlOf,
   withParameters,
   writeAuditFilters,
@@ -98,7 +99,24 @@ it('a search is an ID however it was pasted, its first digits, or a text', () =>
     expect(readSearch(text)).toEqual({ kind: 'node', id: '0005214e' });
   expect(readSearch('7A3')).toEqual({ kind: 'prefix', starts: '7a3' });
   for (const text of ['Pump 3', '0005214e0']) expect(readSearch(` ${text} `)).toEqual({ kind: 'text', text });
-  for (const text of ['', '  ']) expect(readSearch(text)).toEqual({ kind: 'empty' });
+  for (const text of ['', '  ', '\u{200b}']) expect(readSearch(text)).toEqual({ kind: 'empty' });
+  // As copied from a page that marks the direction of its text.
+  expect(readSearch('\u{200e}0005214e\u{202c}')).toEqual({ kind: 'node', id: '0005214e' });
+});
+
+it('a key that is scanned or pasted is in no URL: of a label only the ID is searched for', () => {
+  const key = '5b2e9d0c4f61a7384c1d9e0b7a6f5e4d';
+  const label = `LATCHKEY:1/0005214E/00000001/${key.toUpperCase()}/192.0.2.1:5683`;
+  expect(readSearch(label)).toEqual({ kind: 'node', id: '0005214e' });
+  const others = [`0005214e,00000001,${key},192.0.2.1:5683`, key, `AGE-SECRET-KEY-1${'Q'.repeat(58)}`, `lk_${'a2'.repeat(30)}`];
+  for (const text of others) expect(readSearch(text)).toEqual({ kind: 'key' });
+  for (const text of [label, ...others]) {
+    const typed = { q: text, site: `north, ${text}`, tag: text, order: '', controller: '', starts: '' };
+    expect(readTypedFilters(typed).wrong).toEqual(['q', 'site', 'tag']);
+    const query = new URLSearchParams({ q: text, site: text, tag: text, actor: text });
+    expect(hasFilters(readNodeFilters(query))).toBe(false);
+    expect(readAuditFilters(query).actor).toBe('');
+  }
 });
 
 it('a one-time link has its token in the fragment of one page', () => {

@@ -1,7 +1,6 @@
 /** For whoever installs nodes, on a phone: scan a label, see whether the node joins, name it. */
 
 import type { Diagnosis, NodeView, OrderView } from '@latchkey/operations/contract';
-import { nodeOfLabel } from '@latchkey/provisioning/label-text';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { stepsFor } from '../action-steps.js';
@@ -54,10 +53,10 @@ function FindNode({ onFound }: { readonly onFound: (id: string) => void }): JSX.
   const submit = (event: Event): void => {
     event.preventDefault();
     const search = readSearch(text);
-    const id = nodeOfLabel(text) ?? (search.kind === 'node' ? search.id : undefined);
-    setInvalid(id === undefined);
-    setText('');
-    if (id !== undefined) onFound(id);
+    setInvalid(search.kind !== 'node');
+    // What may hold a key does not stay on the screen. A mistyped ID is mended where it stands.
+    if (search.kind === 'node' || search.kind === 'key') setText('');
+    if (search.kind === 'node') onFound(search.id);
   };
   return (
     <>
@@ -219,7 +218,6 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
         {(props) => (
           <input
             {...props}
-            maxLength={64}
             autoComplete="off"
             value={name}
             onInput={(event) => setDraft({ ...draft, name: event.currentTarget.value })}
@@ -230,7 +228,6 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
         {(props) => (
           <input
             {...props}
-            maxLength={128}
             autoComplete="off"
             value={place}
             onInput={(event) => setDraft({ ...draft, location: event.currentTarget.value })}

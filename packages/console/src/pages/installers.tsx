@@ -22,7 +22,6 @@ import { reloadAll } from '../session.js';
 import { useSubmit } from '../submit.js';
 import { showToast } from '../toasts.js';
 
-const LIMITS = { contact: 128, site: 64, note: 1_000 } as const;
 const TEXTS = ['contact', 'site', 'note'] as const;
 type InstallerField = (typeof TEXTS)[number] | 'recipients';
 
@@ -210,7 +209,6 @@ function AddInstaller(): JSX.Element {
           <input
             {...control}
             required
-            maxLength={128}
             autoComplete="off"
             value={name}
             onInput={(event) => change({ name: event.currentTarget.value, draft })}
@@ -281,7 +279,6 @@ function InstallerFields({ draft, onInput, errors }: InstallerFieldsProps): JSX.
           {(control) => (
             <input
               {...control}
-              maxLength={LIMITS[field]}
               autoComplete="off"
               value={draft[field]}
               onInput={(event) => onInput(field, event.currentTarget.value)}

@@ -129,7 +129,6 @@ function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Eleme
             <input
               {...props}
               required
-              maxLength={128}
               list="installers"
               autoComplete="off"
               value={terms.installer}
@@ -147,7 +146,6 @@ function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Eleme
         {(props) => (
           <input
             {...props}
-            maxLength={128}
             autoComplete="off"
             value={terms.contact}
             onInput={(event) => change({ contact: event.currentTarget.value })}
@@ -172,7 +170,6 @@ function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Eleme
         {(props) => (
           <input
             {...props}
-            maxLength={64}
             autoComplete="off"
             value={terms.site}
             onInput={(event) => change({ site: event.currentTarget.value })}

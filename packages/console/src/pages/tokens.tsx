@@ -169,7 +169,6 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
           hint="tokens.name-hint"
           value={input.name}
           onInput={(name) => change({ name })}
-          maxLength={64}
           error={errorAt(problem?.errors, 'name')}
           isRequired
         />
@@ -229,14 +228,12 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
               hint="tokens.orders-hint"
               value={input.orders}
               onInput={(orders) => change({ orders })}
-              maxLength={2_048}
               error={errorAt(problem?.errors, 'orders')}
             />
             <Text
               label="users.installer"
               value={input.installer}
               onInput={(installer) => change({ installer })}
-              maxLength={128}
               error={errorAt(problem?.errors, 'installer')}
             />
             <Lines
@@ -273,9 +270,8 @@ function Text({
   value,
   onInput,
   error,
-  maxLength,
   isRequired = false,
-}: TextProps & { readonly maxLength: number; readonly isRequired?: boolean }): JSX.Element {
+}: TextProps & { readonly isRequired?: boolean }): JSX.Element {
   const say = useSay();
   return (
     <FormField label={label} isOptional={!isRequired} error={error} {...(hint === undefined ? {} : { hint: say(hint) })}>
@@ -283,7 +279,6 @@ function Text({
         <input
           {...control}
           required={isRequired}
-          maxLength={maxLength}
           autoComplete="off"
           spellcheck={false}
           value={value}
@@ -302,7 +297,6 @@ function Lines({ label, hint, value, onInput, error }: TextProps & { readonly hi
         <textarea
           {...control}
           rows={2}
-          maxLength={8_192}
           spellcheck={false}
           value={value}
           onInput={(event) => onInput(event.currentTarget.value)}

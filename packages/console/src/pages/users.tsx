@@ -247,7 +247,6 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
             <input
               {...control}
               required
-              maxLength={32}
               autoComplete="off"
               autoCapitalize="off"
               spellcheck={false}
@@ -262,13 +261,7 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
         {role === 'installer' && (
           <FormField label="users.installer" error={errorAt(problem?.errors, 'installer')}>
             {(control) => (
-              <input
-                {...control}
-                required
-                maxLength={128}
-                value={installer}
-                onInput={(event) => setInstaller(event.currentTarget.value)}
-              />
+              <input {...control} required value={installer} onInput={(event) => setInstaller(event.currentTarget.value)} />
             )}
           </FormField>
         )}

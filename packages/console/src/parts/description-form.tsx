@@ -48,14 +48,6 @@ export function DescriptionEditor({ kind, thing, tag }: DescriptionEditorProps):
   );
 }
 
-const LIMITS: { readonly [F in DescriptionField]?: number } = {
-  name: 64,
-  site: 64,
-  location: 128,
-  contact: 128,
-  tags: 600,
-  note: 1_000,
-};
 const HINTS = { tags: 'describe.tags-hint', contact: 'describe.contact-hint' } as const;
 
 const labelOf = (field: DescriptionField) => `nodes.${field as Exclude<DescriptionField, 'recipients'>}` as const;
@@ -94,7 +86,6 @@ function DescriptionForm({ onClose, ...described }: DescriptionFormProps): JSX.E
             <input
               {...control}
               autoComplete="off"
-              maxLength={LIMITS[field]}
               value={draft[field]}
               onInput={({ currentTarget: { value } }) => setField(field, value)}
             />

@@ -20,7 +20,10 @@ interface FormFieldProps {
   readonly children: (props: ControlProps) => JSX.Element;
 }
 
-/** A control with its name above it; below it a hint, and what the API says is wrong. */
+/**
+ * A control with its name above it; below it a hint, and what the API says is wrong. A text control
+ * has no `maxLength`: a browser cuts a longer text that is pasted, and says nothing.
+ */
 export function FormField({ label, isOptional = false, hint, error, children }: FormFieldProps): JSX.Element {
   const say = useSay();
   const id = useId();

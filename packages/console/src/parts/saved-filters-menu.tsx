@@ -7,7 +7,6 @@ import {
   addFilter,
   changeFilter,
   FILTERS_PATH,
-  MAX_SAVED_NAME,
   normalQuery,
   removeFilter,
   type SavedFilter,
@@ -157,7 +156,6 @@ function SaveForm({ query, own, maxOwn, onSaved }: SaveFormProps): JSX.Element {
         aria-label={say('saved.name')}
         placeholder={say('saved.name')}
         size={18}
-        maxLength={MAX_SAVED_NAME}
         value={typed}
         onInput={(event) => setTyped(event.currentTarget.value)}
       />

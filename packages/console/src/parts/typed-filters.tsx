@@ -4,9 +4,20 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { useSay } from '../phrase.js';
 import { type NodeFilters, readTypedFilters, type TypedFilters, typedFiltersOf, urlOf, writeNodeFilters } from '../url-state.js';
+import type { StringKey } from '../strings/index.js';
 import { TextFilter } from './text-filter.js';
 
 type FieldName = keyof TypedFilters;
+
+/** What is said of a field of which something cannot be read. */
+const WRONG = {
+  q: 'nodes.key-invalid',
+  site: 'nodes.key-invalid',
+  tag: 'nodes.key-invalid',
+  order: 'nodes.order-invalid',
+  controller: 'nodes.controller-invalid',
+  starts: 'nodes.starts-invalid',
+} as const satisfies Record<FieldName, StringKey>;
 
 interface TypedFilterFields {
   /**
@@ -38,7 +49,7 @@ export function useTypedFilters(filters: NodeFilters): TypedFilterFields {
         label={name === 'q' ? 'nodes.text' : `nodes.${name}`}
         size={size}
         value={text[name]}
-        wrong={wrong.includes(name) ? say(`nodes.${name as 'order' | 'controller' | 'starts'}-invalid`) : undefined}
+        wrong={wrong.includes(name) ? say(WRONG[name]) : undefined}
         onChange={(value) => setText({ ...text, [name]: value })}
         {...(list === undefined ? {} : { list })}
       />

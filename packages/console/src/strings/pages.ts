@@ -63,6 +63,10 @@ export const PAGE_STRINGS = {
     'Erwartet werden IDs von Controllern, je 8 Hex-Ziffern.',
   ],
   'nodes.starts-invalid': ['Expected 8 hex digits at most.', 'Erwartet werden höchstens 8 Hex-Ziffern.'],
+  'nodes.key-invalid': [
+    'That holds a key. Type an ID or a name.',
+    'Das enthält einen Schlüssel. Eine ID oder einen Namen eingeben.',
+  ],
   'nodes.starts-as-text': ['Look for “{text}” in names and other texts', '„{text}“ in Namen und anderen Texten suchen'],
   'nodes.clear': ['Clear filters', 'Filter löschen'],
   'nodes.apply': ['Apply', 'Anwenden'],

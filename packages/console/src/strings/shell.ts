@@ -29,6 +29,10 @@ export const SHELL_STRINGS = {
     'Type the ID of a node, such as 0000a1b2, or its name.',
     'Die ID eines Knotens wie 0000a1b2 oder seinen Namen eingeben.',
   ],
+  'why.key': [
+    'That held a key, and was sent nowhere. Type the ID of the node, such as 0000a1b2.',
+    'Das enthielt einen Schlüssel und wurde nicht gesendet. Die ID des Knotens wie 0000a1b2 eingeben.',
+  ],
 
   'menu.label': ['Preferences', 'Einstellungen'],
   'menu.language': ['Language', 'Sprache'],
@@ -134,6 +138,10 @@ export const SHELL_STRINGS = {
   'problem.outdated': [
     'The server has another version of the console by now. Trying again loads it.',
     'Der Server hat inzwischen eine andere Version der Konsole. Ein neuer Versuch lädt sie.',
+  ],
+  'problem.key-withheld': [
+    'What you typed or scanned holds a secret key. Nothing was sent. Take the key out of the field.',
+    'Eine Eingabe enthält einen geheimen Schlüssel. Nichts wurde gesendet. Den Schlüssel aus dem Feld nehmen.',
   ],
   'problem.bad-request': ['The request is not valid', 'Die Anfrage ist nicht gültig'],
   'problem.cursor-invalid': ['The list has been started anew', 'Die Liste beginnt von vorn'],
