@@ -70,24 +70,35 @@ export function useDescriptionEdit({ kind, thing, tag }: DescribedThing, onClose
     forgetDraft(path);
     onClose();
   };
-  const showConflict = async (): Promise<void> => {
+  /** Returns false if another user has changed the texts: the form then has what they are now. */
+  const write = async (change: Described, ifMatch: string, isAgain = false): Promise<boolean> => {
+    try {
+      await request(path, { method: 'PATCH', body: change, ifMatch });
+      return true;
+    } catch (error) {
+      if (problemOf(error).name !== 'changed-meanwhile') throw error;
+    }
     const { data, tag: nowTag = '' } = await requestTagged<Described>(path);
+    const now = draftOf(kind, data);
+    const others = differences(before, now);
+    // The server was restarted, or something was changed that the form does not have.
+    if (others.length === 0 && !isAgain) return write(change, nowTag, true);
     // Not everybody may read the log. Who was faster is no reason to lose what was typed.
     const entry = await latestEntry(kind, thing.id).catch(() => undefined);
-    const now = draftOf(kind, data);
-    setConflict({ differences: differences(before, now), entry });
-    setEdit({ before: now, tag: nowTag, draft: draftOnTop(before, draft, now), isOverOthers: true });
+    setConflict({ differences: others, entry });
+    setEdit((edited) => ({
+      before: now,
+      tag: nowTag,
+      draft: draftOnTop(before, edited.draft, now),
+      isOverOthers: true,
+    }));
     reloadAll();
+    return false;
   };
   const save = async (onSaved: (change: Described) => void): Promise<void> => {
     const change = changeFrom(before, draft);
     if (Object.keys(change).length > 0) {
-      try {
-        await request(path, { method: 'PATCH', body: change, ifMatch: edit.tag });
-      } catch (error) {
-        if (problemOf(error).name !== 'changed-meanwhile') throw error;
-        return showConflict();
-      }
+      if (!(await write(change, edit.tag))) return;
       onSaved(change);
       reloadAll();
     }
@@ -95,7 +106,7 @@ export function useDescriptionEdit({ kind, thing, tag }: DescribedThing, onClose
   };
   return {
     ...edit,
-    setField: (field, text) => setEdit({ ...edit, draft: { ...draft, [field]: text } }),
+    setField: (field, text) => setEdit((edited) => ({ ...edited, draft: { ...edited.draft, [field]: text } })),
     isBusy,
     problem,
     conflict,
@@ -108,17 +119,20 @@ interface Entries {
   readonly items: readonly AuditEntryView[];
 }
 
-/** Entries that change what an entity tag stands for. */
+/** Entries that change the texts. */
 const CHANGES = {
-  controller: ['controller changed', 'controller key staged', 'controller key activated'],
+  controller: ['controller changed'],
   installer: ['installer changed', 'installer recipients changed'],
 } as const;
 /** Of changes of installers, which the log cannot be asked for one by one. */
 const MAX_ENTRIES = 100;
 
-/** The latest entry of the audit log that changed the thing. */
+/** The latest entry of the audit log that changed the texts. */
 async function latestEntry(kind: DescribedKind, id: string): Promise<AuditEntryView | undefined> {
-  if (kind === 'node') return (await request<Entries>(`/v1/nodes/${id}/life`)).items.at(-1);
+  if (kind === 'node') {
+    const { items } = await request<Entries>(`/v1/nodes/${id}/life`);
+    return items.findLast(({ what }) => what.includes('described'));
+  }
   const isOfInstaller = kind === 'installer';
   const query = new URLSearchParams([
     ...(isOfInstaller ? [] : [['controller', id]]),

@@ -26,11 +26,13 @@ export function forgetDraft(form: string): void {
  * @param form its name
  * @param initial makes what the form begins with, if nothing is kept
  */
-export function useKeptDraft<T>(form: string, initial: () => T): readonly [T, (draft: T) => void] {
+export function useKeptDraft<T>(form: string, initial: () => T): readonly [T, (update: (before: T) => T) => void] {
   const [draft, setDraft] = useState(() => (kept.has(form) ? (kept.get(form) as T) : initial()));
-  const change = (changed: T): void => {
-    kept.set(form, changed);
-    setDraft(changed);
-  };
+  const change = (update: (before: T) => T): void =>
+    setDraft((before) => {
+      const changed = update(before);
+      kept.set(form, changed);
+      return changed;
+    });
   return [draft, change];
 }

@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { stepsFor } from '../action-steps.js';
 import { request } from '../api.js';
 import { CameraProblem, scanLabel, whyNotScan } from '../code-scanner.js';
+import { forgetDraft, useKeptDraft } from '../kept-drafts.js';
 import { navigate, useLocation } from '../navigation.js';
 import { StateBadge } from '../parts/badges.js';
 import { CopyButton } from '../parts/copy.js';
@@ -181,27 +182,35 @@ interface DescribeProps {
   readonly tag: string | undefined;
 }
 
-/** As it was typed; a field in which nothing was typed is not there, and is not stored. */
-type Draft = Partial<Record<'name' | 'location', string>>;
+interface Draft {
+  /** As typed; a field in which nothing was typed is not there, and is not stored. */
+  readonly texts: Partial<Record<'name' | 'location', string>>;
+  /** What the person saw while typing. */
+  readonly seen: DescribeProps;
+}
 
 /**
  * The typed text stays while the node is reloaded, and replaces the shown text when it is stored.
  */
 function Describe({ node, tag }: DescribeProps): JSX.Element {
   const say = useSay();
-  const [draft, setDraft] = useState<Draft>();
+  const form = `install ${node.id}`;
+  const [draft, setDraft] = useKeptDraft<Draft | undefined>(form, () => undefined);
   const { isBusy, problem, submit } = useSubmit();
   const [isSaved, setSaved] = useState(false);
-  const seen = useRef({ node, tag });
+  const seen = useRef(draft?.seen ?? { node, tag });
   const isAsSeen = node.name === seen.current.node.name && node.location === seen.current.node.location;
   if (draft === undefined || isAsSeen || problem?.name === 'changed-meanwhile') seen.current = { node, tag };
   if (!useMay('describe')) return <></>;
-  const { name, location: place } = { name: node.name ?? '', location: node.location ?? '', ...draft };
+  const { name, location: place } = { name: node.name ?? '', location: node.location ?? '', ...draft?.texts };
+  const type = (texts: Draft['texts']): void =>
+    setDraft((before) => ({ texts: { ...before?.texts, ...texts }, seen: seen.current }));
   const save = async (): Promise<void> => {
     setSaved(false);
-    const body = Object.entries(draft ?? {}).map(([field, text]) => [field, text.trim() === '' ? null : text]);
+    const body = Object.entries(draft?.texts ?? {}).map(([field, text]) => [field, text.trim() === '' ? null : text]);
     await request(`/v1/nodes/${node.id}`, { method: 'PATCH', body: Object.fromEntries(body), ifMatch: seen.current.tag ?? '' });
-    setDraft(undefined);
+    setDraft(() => undefined);
+    forgetDraft(form);
     setSaved(true);
     reloadAll();
   };
@@ -216,22 +225,12 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
     >
       <FormField label="nodes.name" error={errorAt(problem?.errors, 'name')}>
         {(props) => (
-          <input
-            {...props}
-            autoComplete="off"
-            value={name}
-            onInput={(event) => setDraft({ ...draft, name: event.currentTarget.value })}
-          />
+          <input {...props} autoComplete="off" value={name} onInput={(event) => type({ name: event.currentTarget.value })} />
         )}
       </FormField>
       <FormField label="install.place" error={errorAt(problem?.errors, 'location')}>
         {(props) => (
-          <input
-            {...props}
-            autoComplete="off"
-            value={place}
-            onInput={(event) => setDraft({ ...draft, location: event.currentTarget.value })}
-          />
+          <input {...props} autoComplete="off" value={place} onInput={(event) => type({ location: event.currentTarget.value })} />
         )}
       </FormField>
       {problem !== undefined && <ProblemNote problem={problem} />}
@@ -242,7 +241,7 @@ function Describe({ node, tag }: DescribeProps): JSX.Element {
         {say('install.save')}
       </button>
       {/* A toast would cover the way to the next node. */}
-      <p role="status">{isSaved && draft === undefined && say('install.saved', { id: node.id })}</p>
+      <p role="status">{draft !== undefined ? say('install.unsaved') : isSaved && say('install.saved', { id: node.id })}</p>
     </form>
   );
 }

@@ -196,10 +196,11 @@ function AddInstaller(): JSX.Element {
   const say = useSay();
   const [{ name, draft }, change] = useKeptDraft('new installer', () => NEW_INSTALLER);
   const { isBusy, problem, submit } = useSubmit();
+  const changeName = (text: string): void => change((typed) => ({ ...typed, name: text }));
   const add = async (): Promise<void> => {
     const added = await request<InstallerView>('/v1/installers', { method: 'POST', body: installerFrom(name, draft) });
     showToast({ text: say('installers.added', { name: added.name }) });
-    change(NEW_INSTALLER);
+    change(() => NEW_INSTALLER);
     reloadAll();
   };
   return (
@@ -211,13 +212,13 @@ function AddInstaller(): JSX.Element {
             required
             autoComplete="off"
             value={name}
-            onInput={(event) => change({ name: event.currentTarget.value, draft })}
+            onInput={(event) => changeName(event.currentTarget.value)}
           />
         )}
       </FormField>
       <InstallerFields
         draft={draft}
-        onInput={(field, text) => change({ name, draft: { ...draft, [field]: text } })}
+        onInput={(field, text) => change((typed) => ({ ...typed, draft: { ...typed.draft, [field]: text } }))}
         errors={problem?.errors}
       />
       <div class="buttons">

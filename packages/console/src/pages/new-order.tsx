@@ -7,7 +7,8 @@ import type { Problem } from '../api.js';
 import { healthOf } from '../controller-health.js';
 import { browserZone } from '../format.js';
 import { type InstallerList, installerNamed, INSTALLERS } from '../installer-draft.js';
-import { NEW_ORDER, orderRequest, type OrderTerms } from '../new-order-request.js';
+import { forgetDraft, hasDraft, useKeptDraft } from '../kept-drafts.js';
+import { mayHaveBegun, NEW_ORDER, orderRequest, type OrderTerms } from '../new-order-request.js';
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
@@ -20,6 +21,15 @@ import type { StringKey } from '../strings/index.js';
 import { type ControllerList, FIRST_CONTROLLER } from './controllers.js';
 import type { OrderList } from './orders.js';
 
+/** As which the draft is kept. */
+const FORM = 'new order';
+
+interface OrderDraft {
+  readonly terms: OrderTerms;
+  readonly readers: Readers;
+}
+
+const EMPTY_DRAFT: OrderDraft = { terms: NEW_ORDER, readers: PAGE_READS };
 /** Controllers and orders that are offered to choose from. */
 const MAX_OFFERED = 1_000;
 /** Of one request, as the API takes it. */
@@ -28,15 +38,20 @@ const MAX_NODES = 100_000;
 export function NewOrderPage(): JSX.Element {
   const say = useSay();
   const isUtc = usePreferences().zone === 'utc';
-  const [terms, setTerms] = useState<OrderTerms>(NEW_ORDER);
-  const [readers, setReaders] = useState<Readers>(PAGE_READS);
+  const [{ terms, readers }, setDraft] = useKeptDraft(FORM, () => EMPTY_DRAFT);
+  // A form that is filled in already needs a way to be empty.
+  const [isAsLeft, setAsLeft] = useState(() => hasDraft(FORM));
   const handOver = useHandOver();
   const { isBusy, problem, isDoubtful, done, start, reset } = handOver;
   const installers = useResource<InstallerList>(useMay('orders') ? INSTALLERS : undefined).data;
   const result = useRef<HTMLHeadingElement>(null);
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => result.current?.focus(), [done !== undefined]);
-  useEffect(() => form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus(), [problem]);
+  useEffect(() => {
+    form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+    // An order that may have been made is not offered a second time.
+    if (problem !== undefined && !isDoubtful && !mayHaveBegun(problem)) setDraft((draft) => draft);
+  }, [problem]);
   const isKnown = useUser() !== undefined;
   if (!useMay('keys'))
     return (
@@ -65,18 +80,36 @@ export function NewOrderPage(): JSX.Element {
       </>
     );
   }
-  const change = (changes: Partial<OrderTerms>): void => setTerms({ ...terms, ...changes });
+  const change = (changes: Partial<OrderTerms>): void =>
+    setDraft((draft) => ({ ...draft, terms: { ...draft.terms, ...changes } }));
   const fieldProps = { terms, change, errors: problem?.errors };
   return (
     <>
       <h1 tabIndex={-1}>{say('page.new-order')}</h1>
+      {isAsLeft && (
+        <p class="actions">
+          <span>{say('new-order.as-left')}</span>
+          <button
+            type="button"
+            onClick={() => {
+              setDraft(() => EMPTY_DRAFT);
+              forgetDraft(FORM);
+              setAsLeft(false);
+            }}
+          >
+            {say('new-order.empty')}
+          </button>
+        </p>
+      )}
       <form
         ref={form}
         class="order-form"
         aria-busy={isBusy}
         onSubmit={(event) => {
           event.preventDefault();
-          if (!isBusy) void start('/v1/orders', orderRequest(terms, { isUtc }), readers);
+          if (isBusy) return;
+          forgetDraft(FORM);
+          void start('/v1/orders', orderRequest(terms, { isUtc }), readers);
         }}
       >
         <WhoFields {...fieldProps} stored={installers} />
@@ -85,7 +118,7 @@ export function NewOrderPage(): JSX.Element {
         <ReaderFields
           stored={installerNamed(installers, terms.installer)}
           readers={readers}
-          onChange={setReaders}
+          onChange={(changed) => setDraft((draft) => ({ ...draft, readers: changed }))}
           errors={problem?.errors}
         />
         <HandOverProblem of={handOver} />

@@ -4,6 +4,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { request } from '../api.js';
 import { errorAt, FormField } from '../parts/form-field.js';
+import { useKeptDraft } from '../kept-drafts.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
@@ -144,14 +145,14 @@ function Limits({ limits }: Pick<TokenView, 'limits'>): JSX.Element {
 function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): JSX.Element {
   const say = useSay();
   const user = useUser();
-  const [input, setInput] = useState<TokenInput>(EMPTY_TOKEN);
+  const [input, setInput] = useKeptDraft<TokenInput>('new token', () => EMPTY_TOKEN);
   const { isBusy, problem, submit } = useSubmit();
   const isOfProvider = user?.sign_in === 'oidc';
-  const change = (changes: Partial<TokenInput>): void => setInput({ ...input, ...changes });
+  const change = (changes: Partial<TokenInput>): void => setInput((typed) => ({ ...typed, ...changes }));
   const add = async (): Promise<void> => {
     const body = tokenRequest(input, isOfProvider);
     onMade(await request<NewToken>('/v1/tokens', { method: 'POST', body }));
-    setInput(EMPTY_TOKEN);
+    setInput(() => EMPTY_TOKEN);
     reloadAll();
   };
   return (

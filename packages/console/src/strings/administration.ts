@@ -304,6 +304,8 @@ export const ADMINISTRATION_STRINGS = {
   'audit.holds-against': ['It goes on from the head that was written down.', 'Es setzt den aufgeschriebenen Kopf fort.'],
   'audit.broken': ['The log does not hold', 'Das Protokoll ist nicht unversehrt'],
 
+  'new-order.as-left': ['The form is as you left it.', 'Das Formular ist, wie Sie es verlassen haben.'],
+  'new-order.empty': ['Empty the form', 'Formular leeren'],
   'new-order.who': ['Who and how many', 'Wer und wie viele'],
   'new-order.contact': ['Contact of the installer', 'Kontakt des Installateurs'],
   'new-order.site': ['Site of the nodes', 'Ort der Knoten'],

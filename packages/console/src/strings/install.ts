@@ -34,5 +34,6 @@ export const INSTALL_STRINGS = {
   'install.place': ['Place', 'Platz'],
   'install.save': ['Save', 'Speichern'],
   'install.saved': ['Node {id} is described.', 'Knoten {id} ist beschrieben.'],
+  'install.unsaved': ['Not saved yet.', 'Noch nicht gespeichert.'],
   'install.stored': ['Stored now: {name}, {place}', 'Jetzt gespeichert: {name}, {place}'],
 } as const;

@@ -150,8 +150,8 @@ export const SHELL_STRINGS = {
   'problem.outcome-unknown': ['It is not known whether this was done', 'Ob das geschehen ist, ist nicht bekannt'],
   'problem.forbidden': ['Your role does not allow this', 'Die Rolle erlaubt das nicht'],
   'problem.changed-meanwhile': [
-    'Somebody has changed it in the meantime. What you see is up to date now.',
-    'Es wurde inzwischen geändert. Gezeigt wird jetzt der neue Stand.',
+    'Somebody has changed it in the meantime, or the server was restarted. What you see is up to date now.',
+    'Es wurde inzwischen geändert, oder der Server wurde neu gestartet. Gezeigt wird jetzt der neue Stand.',
   ],
   'problem.selection-changed': ['Other nodes are selected by now', 'Inzwischen sind andere Knoten ausgewählt'],
   'problem.refused': ['The registry does not allow it now', 'Die Registry lässt das jetzt nicht zu'],
