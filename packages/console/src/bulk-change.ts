@@ -8,7 +8,8 @@ export const MAX_NAMED = 1_000;
 
 const DAY_MS = 86_400_000;
 const ID = /^[0-9a-f]{1,8}$/;
-const DAYS = /^\d{1,5}(?:\.\d{1,3})?$/;
+/** Not `1.000`, which is one or a thousand, by the language. */
+const DAYS = /^(?:\d{1,5}(?:\.\d{1,2})?|0\.\d{1,3})$/;
 
 export type BulkKind = 'disable' | 'enable' | 'move' | 'set' | 'tag' | 'site' | 'remove';
 
@@ -65,6 +66,15 @@ export function changeOf(kind: BulkKind, input: BulkInput): ManyNodesChange | un
     default:
       return { kind };
   }
+}
+
+/** Fields that have something in them that cannot be read. */
+export function wrongFields({ controller, lifetime, grace }: BulkInput): readonly ('controller' | 'lifetime' | 'grace')[] {
+  return [
+    ...(controller.trim() === '' || ID.test(controller.trim().toLowerCase()) ? [] : (['controller'] as const)),
+    ...(secondsOf(lifetime) === 'invalid' ? (['lifetime'] as const) : []),
+    ...(secondsOf(grace) === 'invalid' ? (['grace'] as const) : []),
+  ];
 }
 
 function secondsOf(days: string): number | undefined | 'invalid' {

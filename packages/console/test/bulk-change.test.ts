@@ -2,7 +2,7 @@
 
 import type { ManyNodesChange, NodeView } from '@latchkey/operations/contract';
 import { describe, expect, it } from 'vitest';
-import { changeOf, EMPTY_INPUT, inverseOf, selectionOf } from '../src/bulk-change.js';
+import { changeOf, EMPTY_INPUT, inverseOf, selectionOf, wrongFields } from '../src/bulk-change.js';
 import { readNodeFilters } from '../src/url-state.js';
 
 const NODE: NodeView = {
@@ -105,6 +105,7 @@ describe('what was typed', () => {
       lifetime_seconds: 7_776_000,
       grace_seconds: 43_200,
     });
+    expect(changeOf('set', { ...EMPTY_INPUT, lifetime: '0.125' })).toEqual({ kind: 'set', lifetime_seconds: 10_800 });
     expect(changeOf('set', { ...EMPTY_INPUT, grace: '0' })).toEqual({ kind: 'set', grace_seconds: 0 });
     expect(changeOf('tag', { ...EMPTY_INPUT, tag: ' old ', takesTagAway: true })).toEqual({
       kind: 'describe',
@@ -116,9 +117,17 @@ describe('what was typed', () => {
     expect(changeOf('remove', EMPTY_INPUT)).toEqual({ kind: 'remove' });
   });
 
+  it('is wrong in the fields that cannot be read, and not in empty ones', () => {
+    const wrong = { ...EMPTY_INPUT, controller: 'hall', lifetime: 'ninety', grace: '1.000' };
+    expect(wrongFields(wrong)).toEqual(['controller', 'lifetime', 'grace']);
+    expect(wrongFields({ ...EMPTY_INPUT, controller: ' C2 ', lifetime: '9' })).toEqual([]);
+    expect(wrongFields(EMPTY_INPUT)).toEqual([]);
+  });
+
   it('is none before', () => {
     for (const controller of ['', 'hall', '123456789']) expect(changeOf('move', { ...EMPTY_INPUT, controller })).toBeUndefined();
-    for (const lifetime of ['', 'ninety', '-1', '1e3']) expect(changeOf('set', { ...EMPTY_INPUT, lifetime })).toBeUndefined();
+    for (const lifetime of ['', 'ninety', '-1', '1e3', '1.000', '1,000'])
+      expect(changeOf('set', { ...EMPTY_INPUT, lifetime })).toBeUndefined();
     expect(changeOf('set', { ...EMPTY_INPUT, lifetime: '9', grace: 'x' })).toBeUndefined();
     expect(changeOf('tag', { ...EMPTY_INPUT, tag: ' ' })).toBeUndefined();
     expect(changeOf('site', { ...EMPTY_INPUT, site: ' ' })).toBeUndefined();

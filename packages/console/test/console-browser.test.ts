@@ -581,6 +581,9 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     // Here, too, somebody else is faster. The log, which says who, is not for an installer.
     await page.goto(`${site.origin}/nodes?node=${id(UNPROVEN)}`);
     const drawer = page.getByRole('dialog');
+    await drawer.getByText('What this was found from').waitFor();
+    expect(await drawer.getByText('never heard').count()).toBe(0);
+    expect(await drawer.getByRole('link', { name: '00000001' }).count()).toBe(0);
     await drawer.getByRole('button', { name: 'Edit…' }).click();
     await drawer.getByLabel('Name', { exact: true }).fill('Pump 10');
     await describeNode(fixture, UNPROVEN, { name: 'Pump 5' });
@@ -606,6 +609,12 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     await page.getByRole('button', { name: 'Preferences' }).click();
     await page.getByRole('link', { name: 'Users' }).click();
     await page.getByLabel('Name', { exact: true }).fill('bo');
+    // An installer whose name no order has would see no node.
+    await page.getByLabel('Role', { exact: true }).selectOption('installer');
+    await page.getByLabel('Installer, as its orders have it').fill('Kim & Son');
+    await page.getByText('No order has this installer so far').waitFor();
+    await page.keyboard.type('s');
+    await page.getByText('No order has this installer so far').waitFor({ state: 'detached' });
     await page.getByLabel('Role', { exact: true }).selectOption('operator');
     await page.getByRole('button', { name: 'Add' }).click();
     await page.getByRole('dialog').getByLabel('Password').fill(PASSWORD);
@@ -781,7 +790,9 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       () => page.getByRole('listitem').filter({ hasText: 'Its clock is wrong' }).getByRole('link', { name: '00000001' }).click(),
     ]);
     await drawer.getByText('100 s behind').waitFor();
-    await drawer.getByText('3 joins were refused for it').waitFor();
+    await drawer.getByText('3 attempts to join were refused for it.').waitFor();
+    await page.goto(`${site.origin}/?node=${id(SILENT)}`);
+    await drawer.getByText(/^its clock is \d+ s behind$/).waitFor();
     expect(messages).toEqual([]);
   });
 

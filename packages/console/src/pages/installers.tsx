@@ -7,7 +7,7 @@ import { type Problem, request, requestTagged } from '../api.js';
 import { type DescriptionDraft, type DescriptionField, draftOf } from '../description-draft.js';
 import { type DescribedThing, pathOf, useDescriptionEdit } from '../description-edit.js';
 import { type InstallerList, INSTALLERS, installerFrom } from '../installer-draft.js';
-import { useKeptDraft } from '../kept-drafts.js';
+import { forgetDraft, useKeptDraft } from '../kept-drafts.js';
 import { ConflictNote } from '../parts/conflict-note.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
@@ -30,6 +30,8 @@ interface NewInstaller {
   readonly draft: DescriptionDraft;
 }
 
+/** As which the draft is kept. */
+const FORM = 'new installer';
 const NEW_INSTALLER: NewInstaller = { name: '', draft: draftOf('installer', {}) };
 
 export function InstallersPage(): JSX.Element {
@@ -194,13 +196,14 @@ function EditForm({ onClose, ...described }: DescribedThing & Pick<EditInstaller
 
 function AddInstaller(): JSX.Element {
   const say = useSay();
-  const [{ name, draft }, change] = useKeptDraft('new installer', () => NEW_INSTALLER);
+  const [{ name, draft }, change] = useKeptDraft(FORM, () => NEW_INSTALLER);
   const { isBusy, problem, submit } = useSubmit();
   const changeName = (text: string): void => change((typed) => ({ ...typed, name: text }));
   const add = async (): Promise<void> => {
     const added = await request<InstallerView>('/v1/installers', { method: 'POST', body: installerFrom(name, draft) });
     showToast({ text: say('installers.added', { name: added.name }) });
     change(() => NEW_INSTALLER);
+    forgetDraft(FORM);
     reloadAll();
   };
   return (

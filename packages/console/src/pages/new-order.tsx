@@ -12,6 +12,7 @@ import { mayHaveBegun, NEW_ORDER, orderRequest, type OrderTerms } from '../new-o
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
+import { INSTALLER_NAMES, InstallerNameList, useInstallerNames } from '../parts/installer-names.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { useSay } from '../phrase.js';
 import { usePreferences } from '../preferences.js';
@@ -19,7 +20,6 @@ import { useResource } from '../resource.js';
 import { useMay, useUser } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { type ControllerList, FIRST_CONTROLLER } from './controllers.js';
-import type { OrderList } from './orders.js';
 
 /** As which the draft is kept. */
 const FORM = 'new order';
@@ -30,7 +30,7 @@ interface OrderDraft {
 }
 
 const EMPTY_DRAFT: OrderDraft = { terms: NEW_ORDER, readers: PAGE_READS };
-/** Controllers and orders that are offered to choose from. */
+/** Controllers that are offered to choose from. */
 const MAX_OFFERED = 1_000;
 /** Of one request, as the API takes it. */
 const MAX_NODES = 100_000;
@@ -87,7 +87,7 @@ export function NewOrderPage(): JSX.Element {
     <>
       <h1 tabIndex={-1}>{say('page.new-order')}</h1>
       {isAsLeft && (
-        <p class="actions">
+        <p class="inline-form">
           <span>{say('new-order.as-left')}</span>
           <button
             type="button"
@@ -148,11 +148,7 @@ interface WhoFieldsProps extends FieldsProps {
 
 function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Element {
   const say = useSay();
-  const orders = useResource<OrderList>(`/v1/orders?limit=${MAX_OFFERED}`);
-  const installers = new Set([
-    ...(stored?.items ?? []).map(({ name }) => name),
-    ...(orders.data?.items ?? []).map(({ installer }) => installer),
-  ]);
+  const { names } = useInstallerNames(stored);
   return (
     <fieldset>
       <legend>{say('new-order.who')}</legend>
@@ -162,16 +158,12 @@ function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Eleme
             <input
               {...props}
               required
-              list="installers"
+              list={INSTALLER_NAMES}
               autoComplete="off"
               value={terms.installer}
               onInput={(event) => change({ installer: event.currentTarget.value })}
             />
-            <datalist id="installers">
-              {[...installers].map((installer) => (
-                <option key={installer} value={installer} />
-              ))}
-            </datalist>
+            <InstallerNameList names={names} />
           </>
         )}
       </FormField>

@@ -20,6 +20,7 @@ import { Time } from '../parts/time.js';
 import { useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import { useMay } from '../session.js';
+import { FirstOrder } from './overview.js';
 import {
   type ExpiryRange,
   hasFilters,
@@ -66,10 +67,12 @@ export function NodesPage(): JSX.Element {
       {data !== undefined && data.items.length === 0 && (
         <section class="empty">
           <h2>{say(hasFilters(shown) ? 'nodes.none-match' : 'overview.empty')}</h2>
-          {hasFilters(shown) && (
+          {hasFilters(shown) ? (
             <p>
               {say('nodes.none-match-advice')} <a href="/nodes">{say('nodes.clear')}</a>
             </p>
+          ) : (
+            <FirstOrder />
           )}
           {shown.starts !== '' && (
             <p>

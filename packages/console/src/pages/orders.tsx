@@ -10,7 +10,6 @@ import { useLocation } from '../navigation.js';
 import { type Column, ListTable } from '../parts/list-table.js';
 import { OrderBadge } from '../parts/badges.js';
 import { ChangeButton } from '../parts/change-button.js';
-import { Command } from '../parts/copy.js';
 import { type Row, Rows } from '../parts/fact-list.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
@@ -25,7 +24,7 @@ import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import { useResource } from '../resource.js';
 import { useMay } from '../session.js';
-import { FIRST_ORDER } from './overview.js';
+import { FirstOrder } from './overview.js';
 
 export type OrderList = ListData<OrderView>;
 
@@ -52,12 +51,7 @@ export function OrdersPage(): JSX.Element {
       {data?.items.length === 0 && (
         <section class="empty">
           <h2>{say('orders.empty')}</h2>
-          {!mayOrder && (
-            <>
-              <p>{say('overview.empty-advice')}</p>
-              <Command words={FIRST_ORDER} />
-            </>
-          )}
+          {!mayOrder && <FirstOrder />}
         </section>
       )}
       {data !== undefined && data.items.length > 0 && (

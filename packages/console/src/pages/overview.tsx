@@ -15,6 +15,7 @@ import { ThingLink } from '../parts/thing-link.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
 import { type Resource, useResource } from '../resource.js';
+import { useMay, useUser } from '../session.js';
 import { NODE_STATES } from '../url-state.js';
 import type { ControllerList } from './controllers.js';
 
@@ -72,8 +73,7 @@ function NodesAtAGlance({ nodes }: Pick<Summary, 'nodes'>): JSX.Element {
     return (
       <section class="empty">
         <h2>{say('overview.empty')}</h2>
-        <p>{say('overview.empty-advice')}</p>
-        <Command words={FIRST_ORDER} />
+        <FirstOrder />
       </section>
     );
   return (
@@ -126,7 +126,30 @@ function OrdersAtAGlance({ orders }: Pick<Summary, 'orders'>): JSX.Element {
   );
 }
 
-export const FIRST_ORDER: readonly string[] = [
+/** What to do while there is no node: on the page of a new order, or on the server. */
+export function FirstOrder(): JSX.Element {
+  const say = useSay();
+  const isInstaller = useUser()?.role === 'installer';
+  const mayOrder = useMay('keys');
+  // An installer has what was ordered from it.
+  if (isInstaller) return <></>;
+  if (mayOrder)
+    return (
+      <p>
+        <a class="button" href="/orders/new">
+          {say('page.new-order')}
+        </a>
+      </p>
+    );
+  return (
+    <>
+      <p>{say('overview.empty-advice')}</p>
+      <Command words={FIRST_ORDER} />
+    </>
+  );
+}
+
+const FIRST_ORDER: readonly string[] = [
   'latchkey-auth-server',
   'order',
   'create',

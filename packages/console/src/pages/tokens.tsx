@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { request } from '../api.js';
 import { errorAt, FormField } from '../parts/form-field.js';
-import { useKeptDraft } from '../kept-drafts.js';
+import { forgetDraft, useKeptDraft } from '../kept-drafts.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { None } from '../parts/none.js';
 import { PageHead } from '../parts/page-head.js';
@@ -18,6 +18,9 @@ import { reloadAll, useUser } from '../session.js';
 import { useSubmit } from '../submit.js';
 import type { StringKey } from '../strings/index.js';
 import { EMPTY_TOKEN, isLimited, TOKEN_SCOPES, type TokenInput, tokenRequest, type TokenScope } from '../token-request.js';
+
+/** As which the draft is kept. */
+const FORM = 'new token';
 
 interface TokenView {
   readonly id: string;
@@ -145,7 +148,7 @@ function Limits({ limits }: Pick<TokenView, 'limits'>): JSX.Element {
 function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): JSX.Element {
   const say = useSay();
   const user = useUser();
-  const [input, setInput] = useKeptDraft<TokenInput>('new token', () => EMPTY_TOKEN);
+  const [input, setInput] = useKeptDraft<TokenInput>(FORM, () => EMPTY_TOKEN);
   const { isBusy, problem, submit } = useSubmit();
   const isOfProvider = user?.sign_in === 'oidc';
   const change = (changes: Partial<TokenInput>): void => setInput((typed) => ({ ...typed, ...changes }));
@@ -153,6 +156,7 @@ function AddToken({ onMade }: { readonly onMade: (token: NewToken) => void }): J
     const body = tokenRequest(input, isOfProvider);
     onMade(await request<NewToken>('/v1/tokens', { method: 'POST', body }));
     setInput(() => EMPTY_TOKEN);
+    forgetDraft(FORM);
     reloadAll();
   };
   return (

@@ -3,10 +3,12 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { request } from '../api.js';
+import { type InstallerList, INSTALLERS } from '../installer-draft.js';
 import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { None } from '../parts/none.js';
+import { INSTALLER_NAMES, InstallerNameList, useInstallerNames } from '../parts/installer-names.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { SecretDialog } from '../parts/secret-dialog.js';
@@ -230,6 +232,7 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
     const body = { user: user.trim(), role, ...(role === 'installer' ? { installer: installer.trim() } : {}) };
     onLink(await request<OneTimeLink>('/v1/users', { method: 'POST', body }));
     setUser('');
+    setInstaller('');
     reloadAll();
   };
   return (
@@ -259,11 +262,7 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
           {({ id }) => <RoleSelect id={id} value={role} onChange={setRole} />}
         </FormField>
         {role === 'installer' && (
-          <FormField label="users.installer" error={errorAt(problem?.errors, 'installer')}>
-            {(control) => (
-              <input {...control} required value={installer} onInput={(event) => setInstaller(event.currentTarget.value)} />
-            )}
-          </FormField>
+          <InstallerField value={installer} onInput={setInstaller} error={errorAt(problem?.errors, 'installer')} />
         )}
         {problem !== undefined && <ProblemNote problem={problem} />}
         <div class="buttons">
@@ -273,5 +272,35 @@ function AddUser({ onLink }: LinkProps): JSX.Element {
         </div>
       </form>
     </section>
+  );
+}
+
+interface InstallerFieldProps {
+  readonly value: string;
+  readonly onInput: (value: string) => void;
+  readonly error: string | undefined;
+}
+
+/** Under another name than orders have, the person would see none of them. */
+function InstallerField({ value, onInput, error }: InstallerFieldProps): JSX.Element {
+  const say = useSay();
+  const { names, isComplete } = useInstallerNames(useResource<InstallerList>(INSTALLERS).data);
+  const isUnknown = isComplete && value.trim() !== '' && !names.has(value.normalize().trim());
+  return (
+    <FormField label="users.installer" hint={isUnknown ? say('users.installer-unknown') : undefined} error={error}>
+      {(control) => (
+        <>
+          <input
+            {...control}
+            required
+            list={INSTALLER_NAMES}
+            autoComplete="off"
+            value={value}
+            onInput={(event) => onInput(event.currentTarget.value)}
+          />
+          <InstallerNameList names={names} />
+        </>
+      )}
+    </FormField>
   );
 }

@@ -1,9 +1,10 @@
 /** What a change of many nodes needs to be told. */
 
 import type { JSX } from 'preact';
-import type { BulkInput, BulkKind } from '../bulk-change.js';
+import { type BulkInput, type BulkKind, wrongFields } from '../bulk-change.js';
 import { useSay } from '../phrase.js';
 import type { StringKey } from '../strings/index.js';
+import { FormField } from './form-field.js';
 
 interface BulkFieldsProps {
   readonly kind: BulkKind;
@@ -13,20 +14,39 @@ interface BulkFieldsProps {
 
 export function BulkFields({ kind, input, onInput }: BulkFieldsProps): JSX.Element {
   const say = useSay();
+  const wrong = wrongFields(input);
+  const daysError = (field: 'lifetime' | 'grace'): string | undefined =>
+    wrong.includes(field) ? say('bulk.days-invalid') : undefined;
   switch (kind) {
     case 'move':
       return (
         <>
           <p>{say('bulk.move-about')}</p>
-          <Field label="bulk.to" value={input.controller} onInput={(controller) => onInput({ ...input, controller })} isId />
+          <Field
+            label="bulk.to"
+            value={input.controller}
+            error={wrong.includes('controller') ? say('bulk.controller-invalid') : undefined}
+            onInput={(controller) => onInput({ ...input, controller })}
+            isId
+          />
         </>
       );
     case 'set':
       return (
         <>
           <p>{say('bulk.set-about')}</p>
-          <Field label="bulk.lifetime" value={input.lifetime} onInput={(lifetime) => onInput({ ...input, lifetime })} />
-          <Field label="bulk.grace" value={input.grace} onInput={(grace) => onInput({ ...input, grace })} />
+          <Field
+            label="bulk.lifetime"
+            value={input.lifetime}
+            error={daysError('lifetime')}
+            onInput={(lifetime) => onInput({ ...input, lifetime })}
+          />
+          <Field
+            label="bulk.grace"
+            value={input.grace}
+            error={daysError('grace')}
+            onInput={(grace) => onInput({ ...input, grace })}
+          />
         </>
       );
     case 'site':
@@ -75,23 +95,26 @@ function Check({ label, isChecked, onChange }: CheckProps): JSX.Element {
 interface FieldProps {
   readonly label: StringKey;
   readonly value: string;
+  /** Why there is no preview yet. */
+  readonly error?: string | undefined;
   readonly onInput: (value: string) => void;
   readonly isId?: boolean;
 }
 
-function Field({ label, value, onInput, isId = false }: FieldProps): JSX.Element {
-  const say = useSay();
+function Field({ label, value, error, onInput, isId = false }: FieldProps): JSX.Element {
   return (
-    <label>
-      <span>{say(label)}</span>
-      <input
-        class={isId ? 'id' : undefined}
-        autoComplete="off"
-        autoCapitalize="off"
-        spellcheck={false}
-        value={value}
-        onInput={(event) => onInput(event.currentTarget.value)}
-      />
-    </label>
+    <FormField label={label} error={error} isOfPage>
+      {(control) => (
+        <input
+          {...control}
+          class={isId ? 'id' : undefined}
+          autoComplete="off"
+          autoCapitalize="off"
+          spellcheck={false}
+          value={value}
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      )}
+    </FormField>
   );
 }

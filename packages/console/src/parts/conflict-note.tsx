@@ -26,7 +26,8 @@ export function ConflictNote({ conflict: { differences, entry }, labelOf }: Conf
         <ul>
           {differences.map(({ field, before, now }) => (
             <li key={field} class="text">
-              {say(labelOf(field))}: “{before}” → “{now}”
+              {/* Of two texts that are written from right to left, the former one would stand last. */}
+              {say(labelOf(field))}: “<bdi>{before}</bdi>” → “<bdi>{now}</bdi>”
             </li>
           ))}
         </ul>

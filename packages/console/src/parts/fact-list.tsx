@@ -5,6 +5,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { formatNumber } from '../format.js';
 import { Phrase, useSay } from '../phrase.js';
 import { localeOf, usePreferences } from '../preferences.js';
+import { useUser } from '../session.js';
 import type { StringKey } from '../strings/index.js';
 import { OrderBadge } from './badges.js';
 import { ThingLink } from './thing-link.js';
@@ -108,24 +109,35 @@ function Times({ run }: { readonly run: NonNullable<Facts['asked']> }): JSX.Elem
 }
 
 function ControllerFact({ controller }: { readonly controller: NonNullable<Facts['controller']> }): JSX.Element {
+  const locale = localeOf(usePreferences());
+  // The API does not tell an installer, who sees some orders only.
+  const isInstaller = useUser()?.role === 'installer';
   const { id, address, heard_at: heardAt, unopened_since: unopened, clock_skew_ms: skew } = controller;
   return (
     <>
       <ThingLink kind="controller" id={id} /> <code>{address}</code>
-      <span class="lines">
-        {heardAt === null ? (
-          <Phrase of="fact.never-heard" />
-        ) : (
-          <Phrase of="fact.heard" values={{ time: <Time at={heardAt} /> }} />
-        )}
-        {unopened !== null && <Phrase of="fact.unopened" values={{ time: <Time at={unopened} /> }} />}
-        {skew !== null && skew !== 0 && (
+      {(heardAt !== null || !isInstaller) && (
+        <span class="lines">
+          {heardAt === null ? (
+            <Phrase of="fact.never-heard" />
+          ) : (
+            <Phrase of="fact.heard" values={{ time: <Time at={heardAt} /> }} />
+          )}
+        </span>
+      )}
+      {unopened !== null && (
+        <span class="lines">
+          <Phrase of="fact.unopened" values={{ time: <Time at={unopened} /> }} />
+        </span>
+      )}
+      {skew !== null && skew !== 0 && (
+        <span class="lines">
           <Phrase
             of={skew < 0 ? 'fact.skew-behind' : 'fact.skew-ahead'}
-            values={{ seconds: String(Math.round(Math.abs(skew) / 1000)) }}
+            values={{ seconds: formatNumber(Math.round(Math.abs(skew) / 1000), locale) }}
           />
-        )}
-      </span>
+        </span>
+      )}
     </>
   );
 }

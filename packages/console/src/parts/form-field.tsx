@@ -15,8 +15,10 @@ interface FormFieldProps {
   readonly label: StringKey;
   readonly isOptional?: boolean;
   readonly hint?: ComponentChildren;
-  /** What the API says of the value, in English. */
+  /** What is wrong with the value. */
   readonly error: string | undefined;
+  /** Whether the page says so, in the reader's language. The API says it in English. */
+  readonly isOfPage?: boolean;
   readonly children: (props: ControlProps) => JSX.Element;
 }
 
@@ -24,7 +26,7 @@ interface FormFieldProps {
  * A control with its name above it; below it a hint, and what the API says is wrong. A text control
  * has no `maxLength`: a browser cuts a longer text that is pasted, and says nothing.
  */
-export function FormField({ label, isOptional = false, hint, error, children }: FormFieldProps): JSX.Element {
+export function FormField({ label, isOptional = false, hint, error, isOfPage = false, children }: FormFieldProps): JSX.Element {
   const say = useSay();
   const id = useId();
   const [hintId, errorId] = [`${id}-hint`, `${id}-error`];
@@ -41,7 +43,7 @@ export function FormField({ label, isOptional = false, hint, error, children }: 
         </span>
       )}
       {error !== undefined && (
-        <span id={errorId} class="field-error" lang="en">
+        <span id={errorId} class="field-error" lang={isOfPage ? undefined : 'en'}>
           {error}
         </span>
       )}

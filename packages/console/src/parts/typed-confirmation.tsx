@@ -16,6 +16,11 @@ interface TypedConfirmationProps {
   readonly change: () => Promise<unknown>;
 }
 
+/** A name may have blanks and accents that no keyboard has. */
+function asTyped(text: string): string {
+  return text.normalize('NFKC').replaceAll(/\s+/g, ' ').trim();
+}
+
 /** A button for a change without an inverse. */
 export function TypedConfirmation({ label, title, about, expected, done, change }: TypedConfirmationProps): JSX.Element {
   const say = useSay();
@@ -63,7 +68,7 @@ export function TypedConfirmation({ label, title, about, expected, done, change 
             <button type="button" onClick={() => dialog.current?.close()}>
               {say('common.cancel')}
             </button>
-            <button type="submit" class="danger" disabled={text.trim() !== expected} aria-disabled={isBusy}>
+            <button type="submit" class="danger" disabled={asTyped(text) !== asTyped(expected)} aria-disabled={isBusy}>
               {label}
             </button>
           </div>

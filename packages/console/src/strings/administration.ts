@@ -34,6 +34,10 @@ export const ADMINISTRATION_STRINGS = {
   'users.name': ['Name', 'Name'],
   'users.name-hint': ['a-z, 0-9, “.”, “_” and “-”, as on the machine', 'a-z, 0-9, „.“, „_“ und „-“, wie auf der Maschine'],
   'users.installer': ['Installer, as its orders have it', 'Installateur, wie in seinen Aufträgen'],
+  'users.installer-unknown': [
+    'No order has this installer so far: the person will see no node.',
+    'Kein Auftrag hat bisher diesen Installateur: Die Person wird keinen Knoten sehen.',
+  ],
   'users.add': ['Add', 'Anlegen'],
   'users.link-title': ['Link for {user}', 'Link für {user}'],
   'users.link-about': [

@@ -47,6 +47,8 @@ export const BULK_STRINGS = {
     'This cannot be undone at once: they may have different sites now.',
     'Das lässt sich nicht auf einmal rückgängig machen: jetzt haben sie vielleicht verschiedene Orte.',
   ],
+  'bulk.days-invalid': ['Expected a number of days, such as 90 or 0.5.', 'Erwartet wird eine Zahl von Tagen wie 90 oder 0,5.'],
+  'bulk.controller-invalid': ['Expected 8 hex digits.', 'Erwartet werden 8 Hex-Ziffern.'],
   'bulk.preview': ['Preview', 'Vorschau'],
   'bulk.back': ['Back', 'Zurück'],
   'bulk.selected': ['It is about {count} node.|It is about {count} nodes.', 'Es geht um {count} Knoten.'],

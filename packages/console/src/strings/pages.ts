@@ -141,8 +141,8 @@ export const PAGE_STRINGS = {
   'controllers.ahead': ['{seconds} s ahead', '{seconds} s vor'],
   'controllers.noticed': ['noticed {time}', 'bemerkt {time}'],
   'controllers.clock-refused': [
-    '{count} join was refused for it|{count} joins were refused for it',
-    'deshalb wurde {count} Beitritt abgelehnt|deshalb wurden {count} Beitritte abgelehnt',
+    '{count} attempt to join was refused for it.|{count} attempts to join were refused for it.',
+    'Deshalb wurde {count} Beitrittsversuch abgelehnt.|Deshalb wurden {count} Beitrittsversuche abgelehnt.',
   ],
   'controllers.mode': ['Mode', 'Betriebsart'],
   'controllers.pass-through': ['pass-through', 'Durchreiche'],
