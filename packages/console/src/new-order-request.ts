@@ -78,6 +78,11 @@ export function mayHaveBegun({ name, status }: Problem): boolean {
   return UNDECIDED.has(name) || status === 401 || status === 429 || status >= 500;
 }
 
+/** Whether the server was asked, and did not say what became of it. */
+export function isUnanswered({ name, status }: Problem): boolean {
+  return name === 'unreachable' || name === 'request-under-way' || status >= 500;
+}
+
 const IN_DOUBT: ReadonlySet<string> = new Set(['job-interrupted', 'outcome-unknown']);
 
 /**

@@ -327,19 +327,31 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
       page.on('request', (request) => {
         if (request.method() === 'POST' && request.url().endsWith('/v1/orders')) sent.push(request);
       });
+      const submit = page.getByRole('button', { name: 'Order 1 node' });
+      // No answer says that it was not made, and the person asks for something else.
+      const orders = /\/v1\/orders$/;
+      await page.route(orders, (route) => route.fulfill(unavailable('It is being restarted')));
+      await submit.click();
+      await page.getByText('It is being restarted').waitFor();
+      await page.unroute(orders);
+      await page.getByLabel('Site of the nodes').fill('north');
+      await submit.click();
+      await page.getByText('It is not known whether this was done').waitFor();
+      expect(sent.length).toBe(1);
+      await page.getByRole('button', { name: 'It was not done' }).click();
+
       const jobs = /\/v1\/jobs\/[^/]+$/;
       await page.route(jobs, (route) => route.fulfill({ json: { state: 'interrupted', problem: null } }));
-      const submit = page.getByRole('button', { name: 'Order 1 node' });
       await submit.click();
       await page.getByText('The server stopped before it said').waitFor();
       await submit.press('Enter');
       await page.evaluate('new Promise((done) => requestAnimationFrame(() => setTimeout(done)))');
-      expect(sent.length).toBe(1);
+      expect(sent.length).toBe(2);
       await page.unroute(jobs);
       await page.getByRole('button', { name: 'It was not done' }).click();
       await submit.click();
       await page.getByRole('heading', { name: 'Order 6: 1 node' }).waitFor();
-      expect(new Set(sent.map((request) => request.headers()['idempotency-key'])).size).toBe(2);
+      expect(new Set(sent.map((request) => request.headers()['idempotency-key'])).size).toBe(3);
     });
     await steps.take('nodes that share an initial key get one each, and an import is suspended', async () => {
       const shared = newSecret();

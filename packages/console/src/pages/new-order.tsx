@@ -49,8 +49,11 @@ export function NewOrderPage(): JSX.Element {
   useEffect(() => result.current?.focus(), [done !== undefined]);
   useEffect(() => {
     form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+    if (problem === undefined) return undefined;
     // An order that may have been made is not offered a second time.
-    if (problem !== undefined && !isDoubtful && !mayHaveBegun(problem)) setDraft((draft) => draft);
+    if (isDoubtful || mayHaveBegun(problem)) return () => forgetDraft(FORM);
+    setDraft((draft) => draft);
+    return undefined;
   }, [problem]);
   const isKnown = useUser() !== undefined;
   if (!useMay('keys'))

@@ -7,7 +7,7 @@ import { makePageKey, type PageKey } from '../age-file.js';
 import { type Problem, problemOf } from '../api.js';
 import { type KeyFile, runKeyJob } from '../job-run.js';
 import { type InstallerList, installerNamed } from '../installer-draft.js';
-import { isInDoubt, mayHaveBegun, readRecipients } from '../new-order-request.js';
+import { isInDoubt, isUnanswered, mayHaveBegun, readRecipients } from '../new-order-request.js';
 import { OpenedManifest } from '../opened-manifest.js';
 import { Phrase, useSay } from '../phrase.js';
 import { useResource } from '../resource.js';
@@ -154,6 +154,8 @@ interface Attempt {
   readonly request: string;
   readonly idempotencyKey: string;
   readonly pageKey: PageKey | undefined;
+  /** No answer came: the server may have done it. */
+  readonly isUncertain: boolean;
 }
 
 /**
@@ -195,6 +197,9 @@ export function useHandOver({ isRepeatable = false }: { readonly isRepeatable?: 
     try {
       const installer = readRecipients(readers.installer);
       const text = JSON.stringify([path, body, readers.page, installer]);
+      // Another request than the one that may have been done: the reader looks first.
+      if (attempt.current?.isUncertain === true && attempt.current.request !== text && !isRepeatable)
+        throw new PageProblem('outcome-unknown');
       if (attempt.current?.request !== text) attempt.current = await newAttempt(text, readers.page);
       const { idempotencyKey, pageKey } = attempt.current;
       const recipients = [...(pageKey === undefined ? [] : [pageKey.recipient]), ...installer];
@@ -212,6 +217,7 @@ export function useHandOver({ isRepeatable = false }: { readonly isRepeatable?: 
     } catch (error) {
       const found = error instanceof PageProblem ? error.problem : problemOf(error);
       if (!mayHaveBegun(found)) attempt.current = undefined;
+      else if (attempt.current !== undefined && isUnanswered(found)) attempt.current = { ...attempt.current, isUncertain: true };
       if (!signal.aborted) {
         setProblem(found);
         setDoubtful(isInDoubt(found) && !isRepeatable);
@@ -264,9 +270,9 @@ class PageProblem extends Error {
 
 async function newAttempt(request: string, opensHere: boolean): Promise<Attempt> {
   const idempotencyKey = crypto.randomUUID();
-  if (!opensHere) return { request, idempotencyKey, pageKey: undefined };
+  if (!opensHere) return { request, idempotencyKey, pageKey: undefined, isUncertain: false };
   try {
-    return { request, idempotencyKey, pageKey: await makePageKey() };
+    return { request, idempotencyKey, pageKey: await makePageKey(), isUncertain: false };
   } catch {
     throw new PageProblem('browser-key');
   }
