@@ -78,7 +78,7 @@ async function chooseNodes(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Lifetime…' }).click();
   await page.getByLabel('Grace after that, in days').fill('9');
   await page.keyboard.press('Enter');
-  await page.getByRole('button', { name: 'Back' }).waitFor();
+  await page.getByRole('dialog').getByText('9 days').waitFor();
 }
 
 async function mistakeOrder(page: Page): Promise<void> {

@@ -23,7 +23,7 @@ import { reloadAll } from '../session.js';
 import { showToast } from '../toasts.js';
 import { type NodeFilters, nodesRequest } from '../url-state.js';
 import type { Choice } from './bulk-bar.js';
-import { BulkFields } from './bulk-fields.js';
+import { BulkFields, PlannedChange } from './bulk-fields.js';
 import { JobProgress } from './job-progress.js';
 import { ProblemNote } from './problem-note.js';
 
@@ -186,6 +186,7 @@ function PlanText({ kind, plan, input, onInput }: PlanTextProps): JSX.Element {
       <p role="status">
         {say('bulk.selected', {}, count)} {alreadySo > 0 && say('bulk.already-so', {}, alreadySo)}
       </p>
+      <PlannedChange change={plan.change.change} />
       <p class="examples">
         {examples.slice(0, 8).map((id) => (
           <>

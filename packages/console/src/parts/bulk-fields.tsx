@@ -1,9 +1,13 @@
 /** What a change of many nodes needs to be told. */
 
+import type { ManyNodesChange } from '@latchkey/operations/contract';
 import type { JSX } from 'preact';
 import { type BulkInput, type BulkKind, wrongFields } from '../bulk-change.js';
+import { formatDuration } from '../format.js';
 import { useSay } from '../phrase.js';
+import { localeOf, usePreferences } from '../preferences.js';
 import type { StringKey } from '../strings/index.js';
+import { type Row, Rows } from './fact-list.js';
 import { FormField } from './form-field.js';
 
 interface BulkFieldsProps {
@@ -75,6 +79,30 @@ export function BulkFields({ kind, input, onInput }: BulkFieldsProps): JSX.Eleme
         </>
       );
   }
+}
+
+/** What is about to be changed, as the page has read it: the fields are gone by then. */
+export function PlannedChange({ change }: { readonly change: ManyNodesChange }): JSX.Element {
+  const say = useSay();
+  const locale = localeOf(usePreferences());
+  const rows: Row[] = [];
+  const addDuration = (name: StringKey, none: StringKey, seconds: number | undefined): void => {
+    if (seconds !== undefined) rows.push([name, seconds === 0 ? say(none) : formatDuration(seconds, locale)]);
+  };
+  const addText = (name: StringKey, text: string): number => rows.push([name, <span class="text">{text}</span>]);
+  if (change.kind === 'move') rows.push(['nodes.controller', <code>{change.to}</code>]);
+  if (change.kind === 'set') {
+    addDuration('node.lifetime', 'node.no-limit', change.lifetime_seconds);
+    addDuration('node.grace', 'node.no-grace', change.grace_seconds);
+  }
+  if (change.kind === 'describe') {
+    const { add_tags: added = [], remove_tags: removed = [], site } = change.description;
+    for (const tag of added) addText('nodes.tag', tag);
+    for (const tag of removed) addText('bulk.take-tag-away', tag);
+    if (typeof site === 'string') addText('nodes.site', site);
+    if (site === null) rows.push(['nodes.site', say('bulk.take-site-away')]);
+  }
+  return rows.length === 0 ? <></> : <Rows rows={rows} />;
 }
 
 interface CheckProps {
