@@ -101,6 +101,19 @@ export function formatNumber(value: number, { language }: Locale): string {
   return cached(`number ${language}`, () => new Intl.NumberFormat(language)).format(value);
 }
 
+/** "12.5%". One of many is not 0 %, and all but one are not 100 %. */
+export function formatShare(part: number, total: number, { language }: Locale): string {
+  const format = cached(
+    `share ${language}`,
+    () => new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 }),
+  );
+  const [least, most] = [0.001, 0.999];
+  const share = part / total;
+  if (part > 0 && share < least) return `< ${format.format(least)}`;
+  if (part < total && share > most) return `> ${format.format(most)}`;
+  return format.format(share);
+}
+
 /** "90 days", "36 hours": the largest unit that gives a whole number. */
 export function formatDuration(seconds: number, { language }: Locale): string {
   const [unit, ms] = UNITS.find(([, length]) => seconds > 0 && (seconds * SECOND) % length === 0) ?? ['second', SECOND];

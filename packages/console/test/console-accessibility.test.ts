@@ -87,6 +87,15 @@ async function mistakeOrder(page: Page): Promise<void> {
   await page.locator('.field-error').waitFor();
 }
 
+/** A box beside the text of another one would be ticked for it. */
+async function alignScopes(page: Page): Promise<void> {
+  const lefts = await page.evaluate<number[]>(
+    `[...document.querySelectorAll('fieldset label')].map((label) => label.getClientRects()[0].left)`,
+  );
+  expect(lefts.length).toBeGreaterThan(3);
+  expect(new Set(lefts).size).toBe(1);
+}
+
 async function editInstaller(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Edit Ada Installations' }).click();
   await expect.poll(() => page.getByLabel('Recipients').inputValue()).toMatch(/^age1/);
@@ -130,7 +139,7 @@ const VIEWS: readonly View[] = [
   { path: '/waiting', ready: 'tbody tr', looks: USUAL },
   { path: '/users', ready: 'tbody tr', looks: EVERY_LOOK },
   { path: '/installers', ready: 'tbody tr', prepare: editInstaller, looks: USUAL },
-  { path: '/tokens', ready: 'fieldset', looks: USUAL },
+  { path: '/tokens', ready: 'fieldset', prepare: alignScopes, looks: USUAL },
   {
     path: '/tokens',
     ready: 'fieldset',

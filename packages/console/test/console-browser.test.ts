@@ -422,6 +422,10 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     const codes = page.locator('.labels svg');
     await expect.poll(() => codes.count()).toBe(3);
     expect(await faultsOf(page, STANDARDS)).toEqual([]);
+    const wide = page.viewportSize()!;
+    await page.setViewportSize({ width: 320, height: 640 });
+    expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBe(0);
+    await page.setViewportSize(wide);
     await page.emulateMedia({ media: 'print' });
     expect(
       await page.locator('h1, .top, .note, .actions').evaluateAll((all) => all.filter((one) => one.checkVisibility()).length),

@@ -5,7 +5,7 @@ import { stepsFor as stepsOfCommand } from '@latchkey/operations';
 import { formatCommandLine } from '@latchkey/runtime/cli';
 import { describe, expect, it } from 'vitest';
 import { commandText, stepsFor } from '../src/action-steps.js';
-import { formatAbsolute, formatDuration, formatNumber, formatRelative } from '../src/format.js';
+import { formatAbsolute, formatDuration, formatNumber, formatRelative, formatShare } from '../src/format.js';
 import { ADMINISTRATION_STRINGS } from '../src/strings/administration.js';
 import { BULK_STRINGS } from '../src/strings/bulk.js';
 import { DIAGNOSIS_STRINGS } from '../src/strings/diagnosis.js';
@@ -62,6 +62,12 @@ describe('each text', () => {
   it('exists for every cause that the API knows', () => {
     expect(CAUSES.filter((cause: Cause) => !KEYS.includes(`cause.${cause}`))).toEqual([]);
   });
+});
+
+it('a share is of none or of all only if it is', () => {
+  const english = { language: 'en', timeZone: undefined };
+  const shares = [0, 1, 125, 9_999, 10_000].map((part) => formatShare(part, 10_000, english));
+  expect(shares).toEqual(['0%', '< 0.1%', '1.3%', '> 99.9%', '100%']);
 });
 
 it('a text takes the singular for one, and values at its places', () => {

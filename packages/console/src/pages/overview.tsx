@@ -4,7 +4,7 @@ import type { AuditEntryView, ControllerView, NodeStatus, OrderStatus } from '@l
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { type Health, healthOf, HEALTHS } from '../controller-health.js';
-import { formatNumber } from '../format.js';
+import { formatNumber, formatShare } from '../format.js';
 import { useLive } from '../live.js';
 import { EntryList } from '../parts/audit-entries.js';
 import { HealthBadge, OrderBadge, StateBadge } from '../parts/badges.js';
@@ -163,11 +163,8 @@ const FIRST_ORDER: readonly string[] = [
   './for-kim',
 ];
 
-/** A share below one in a thousand still shows that there are some. */
 function Share({ part, total }: { readonly part: number; readonly total: number }): JSX.Element {
-  const { language } = usePreferences();
-  const share = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
-  return <span class="quiet">{part > 0 && part / total < 0.001 ? `< ${share.format(0.001)}` : share.format(part / total)}</span>;
+  return <span class="quiet">{formatShare(part, total, localeOf(usePreferences()))}</span>;
 }
 
 function Attention({ states }: { readonly states: Summary['nodes']['by_state'] }): JSX.Element {
