@@ -907,7 +907,8 @@ describe.skipIf(CHROMIUM === undefined)('the console (needs chromium)', { timeou
     letTimePass(6 * 60_000);
     await page.getByRole('link', { name: 'A command shows a code?' }).click();
     await page.getByLabel('Code').fill('BBBB-BBBB');
-    await page.keyboard.press('Enter');
+    // The title of the page may get the focus later than the field.
+    await page.getByLabel('Code').press('Enter');
     await page.getByText('No command waits with this code').waitFor();
     await typeInto(page, /textbox "Code/, String(code).toLowerCase());
     await page.keyboard.press('Enter');
