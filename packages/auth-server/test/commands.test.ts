@@ -163,7 +163,9 @@ describe('the name of an installer', () => {
     ['129 characters', 'x'.repeat(129)],
     ['two lines', 'a\nb'],
     ['a control character', 'a\u001b[2Jb'],
-  ])('is not one of %s', (_, text) => expect(() => installerArgument(text)).toThrow('1 to 128 characters, on one line'));
+  ])('is not one of %s', (_, text) =>
+    expect(() => installerArgument(text)).toThrow('1 to 128 characters that can be seen, on one line'),
+  );
 
   it('is the end of the name of a file that is longer', () => {
     expect(installerOfFile(`/${'x'.repeat(200)}/a\nb.csv`)).toBe(`${'x'.repeat(120)}/a?b.csv`);

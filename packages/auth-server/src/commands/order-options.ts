@@ -37,7 +37,7 @@ export function installerArgument(text: string): string {
   const name = text.trim();
   const { length } = Array.from(name);
   if (length === 0 || length > MAX_NAME || UNSEEN.test(name))
-    throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters, on one line`);
+    throw new InvalidArgumentError(`expected a name of 1 to ${MAX_NAME} characters that can be seen, on one line`);
   return name;
 }
 
