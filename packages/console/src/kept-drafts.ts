@@ -5,7 +5,17 @@
 
 import { useState } from 'preact/hooks';
 
+/** Forms at once. Beyond that the one that was typed into longest ago is forgotten. */
+const MAX_DRAFTS = 64;
+
 const kept = new Map<string, unknown>();
+
+function keep(form: string, draft: unknown): void {
+  kept.delete(form);
+  kept.set(form, draft);
+  const [oldest] = kept.keys();
+  if (kept.size > MAX_DRAFTS && oldest !== undefined) kept.delete(oldest);
+}
 
 /** For the next person: what was typed is not theirs. */
 export function forgetDrafts(): void {
@@ -31,7 +41,7 @@ export function useKeptDraft<T>(form: string, initial: () => T): readonly [T, (u
   const change = (update: (before: T) => T): void =>
     setDraft((before) => {
       const changed = update(before);
-      kept.set(form, changed);
+      keep(form, changed);
       return changed;
     });
   return [draft, change];
