@@ -15,6 +15,7 @@ import { ClockStepDetector, monotonicNow } from '@latchkey/runtime/daemon';
 import { CapturedLog, tempFolder } from '@latchkey/test-support/fixtures';
 import { controller, copyOf, Exchange, ID_C, MASTER, newSecret, TERMS, WALL } from '@latchkey/test-support/registry-fixtures';
 import { PostgresCluster } from '../../tools/testbed/src/postgres-cluster.js';
+import { giveToPostgres, runPostgresProgram } from '../../tools/testbed/src/postgres-server.js';
 import { type Fate, type ProxyMessage, PostgresProxy } from '../../tools/testbed/src/postgres-proxy.js';
 import {
   addController,
@@ -97,6 +98,42 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
     return { storage: await open({}, config({ patience }, port)), proxy };
   }
 
+  describe('serves though the database warns of what is no commit', () => {
+    it('of another version of its collation, as after an upgrade of the system', async () => {
+      const recorded = (version: string): Promise<string[]> =>
+        cluster.primary.sql(`UPDATE pg_database SET datcollversion = ${version} WHERE datname = 'latchkey'`);
+      await recorded("'1'");
+      onTestFinished(() => recorded('NULL').then(() => undefined));
+      const storage = await open();
+      await putNode(storage, 1);
+      expect([await nodesOf(storage), await problemsOf(storage)]).toEqual([[1], []]);
+    });
+
+    it('of transaction IDs that run out, with each of them', async () => {
+      const worn = await PostgresCluster.start(1);
+      onTestFinished(() => worn.remove());
+      const { primary } = worn;
+      // What is prepared keeps the database from making room.
+      await primary.sql('ALTER SYSTEM SET max_prepared_transactions = 1');
+      await primary.stop();
+      await primary.start();
+      await primary.sql("BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'held'");
+      await primary.stop();
+      const segment = 0x7da;
+      const file = join(primary.folder, 'pg_xact', '07DA');
+      await writeFile(file, Buffer.alloc(256 * 1_024));
+      await giveToPostgres(file);
+      await runPostgresProgram('pg_resetwal', ['--force', `--next-transaction-id=${segment * 2 ** 20}`, primary.folder]);
+      await primary.start();
+      const of = config({ passwordFile: worn.passwordFile }, primary.port);
+      await createPostgresSchema(of);
+      expect(primary.lines.filter((line) => line.includes('must be vacuumed within'))).not.toEqual([]);
+      const storage = await open({ serve: SERVER }, of);
+      await putNode(storage, 1);
+      expect(await nodesOf(storage)).toEqual([1]);
+    });
+  });
+
   describe('refuses in words', () => {
     it('a database without a registry, and one that has another', async () => {
       const folder = await tempFolder();
@@ -110,6 +147,39 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
       await expect(open()).rejects.toMatchObject({
         exitCode: 2,
         message: expect.stringContaining('holds no registry') as string,
+      });
+    });
+
+    it('a database whose registry was put aside: it says under which name', async () => {
+      await cluster.sql('ALTER SCHEMA latchkey RENAME TO latchkey_copied_20261201012334241');
+      onTestFinished(() => cluster.sql('DROP SCHEMA latchkey_copied_20261201012334241 CASCADE').then(() => undefined));
+      const refusal = {
+        exitCode: 2,
+        message: expect.stringMatching(/holds no registry, but schema latchkey_copied_20261201012334241$/) as string,
+        advice: expect.stringContaining('ALTER SCHEMA latchkey_copied_20261201012334241 RENAME TO latchkey') as string,
+        // Not `init`: a second registry would be made beside the one that goes on elsewhere.
+        run: [],
+      };
+      await expect(open()).rejects.toMatchObject(refusal);
+      await expect(acceptLoss(config(), { folder: await tempFolder() }, 'user ada')).rejects.toMatchObject(refusal);
+      await expect(upgradePostgresSchema(config())).rejects.toMatchObject(refusal);
+    });
+
+    it('a database whose encoding lacks letters that people use', async () => {
+      const database = 'latin';
+      await cluster.sql(`CREATE DATABASE ${database} OWNER latchkey ENCODING 'LATIN1' TEMPLATE template0`);
+      await expect(createPostgresSchema(config({ database }))).rejects.toMatchObject({
+        exitCode: 2,
+        message: 'database latin has the encoding LATIN1, and UTF8 is needed',
+        advice: expect.stringContaining("ENCODING 'UTF8' TEMPLATE template0") as string,
+      });
+    });
+
+    it('a role whose password is not named', async () => {
+      const { hosts, database, user } = config();
+      await expect(open({}, { hosts, database, user, durability: 'storage', patience: 10 })).rejects.toMatchObject({
+        message: expect.stringContaining('it asks for a password, and none is named') as string,
+        advice: expect.stringContaining('password_file') as string,
       });
     });
 

@@ -254,8 +254,14 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a cluster of three under the engine
           "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'latchkey'",
         ),
       ).toEqual(['t']);
-      await expect(open({}, over('127.0.0.1', byName.ca))).rejects.toThrow('127.0.0.1');
-      await expect(open({}, over('localhost', byAddress.ca))).rejects.toThrow(/certificate/);
+      await expect(open({}, over('127.0.0.1', byName.ca))).rejects.toMatchObject({
+        message: expect.stringContaining('127.0.0.1') as string,
+        advice: expect.stringContaining('Name the host as its certificate does') as string,
+      });
+      await expect(open({}, over('localhost', byAddress.ca))).rejects.toMatchObject({
+        message: expect.stringContaining('certificate') as string,
+        advice: expect.stringContaining('Compare tls.ca') as string,
+      });
 
       await show(byAddress);
       await putNode(await open({}, over('127.0.0.1', byAddress.ca)), 2);

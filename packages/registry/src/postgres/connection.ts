@@ -1,6 +1,8 @@
 /** One connection to PostgreSQL: statements are sent together, and nothing is ever cancelled. */
 
+import { X509Certificate } from 'node:crypto';
 import { Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { readPlainFile, readPrivateFile } from '@latchkey/runtime/files';
 import { formatEndpoint } from '@latchkey/runtime/net';
@@ -15,6 +17,11 @@ export type { Statement };
 const CONNECT_TIMEOUT_MS = 2_000;
 /** Until a host has ended a connection that is closed, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/**
+ * Functions of the server that warn, with each transaction ID that they give, that IDs run out.
+ * Such a warning is about no commit, and transactions go on.
+ */
+const GIVE_IDS: ReadonlySet<string | undefined> = new Set(['GetNewTransactionId', 'GetNewMultiXactId']);
 /**
  * After 30 s the database drops a connection whose machine is gone, with the locks that it holds.
  * Linux by itself would do so after two hours.
@@ -45,16 +52,27 @@ export class ConnectionFailure extends Failure {
   }
 }
 
+const NAME_PASSWORD = 'Write it to a file of mode 0600, and name that file with password_file.';
+const WRONG_AUTHORITY =
+  'Compare tls.ca (ca= in a URL), the certificate of who signs those of the hosts, with the one that signed this host’s.';
+export const NO_POOLER = 'Nothing was changed. Name the hosts of PostgreSQL itself: PgBouncer and its like cannot be between.';
 const WRONG_ROLE = 'Compare the role and the password file with the role in the database, and with its pg_hba.conf.';
-/** What helps, by SQLSTATE, where trying again does not. */
+/** What helps, by SQLSTATE or by Node.js's code, where trying again does not. */
 const ADVICE: ReadonlyMap<string | undefined, string> = new Map([
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'Name the host as its certificate does, or issue one that has this name.'],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', WRONG_AUTHORITY],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', WRONG_AUTHORITY],
+  ['SELF_SIGNED_CERT_IN_CHAIN', WRONG_AUTHORITY],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', WRONG_AUTHORITY],
+  ['CERT_HAS_EXPIRED', 'Renew the certificate of the host, and look at the clock of this machine.'],
+  ['53100', 'Make room on the disk of the database, and try again.'],
   ['28000', WRONG_ROLE],
   ['28P01', WRONG_ROLE],
   ['3D000', 'Check the name of the database, or create it with the role as its owner.'],
   ['42501', 'The role must own the database, or schema `latchkey` and all that is in it.'],
   [
     '53300',
-    'Raise max_connections of the database, or end other clients: each process of Latchkey has three connections, and a fourth at times.',
+    'Raise max_connections of the database or the limit of the role, or end other clients: each process of Latchkey has three connections, and a fourth at times.',
   ],
 ]);
 
@@ -75,6 +93,11 @@ export class DatabaseFailure extends Failure {
 
 export function formatHost(host: PostgresHost): string {
   return 'socketFolder' in host ? `${host.socketFolder}:${host.port}` : formatEndpoint(host);
+}
+
+/** What a commit with a warning means: it may be on no standby. */
+export function describeWarning({ warning }: Pick<Connection, 'warning'>): string {
+  return `a commit came with a warning: ${warning}`;
 }
 
 export interface ConnectionOptions {
@@ -108,13 +131,35 @@ export async function readCredentials({ passwordFile, tls, hosts }: PostgresConf
   if (passwordFile !== undefined && password === '')
     throw new UsageFailure(`${passwordFile} has no password on its first line`, { advice: 'Write the password there.' });
   if (tls === undefined) return { password, ssl: false };
-  const { cert, key } = tls;
-  const ssl = {
-    ca: await readPlainFile(tls.ca),
-    ...(cert === undefined ? {} : { cert: await readPlainFile(cert) }),
-    ...(key === undefined ? {} : { key: await readPrivateFile(key) }),
-  };
-  return { password, ssl };
+  return { password, ssl: await readCertificates(tls) };
+}
+
+/** Node.js would ignore an authority that it cannot read, and tell of others without their file. */
+async function readCertificates({
+  ca,
+  cert,
+  key,
+}: NonNullable<PostgresConfig['tls']>): Promise<Exclude<Credentials['ssl'], false>> {
+  const authority = await readPlainFile(ca);
+  try {
+    createSecureContext({ ca: new X509Certificate(authority).toString() });
+  } catch (error) {
+    throw new UsageFailure(`${ca}: expected certificates in PEM`, {
+      cause: error,
+      advice: 'Write the certificate of who signs those of the database’s hosts there.',
+    });
+  }
+  if (cert === undefined || key === undefined) return { ca: authority };
+  const pair = { cert: await readPlainFile(cert), key: await readPrivateFile(key) };
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    throw new UsageFailure(`${cert} and ${key} are not a certificate and its key in PEM`, {
+      cause: error,
+      advice: 'Write the certificate of the role to the one, and its key without a passphrase to the other.',
+    });
+  }
+  return { ca: authority, ...pair };
 }
 
 export class Connection {
@@ -124,6 +169,7 @@ export class Connection {
   readonly #columns: StatementColumns = new Map();
   #isOpen = false;
   #notices = 0;
+  #warning = '';
   #isClosed = false;
   /** Why it was given up here. */
   #brokenBy: string | undefined;
@@ -135,8 +181,11 @@ export class Connection {
     // Without a listener an idle connection that breaks would end the process.
     client.on('error', (error) => this.#broke(describe(error)));
     client.on('end', () => this.#broke('the connection ended'));
-    client.on('notice', () => {
+    client.on('notice', ({ message, routine }) => {
+      // At its start the database may warn of its collation, for example.
+      if (!this.#isOpen || GIVE_IDS.has(routine)) return;
       this.#notices += 1;
+      this.#warning = message ?? '';
     });
   }
 
@@ -176,16 +225,20 @@ export class Connection {
       await client.connect();
     } catch (error) {
       connection.destroy();
-      const advice = ADVICE.get((error as DatabaseError).code);
-      throw new Failure(describe(error), advice === undefined ? {} : { advice: `Nothing was changed. ${advice}` });
+      throw toConnectFailure(error, password);
     }
     connection.#isOpen = true;
     return connection;
   }
 
-  /** Warnings and notices so far. */
+  /** Warnings and notices so far that may be about a commit. */
   get notices(): number {
     return this.#notices;
+  }
+
+  /** The text of the latest of them. */
+  get warning(): string {
+    return this.#warning;
   }
 
   /**
@@ -271,6 +324,16 @@ function toFailure(error: unknown, brokenBy: string | undefined): Failure {
   const { code, message } = error as DatabaseError;
   if (error instanceof DatabaseError && code !== undefined) return new DatabaseFailure(message, code);
   return new ConnectionFailure(brokenBy ?? describe(error));
+}
+
+function toConnectFailure(error: unknown, password: string): Failure {
+  const { code, message } = error as DatabaseError;
+  // The library speaks of a message of the protocol.
+  if (password === '' && message.startsWith('SASL: '))
+    return new Failure('it asks for a password, and none is named', { advice: `Nothing was changed. ${NAME_PASSWORD}` });
+  if (code === '08P01') return new Failure(message, { advice: NO_POOLER });
+  const advice = ADVICE.get(code);
+  return new Failure(describe(error), advice === undefined ? {} : { advice: `Nothing was changed. ${advice}` });
 }
 
 function describe(error: unknown): string {

@@ -8,7 +8,7 @@ import type { Log } from '@latchkey/runtime/daemon';
 import { formatHead, headOf } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
-import { formatHost, type SqlResult, type Statement } from './connection.js';
+import { describeWarning, formatHost, type SqlResult, type Statement } from './connection.js';
 import { DatabaseClock } from './database-clock.js';
 import { DatabaseMetrics } from './database-metrics.js';
 import { type DatabaseConnection, type Environment, MACHINE } from './environment.js';
@@ -188,7 +188,7 @@ export class Engine {
     const work = session.reader.run(BEGIN_READ, BARRIER, fetchSeenEntry(seen), ...statements, COMMIT, STANDBY_NAMES);
     const answers = await session.within(READ_TIMEOUT_MS, 'a commit that waits for a standby', work);
     const [, barrier, hash, ...results] = answers;
-    if (session.reader.notices > 0) throw new Failure('the wait for the standby was cancelled');
+    if (session.reader.notices > 0) throw new Failure(describeWarning(session.reader));
     // The names may have been emptied since the session began, which ends the wait without a
     // standby.
     const fault = session.standbyFault(answers.at(-1)?.rows[0]?.['names']);
@@ -196,7 +196,7 @@ export class Engine {
     const rows = take(results);
     const { registry } = rows;
     checkSchema(registry.schema, this.config.database);
-    refuseOtherRegistry(seen, registry.id, this.config.database);
+    refuseOtherRegistry(this.lastSeen, registry.id, this.config.database);
     if (registry.lost !== undefined) throw lost(registry.lost);
     const missing = describeLoss(seen, rows, hash?.rows[0]?.['hash']);
     if (missing !== undefined) {

@@ -9,7 +9,7 @@ import type { PostgresConfig, PostgresHost } from './config.js';
 import { Connection, type ConnectionOptions, type Credentials, readCredentials } from './connection.js';
 
 /** A connection, as `Connection` has it: each method means the same. */
-export type DatabaseConnection = Pick<Connection, 'notices' | 'send' | 'run' | 'close' | 'destroy'>;
+export type DatabaseConnection = Pick<Connection, 'notices' | 'warning' | 'send' | 'run' | 'close' | 'destroy'>;
 
 export interface Environment {
   readonly readCredentials: (config: PostgresConfig) => Promise<Credentials>;

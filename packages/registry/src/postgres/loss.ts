@@ -7,7 +7,7 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import type { Head } from '../audit-chain.js';
 import { Unavailable } from '../storage.js';
 import type { Statement } from './connection.js';
-import type { Seen } from './last-seen.js';
+import type { LastSeen, Seen } from './last-seen.js';
 import type { Rows } from './snapshot.js';
 
 /** Fetches what `describeLoss` compares. A plain SELECT of one entry's hash. */
@@ -28,10 +28,10 @@ export function refuseOtherCluster(seen: Seen | undefined, system: string, where
 }
 
 /** @throws UsageFailure if it is another registry than was seen */
-export function refuseOtherRegistry(seen: Seen | undefined, id: string, database: string): void {
+export function refuseOtherRegistry({ seen, path }: Pick<LastSeen, 'seen' | 'path'>, id: string, database: string): void {
   if (seen === undefined || seen.registry === id) return;
   throw new UsageFailure(`database ${database} holds another registry than the one that this server saw before`, {
-    advice: 'Check the name of the database, and --data.',
+    advice: `Nothing was changed. Check the name of the database, and --data. If the registry was copied to a folder and back, or restored into a new database, remove ${path}.`,
   });
 }
 

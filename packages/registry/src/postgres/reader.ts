@@ -5,7 +5,7 @@
  */
 
 import type { Keys } from '../storage.js';
-import { ConnectionFailure, DatabaseFailure, resultsOf } from './connection.js';
+import { ConnectionFailure, DatabaseFailure, describeWarning, resultsOf } from './connection.js';
 import { BARRIER, BEGIN_READ, COMMIT, type Engine, unavailable } from './engine.js';
 import { READ_TIMEOUT_MS, type Session, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet, type Rows } from './snapshot.js';
@@ -105,11 +105,13 @@ export class Reader {
     if (session.brokenBy !== undefined) throw unavailable(session.brokenBy);
     const results = resultsOf(settled);
     const [commit, names] = results.slice(-2);
-    // With a warning it was committed without a standby.
+    // With a warning it may have been committed without a standby.
     const fault =
-      session.reader.notices === notices && commit?.command === 'COMMIT'
-        ? session.standbyFault(names?.rows[0]?.['names'])
-        : 'the wait for the standby was cancelled';
+      session.reader.notices === notices
+        ? commit?.command === 'COMMIT'
+          ? session.standbyFault(names?.rows[0]?.['names'])
+          : 'it rolled a read back'
+        : describeWarning(session.reader);
     if (fault !== undefined) {
       session.destroy(fault);
       throw unavailable(fault);

@@ -7,11 +7,12 @@ import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, DatabaseFailure, formatHost, readCredentials } from './connection.js';
+import { Connection, DatabaseFailure, describeWarning, formatHost, readCredentials } from './connection.js';
 import { COMMIT } from './engine.js';
 import { LastSeen } from './last-seen.js';
+import { refuseOtherRegistry } from './loss.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
-import { CHECKS, checkSchema, GENERAL_TIMEOUT_MS, hostFault, SETTINGS, STANDBY_NAMES } from './session.js';
+import { CHECKS, checkSchema, GENERAL_TIMEOUT_MS, holdsNoRegistry, hostFault, SETTINGS, STANDBY_NAMES } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import { standbyNamesFault } from './standby-names.js';
@@ -43,7 +44,7 @@ export async function createPostgresSchema(config: PostgresConfig): Promise<void
       });
     }
     await connection.run(BEGIN);
-    await makeSchema(connection);
+    await makeSchema(connection, config);
     await commit(connection, config);
   });
 }
@@ -54,8 +55,20 @@ export async function readDatabaseTime(connection: Connection): Promise<number> 
   return result?.rows[0]?.['now'] as number;
 }
 
-/** Inside a transaction. */
-export async function makeSchema(connection: Connection): Promise<void> {
+/**
+ * Inside a transaction.
+ *
+ * @throws UsageFailure if the database cannot hold every text: one that people give a node, say
+ */
+export async function makeSchema(connection: Connection, { database }: PostgresConfig): Promise<void> {
+  const [found] = await connection.run({ text: "SELECT current_setting('server_encoding') AS encoding" });
+  const encoding = String(found?.rows[0]?.['encoding']);
+  // SQL_ASCII keeps the octets as they are.
+  if (!['UTF8', 'SQL_ASCII'].includes(encoding)) {
+    throw new UsageFailure(`database ${database} has the encoding ${encoding}, and UTF8 is needed`, {
+      advice: "Nothing was changed. Make another database: CREATE DATABASE ... OWNER ... ENCODING 'UTF8' TEMPLATE template0",
+    });
+  }
   await connection.run({ text: 'CREATE SCHEMA latchkey' });
   for (const text of MIGRATIONS) await connection.run({ text });
   await connection.run({ text: 'UPDATE latchkey.registry SET schema = $1', values: [NEWEST_SCHEMA] });
@@ -71,9 +84,8 @@ export async function upgradePostgresSchema(
   config: PostgresConfig,
   migrations: readonly string[] = MIGRATIONS,
 ): Promise<{ readonly from: number; readonly to: number }> {
-  return withPrimary(config, async (connection, { made }) => {
-    if (made !== true)
-      throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+  return withPrimary(config, async (connection, state) => {
+    if (state['made'] !== true) throw holdsNoRegistry(`database ${config.database}`, state);
     for (let attempt = 1; ; attempt++) {
       try {
         return await upgradeOnce(connection, config, migrations);
@@ -131,9 +143,9 @@ export async function acceptLoss(
 ): Promise<AcceptedLoss> {
   const lastSeen = await LastSeen.read(folder);
   const { seen } = lastSeen;
-  return withPrimary(config, async (connection, { made, system }) => {
-    if (made !== true)
-      throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
+  return withPrimary(config, async (connection, state) => {
+    const { system } = state;
+    if (state['made'] !== true) throw holdsNoRegistry(`database ${config.database}`, state);
     const { statements, take } = fetching(new KeySet(), new RowCaches());
     const now = { text: 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now' };
     const [, , at, ...results] = await connection.run(
@@ -145,11 +157,7 @@ export async function acceptLoss(
     const rows = take(results);
     const { registry } = rows;
     checkSchema(registry.schema, config.database);
-    if (seen !== undefined && seen.registry !== registry.id) {
-      throw new UsageFailure(`database ${config.database} holds another registry than the one that this server saw before`, {
-        advice: 'Nothing was changed. Check the name of the database, and --data.',
-      });
-    }
+    refuseOtherRegistry(lastSeen, registry.id, config.database);
     const found = headOf(rows.head);
     // Greater than any that a server has seen, even if the latest one was lost.
     const epoch = Math.max(registry.epoch, seen?.epoch ?? 0) + 1;
@@ -217,7 +225,7 @@ export async function commit(
     throw new Failure('the database rolled it back', { advice: 'Nothing was changed. Try again.' });
   const fault =
     connection.notices > notices
-      ? 'the wait for the standby was cancelled'
+      ? describeWarning(connection)
       : durability === 'storage'
         ? undefined
         : standbyNamesFault(String(names?.rows[0]?.['names']), hosts.length);

@@ -6,7 +6,7 @@
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { Unavailable } from '../storage.js';
 import type { PostgresConfig, PostgresHost } from './config.js';
-import { ConnectionFailure, type Credentials, DatabaseFailure, formatHost, type Statement } from './connection.js';
+import { ConnectionFailure, type Credentials, DatabaseFailure, formatHost, NO_POOLER, type Statement } from './connection.js';
 import type { DatabaseConnection, Environment } from './environment.js';
 import { NEWEST_SCHEMA, OLDEST_SCHEMA } from './migrations.js';
 import { RowCaches } from './row-caches.js';
@@ -71,6 +71,7 @@ export const CHECKS = `SELECT pg_is_in_recovery() AS recovering, current_setting
   current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
   current_setting('server_version_num')::integer AS server, pg_postmaster_start_time()::text AS started,
   (SELECT system_identifier FROM pg_control_system())::text AS system, to_regclass('latchkey.registry') IS NOT NULL AS made,
+  (SELECT json_agg(nspname ORDER BY nspname) FROM pg_namespace WHERE nspname ~ '^latchkey_(copied|before)_[0-9]+$') AS aside,
   CASE WHEN pg_is_in_recovery() THEN '' ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline`;
 
 /** Which database answers. */
@@ -243,7 +244,9 @@ function checkSettings(row: SqlRow | undefined, wanted: Readonly<Record<string, 
   const settings = (row?.['settings'] ?? {}) as Readonly<Record<string, string>>;
   for (const [name, value] of Object.entries(wanted))
     if (settings[name] !== value)
-      throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(settings[name])}`);
+      throw new Failure(`${name} cannot be set to ${value} for its sessions: it is ${String(settings[name])}`, {
+        advice: NO_POOLER,
+      });
 }
 
 /** Returns why a host must not be worked with, or `undefined` if it may be. */
@@ -258,16 +261,26 @@ export function hostFault({ durability, hosts }: PostgresConfig, row: SqlRow): s
   return durability === 'storage' ? undefined : standbyNamesFault(String(row['names']), hosts.length);
 }
 
-/** Returns the place of a checked database, or throws a failure that describes its fault. */
-function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): Place {
-  const fault = hostFault(config, row);
-  if (fault !== undefined) throw new Failure(fault);
-  if (row['made'] !== true) {
-    throw new UsageFailure(`database ${config.database} on ${formatHost(host)} holds no registry`, {
+/** `row`: what `CHECKS` found. */
+export function holdsNoRegistry(where: string, { aside }: SqlRow): UsageFailure {
+  const schemas = (aside ?? []) as readonly string[];
+  const latest = schemas.at(-1);
+  if (latest === undefined) {
+    return new UsageFailure(`${where} holds no registry`, {
       advice: 'Check the name of the database. How a new registry is made:',
       run: [['latchkey-auth-server', 'init', '--help']],
     });
   }
+  return new UsageFailure(`${where} holds no registry, but schema ${schemas.join(', ')}`, {
+    advice: `Nothing was changed. \`registry copy --to folder\` moves a registry to the folder of the machine that it runs on. If no auth-server serves from there, this lets the registry go on here: ALTER SCHEMA ${latest} RENAME TO latchkey`,
+  });
+}
+
+/** Returns the place of a checked database, or throws a failure that describes its fault. */
+function checkedPlace(host: PostgresHost, config: PostgresConfig, row: SqlRow): Place {
+  const fault = hostFault(config, row);
+  if (fault !== undefined) throw new Failure(fault);
+  if (row['made'] !== true) throw holdsNoRegistry(`database ${config.database} on ${formatHost(host)}`, row);
   return {
     host,
     system: String(row['system']),

@@ -5,7 +5,7 @@
 
 import { Failure, UsageFailure } from '@latchkey/runtime/failure';
 import { isoTime } from '@latchkey/runtime/iso-time';
-import { headOf } from '../audit-chain.js';
+import { type ChainHead, headOf } from '../audit-chain.js';
 import type { ContentPage, RegistryContents } from '../contents.js';
 import { toJson } from '../octets-json.js';
 import { drawVersion, INSERT_ENTRIES, entryValues, PUT_FORMER, PUT_METADATA } from './changes.js';
@@ -17,7 +17,7 @@ import { describeLoss, fetchSeenEntry, lost, refuseOtherCluster, refuseOtherRegi
 import { HEARD_MS, PUT_CONTROLLER_ACTIVITY, PUT_NODE_ACTIVITY, SERVING } from './postgres-storage.js';
 import { RowCaches } from './row-caches.js';
 import { BEGIN, commit, makeSchema, readDatabaseTime, withPrimary } from './schema.js';
-import { checkSchema } from './session.js';
+import { checkSchema, holdsNoRegistry } from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import {
   CONTROLLERS,
@@ -44,18 +44,25 @@ const LOCK_ALL = [
 ];
 
 /**
- * Copies a registry into a database that has none. Returns its identity there.
+ * Copies a registry into a database that has none. Returns its identity there. If the database has
+ * the last entry of these contents, an earlier copy ended before it could tell.
  *
- * @throws UsageFailure if the database holds a registry; then, and if the copy fails, nothing is
- *   changed
+ * @throws UsageFailure if the database holds another registry; then, and if the copy fails, nothing
+ *   is changed
  */
 export async function fillDatabase(config: PostgresConfig, contents: RegistryContents): Promise<Seen> {
   return withPrimary(
     config,
     async (connection, { made, system }) => {
-      if (made === true) throw occupied(config, 'Choose another database.');
+      if (made === true) {
+        const copied = await findCopied(connection, contents.head);
+        if (copied === undefined) throw occupied(config, 'Choose another database.');
+        // All of it is checked and counted, as when it is filled in.
+        for await (const _ of contents.pages);
+        return { ...copied, system: String(system) };
+      }
       await connection.run(BEGIN);
-      await makeSchema(connection);
+      await makeSchema(connection, config);
       await fill(connection, contents);
       const [named] = await connection.run({ text: 'SELECT id, epoch FROM latchkey.registry' });
       await commit(connection, config);
@@ -64,6 +71,17 @@ export async function fillDatabase(config: PostgresConfig, contents: RegistryCon
     },
     TIMEOUT_MS,
   );
+}
+
+/** What a copy of contents with this head would have returned, if there was one. */
+async function findCopied(connection: Connection, head: ChainHead): Promise<Omit<Seen, 'system'> | undefined> {
+  const [found] = await connection.run({
+    text: 'SELECT id, epoch FROM latchkey.registry, latchkey.audit WHERE seq = $1 AND hash = $2',
+    values: [head.seq, head.hash],
+  });
+  if (found?.rows.length !== 1) return undefined;
+  const { id, epoch } = identityIn(found);
+  return { registry: id, epoch, head: headOf(head) };
 }
 
 /**
@@ -87,7 +105,7 @@ export async function restoreDatabase(
         throw occupied(config, 'Restore into another database, or put the registry there aside with --replace.');
       await connection.run(BEGIN);
       const before = made === true ? await putAside(connection, config, 'before') : undefined;
-      await makeSchema(connection);
+      await makeSchema(connection, config);
       const restored = contents(await readDatabaseTime(connection));
       await fill(connection, restored);
       // The same registry continues in another epoch, so that a server that still runs answers
@@ -118,16 +136,16 @@ export async function takeOutOfDatabase(
   folder: string,
   take: (contents: RegistryContents) => Promise<void>,
 ): Promise<string> {
-  const { seen } = await LastSeen.read(folder);
+  const lastSeen = await LastSeen.read(folder);
   return withPrimary(
     config,
-    async (connection, { made, system }) => {
-      if (made !== true)
-        throw new UsageFailure(`database ${config.database} holds no registry`, { advice: 'Check the name of the database.' });
-      refuseOtherCluster(seen, String(system), `database ${config.database}`);
+    async (connection, state) => {
+      const { made, system } = state;
+      if (made !== true) throw holdsNoRegistry(`database ${config.database}`, state);
+      refuseOtherCluster(lastSeen.seen, String(system), `database ${config.database}`);
       await connection.run({ text: 'BEGIN ISOLATION LEVEL REPEATABLE READ' });
       const { schema } = await putAside(connection, config, 'copied', async () => {
-        await refuseLoss(connection, config, seen);
+        await refuseLoss(connection, config, lastSeen);
         await take(await readContents(connection, () => Promise.resolve()));
       });
       await commit(
@@ -142,13 +160,14 @@ export async function takeOutOfDatabase(
 }
 
 /** As a server that starts on it would. */
-async function refuseLoss(connection: Connection, { database }: PostgresConfig, seen: Seen | undefined): Promise<void> {
+async function refuseLoss(connection: Connection, { database }: PostgresConfig, lastSeen: LastSeen): Promise<void> {
+  const { seen } = lastSeen;
   const { statements, take } = fetching(new KeySet(), new RowCaches());
   const [hash, ...results] = await connection.run(fetchSeenEntry(seen), ...statements);
   const rows = take(results);
   const { registry } = rows;
   checkSchema(registry.schema, database);
-  refuseOtherRegistry(seen, registry.id, database);
+  refuseOtherRegistry(lastSeen, registry.id, database);
   const missing = registry.lost ?? describeLoss(seen, rows, hash?.rows[0]?.['hash']);
   if (missing !== undefined) throw lost(missing);
 }

@@ -8,7 +8,7 @@
 import { Failure } from '@latchkey/runtime/failure';
 import { InDoubt, type Keys } from '../storage.js';
 import { Changes } from './changes.js';
-import { DatabaseFailure, type SqlResult, type Statement } from './connection.js';
+import { DatabaseFailure, describeWarning, type SqlResult, type Statement } from './connection.js';
 import { COMMIT, type Engine, unavailable } from './engine.js';
 import { asUnavailable } from './reader.js';
 import { type Session, STANDBY_NAMES, WRITE_TIMEOUT_MS } from './session.js';
@@ -211,7 +211,7 @@ export class Writer {
         ? (session.brokenBy ?? 'it did not answer')
         : session.writer.notices === notices
           ? session.standbyFault(names.value.rows[0]?.['names'])
-          : 'the wait for the standby was cancelled';
+          : describeWarning(session.writer);
     if (fault !== undefined) {
       session.destroy(fault);
       const failure = statements.length === 0 ? unavailable(fault) : inDoubt(fault);

@@ -297,6 +297,8 @@ export class SimulatedConnection implements DatabaseConnection {
     if (backend.isGone) link.deliver(host, run, () => this.#broke('the connection ended'));
   }
 
+  readonly warning: string = 'canceling wait for synchronous replication';
+
   get notices(): number {
     return this.#rules.hearsWarnings ? this.#notices : 0;
   }
