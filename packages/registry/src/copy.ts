@@ -11,15 +11,18 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { type Actor, formatHead, headOf } from './audit-chain.js';
 import { type VerifiedContents, verifiedContents } from './backup/verified-contents.js';
 import type { ContentPage, RegistryContents } from './contents.js';
+import { COPIED_STORE, COPYING_STORE, STORE_FOLDER } from './folder-names.js';
 import { readContents } from './lmdb/contents.js';
 import { fillStagedStore, putStagedStoreInPlace, removeStagedStore } from './lmdb/staged-store.js';
-import { STORE_FOLDER, Tables } from './lmdb/tables.js';
+import { Tables } from './lmdb/tables.js';
 import type { PostgresConfig } from './postgres/config.js';
 import type { LastSeen, Seen } from './postgres/last-seen.js';
-import { requireRegistry } from './registry-failures.js';
+import { interruptedCopy, requireRegistry } from './registry-failures.js';
 import { InDoubt } from './storage.js';
 
 const COMMAND = 'latchkey-auth-server registry copy';
+/** What becomes of `postgres.json` if it cannot be changed. */
+const REMOVE = 'Remove it: it tells of another registry.';
 const ADVICE = 'Nothing was changed. See what `audit verify` says of all of it.';
 
 export interface CopyOptions {
@@ -39,16 +42,17 @@ export interface Copied {
 
 /**
  * Copies the registry in `folder` into a database. Its store is renamed first, so that no command
- * changes it during the copy or afterwards. If the copy fails, the store is renamed back.
+ * changes it during the copy or afterwards. If the copy fails, the store is renamed back. If a copy
+ * was interrupted, this one continues with the store that it renamed.
  */
 export async function copyToDatabase(folder: string, { postgres, master, actor }: CopyOptions): Promise<Copied> {
-  await requireRegistry(folder);
+  await requireStore(folder);
   const lock = await lockFolder(folder, COMMAND);
-  const store = `${STORE_FOLDER}-copied-${isoTime(Date.now()).replaceAll(':', '')}`;
-  const former = join(folder, store);
   try {
+    const interrupted = await requireStore(folder);
+    const store = interrupted ?? `${COPYING_STORE}${isoTime(Date.now()).replaceAll(':', '')}`;
     const lastSeen = await readLastSeen(folder);
-    await move(join(folder, STORE_FOLDER), former);
+    if (interrupted === undefined) await move(join(folder, STORE_FOLDER), join(folder, store));
     let copied: CopiedStore;
     try {
       // The lock keeps auth-servers out. The API and commands may have the store open.
@@ -58,17 +62,29 @@ export async function copyToDatabase(folder: string, { postgres, master, actor }
       // Two of them would go on from here.
       if (error instanceof InDoubt)
         throw new InDoubt(error.message, {
-          advice: `Look whether the registry is in the database. If it is not, rename ${former} to ${STORE_FOLDER}, and try again.`,
+          advice:
+            'Run the same `registry copy` again: it looks whether the registry is in the database, and ends what was begun.',
         });
-      await move(former, join(folder, STORE_FOLDER));
+      // An interrupted copy may have reached the database.
+      if (interrupted === undefined) await move(join(folder, store), join(folder, STORE_FOLDER));
       throw error;
     }
     const { seen, nodes, head } = copied;
-    await keepUp(lastSeen, `database ${postgres.database}`, () => lastSeen.replace(seen));
+    const former = join(folder, store.replace(COPYING_STORE, COPIED_STORE));
+    const where = `database ${postgres.database}`;
+    await keepUp(where, join(folder, store), `Rename it to ${former}.`, () => move(join(folder, store), former));
+    await keepUp(where, lastSeen.path, REMOVE, () => lastSeen.replace(seen));
     return { nodes, head, former };
   } finally {
     await lock.release();
   }
+}
+
+/** Returns the store of an interrupted copy, or `undefined` if the store is in its place. */
+async function requireStore(folder: string): Promise<string | undefined> {
+  const interrupted = await interruptedCopy(folder);
+  if (interrupted === undefined) await requireRegistry(folder);
+  return interrupted;
 }
 
 interface CopiedStore extends Omit<Copied, 'former'> {
@@ -123,7 +139,7 @@ export async function copyToFolder(folder: string, { postgres, master, actor }: 
         advice: `To go on with the database: ALTER SCHEMA ${former} RENAME TO latchkey`,
       });
     }
-    await keepUp(lastSeen, folder, () => lastSeen.forget());
+    await keepUp(folder, lastSeen.path, REMOVE, () => lastSeen.forget());
     return { nodes: 0, head: 'none', ...copied, former };
   } finally {
     await removeStagedStore(folder);
@@ -159,13 +175,11 @@ async function readLastSeen(folder: string): Promise<LastSeen> {
 }
 
 /** The registry is in its new place by then, and stays there. */
-async function keepUp({ path }: LastSeen, where: string, change: () => Promise<void>): Promise<void> {
+async function keepUp(where: string, path: string, advice: string, change: () => Promise<void>): Promise<void> {
   try {
     await change();
   } catch (error) {
-    throw new Failure(`the registry is in ${where}; ${systemFailure(`cannot change ${path}`, error).message}`, {
-      advice: `Remove ${path}: it tells of another registry.`,
-    });
+    throw new Failure(`the registry is in ${where}; ${systemFailure(`cannot change ${path}`, error).message}`, { advice });
   }
 }
 

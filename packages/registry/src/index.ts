@@ -17,7 +17,7 @@ export { restore } from './backup/restore.js';
 export { identityCipher, initialKeyId, initialKeyIdentifier } from './initial-key-id.js';
 export { type Copied, copyToDatabase, copyToFolder } from './copy.js';
 export { allOf, chunksOf } from './listing.js';
-export { STORE_FOLDER } from './lmdb/tables.js';
+export { STORE_FOLDER } from './folder-names.js';
 export { rotateMasterKey } from './master-key-rotation.js';
 export { NodeChanges } from './node-changes.js';
 export {

@@ -14,7 +14,8 @@ import { Histogram } from '@latchkey/runtime/telemetry';
 import type { Actor, AttributedEvent } from './audit-chain.js';
 import type { KeyFeed } from './key-feed.js';
 import { LmdbStorage } from './lmdb/lmdb-storage.js';
-import { STORE_FOLDER, Tables } from './lmdb/tables.js';
+import { STORE_FOLDER } from './folder-names.js';
+import { Tables } from './lmdb/tables.js';
 import { stillRecent } from './model/recent-initial-keys.js';
 import {
   addSeenBy,

@@ -9,7 +9,8 @@ import { expect, it } from 'vitest';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { formatBackup, openBackup } from '../src/backup/backup-format.js';
 import { fillTables, readContents } from '../src/lmdb/contents.js';
-import { STORE_FOLDER, Tables } from '../src/lmdb/tables.js';
+import { STORE_FOLDER } from '../src/folder-names.js';
+import { Tables } from '../src/lmdb/tables.js';
 import { MemoryDatabase, MemoryStorage } from '../src/memory/index.js';
 import { contentsOf, expectSame, type Gathered, gather, registryContents } from './contract/contents-contract.js';
 

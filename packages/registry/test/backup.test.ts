@@ -14,6 +14,9 @@ import { formatHead } from '../src/audit-chain.js';
 import { AuthServer } from '@latchkey/auth-server';
 import { backup } from '../src/backup/backup.js';
 import { restore, type RestoredFrom } from '../src/backup/restore.js';
+import type { ContentPage } from '../src/contents.js';
+import { readContents } from '../src/lmdb/contents.js';
+import { fillStagedStore } from '../src/lmdb/staged-store.js';
 import { addController } from '@latchkey/operations';
 import type { Registry } from '../src/registry.js';
 import {
@@ -417,6 +420,25 @@ describe('a restore that is killed', () => {
     expect((await allOf(restored.nodePages())).length).toBe(300);
     expect(restored.restored).toBeDefined();
   });
+});
+
+it('a store that is not whole does not open, not even in its place', async () => {
+  const { registry } = await newBackup();
+  const folder = await tempFolder();
+  const contents = readContents(registry.tables);
+  const killed = async function* (): AsyncGenerator<ContentPage> {
+    for await (const page of contents.pages)
+      if (page.table === 'entries') throw new Error('killed');
+      else yield page;
+  };
+  await expect(fillStagedStore(folder, { ...contents, pages: killed() }, 'test')).rejects.toThrow('killed');
+  await contents.close();
+  await expect(openRegistry(folder)).rejects.toMatchObject({
+    message: `${folder} holds no registry, but registry-restoring`,
+    advice: expect.stringContaining('is not whole') as string,
+  });
+  await rename(join(folder, 'registry-restoring'), join(folder, 'registry'));
+  await expect(openRegistry(folder)).rejects.toThrow(`${folder} holds no registry`);
 });
 
 describe('the times that the clock showed after the backup', () => {

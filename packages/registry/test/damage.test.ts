@@ -13,7 +13,7 @@ import { backup } from '../src/backup/backup.js';
 import { restore, type RestoredFrom } from '../src/backup/restore.js';
 import { RegistryStatistics } from '@latchkey/auth-server';
 import type { Registry } from '../src/registry.js';
-import { STORE_FOLDER } from '../src/lmdb/tables.js';
+import { STORE_FOLDER } from '../src/folder-names.js';
 import { newSecret, AdminFixture } from '@latchkey/test-support/admin-fixture';
 import {
   addNodes,

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { tempFolder } from '@latchkey/test-support/fixtures';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LmdbStorage } from '../src/lmdb/lmdb-storage.js';
-import { STORE_FOLDER, Tables } from '../src/lmdb/tables.js';
+import { STORE_FOLDER } from '../src/folder-names.js';
+import { Tables } from '../src/lmdb/tables.js';
 import { event, nodeRow, orderRow, putNode } from './contract/storage-contract.js';
 
 process.umask(0o077);

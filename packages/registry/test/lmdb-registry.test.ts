@@ -3,7 +3,7 @@
 
 import { allOf } from '@latchkey/registry';
 import { execFileSync } from 'node:child_process';
-import { chmod, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ServerNodeRecord, Secret } from '@latchkey/protocol';
 import type { UsageFailure } from '@latchkey/runtime/failure';
@@ -159,6 +159,19 @@ describe('a registry is refused', () => {
       await (await createIn(folder)).close();
     },
   );
+
+  it('whose store is in a database, and no second one is made beside it', async () => {
+    const folder = await tempFolder();
+    await writeFile(join(folder, 'postgres.json'), '{}\n', { mode: 0o600 });
+    await mkdir(join(folder, 'registry-copied-2026-11-28T102030Z'));
+    const refusal = {
+      name: 'UsageFailure',
+      message: `the registry of ${folder} is in a database`,
+      advice: expect.stringContaining('--config') as string,
+    };
+    await expect(openRegistry(folder)).rejects.toMatchObject(refusal);
+    await expect(createIn(folder)).rejects.toMatchObject(refusal);
+  });
 
   it('under another master key, which is not told, and nothing is written', async () => {
     const registry = await newRegistry();

@@ -62,9 +62,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     const before = await contentsInFolder(folder);
     const { nodes, head } = await copyToDatabase(folder, options());
     expect(nodes).toBe(2);
-    await expect(Registry.open(folder, Secret.from(MASTER), ACTOR)).rejects.toThrow(
-      `${folder} holds no registry, but registry-copied-`,
-    );
+    await expect(Registry.open(folder, Secret.from(MASTER), ACTOR)).rejects.toThrow(`the registry of ${folder} is in a database`);
     expectSame(await contentsIn(postgres), before);
 
     const storage = await openPostgresStorage(postgres, { folder: await tempFolder(), log: new CapturedLog().log });
@@ -85,7 +83,8 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     const back = await copyToFolder(another, options());
     expect(back).toMatchObject({ nodes: 2, head, former: expect.stringMatching(/^latchkey_copied_\d{17}$/) as string });
     expectSame(await contentsInFolder(another), before);
-    await expect(contentsIn(postgres)).rejects.toThrow('holds no registry');
+    await expect(contentsIn(postgres)).rejects.toThrow(`holds no registry, but schema ${back.former}`);
+    await expect(copyToFolder(await tempFolder(), options())).rejects.toThrow(`holds no registry, but schema ${back.former}`);
     expect(await cluster.primary.sql(`SELECT count(*) FROM ${back.former}.nodes`, postgres.database)).toEqual(['2']);
 
     // There and back again: it is another registry to what this machine had seen.
@@ -142,14 +141,20 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
 
     // One moment, though keys change: the last entry about the node tells of the key in its row.
     const enough = new AbortController();
+    let joins = 0;
     const joining = (async () => {
       for (let i = 0; !enough.signal.aborted; i++) {
         const node = await registry.node(1);
         if (node === undefined) throw new Error('no such node');
         const key = newSecret();
         await registry.commit(node, key, { ...COMMIT, tid: BigInt(i) }, Date.now, () => true);
+        joins += 1;
       }
     })();
+    await pollUntil(
+      () => joins,
+      (count) => count > 0,
+    );
     const second = join(files, 'postgres.lkb');
     const head = await backup(registry, second);
     enough.abort();
@@ -170,66 +175,105 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log })).close();
   });
 
-  describe('that is there while a restore into its database is killed', () => {
-    /** Runs a restore up to this message, of which 5 octets go through, and kills it. */
-    async function killedAt(isLast: (message: ProxyMessage) => boolean, postgres: PostgresConfig, file: string, folder: string) {
-      const proxy = await PostgresProxy.start(cluster.primary.port);
-      onTestFinished(() => proxy.close());
-      proxy.decide = (message) => (isLast(message) ? { kind: 'hold', after: 5 } : 'forward');
-      const through = { ...postgres, hosts: [{ host: '127.0.0.1', port: Number(proxy.address.split(':')[1]) }] };
-      const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
-      const child = new Child(
-        `
-        const { restore } = await import(${module('../dist/backup/restore.js')});
-        const { Secret } = await import(${module('../../protocol/dist/index.js')});
-        const [, file, folder, postgres] = process.argv;
-        const master = Secret.fromHex('${Secret.from(MASTER).toHex()}');
-        await restore(file, { folder, postgres: JSON.parse(postgres), master, actor: 'test', replace: true });`,
-        [file, folder, JSON.stringify(through)],
-      );
-      const isHeld = pollUntil(
-        () => proxy.heldCount,
-        (count) => count > 0,
-      );
-      await Promise.race([isHeld, child.exited]);
-      expect(await child.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
-      proxy.cutAll();
-    }
+  type IsLast = (message: ProxyMessage) => boolean;
+  const beforeCommit: IsLast = ({ octets }) => octets.includes('INSERT INTO latchkey.audit');
+  const afterCommit: IsLast = ({ direction, octets }) => direction === 'to client' && octets.includes('COMMIT');
 
-    it.each([
-      ['stays, if the restore had not committed', (message) => message.octets.includes('INSERT INTO latchkey.audit'), false],
-      [
-        'is put aside, if only the answer was lost',
-        ({ direction, octets }) => direction === 'to client' && octets.includes('COMMIT'),
-        true,
-      ],
-    ] as const satisfies readonly (readonly [string, (message: ProxyMessage) => boolean, boolean])[])(
-      '%s, and the next restore goes through',
-      async (_, isLast, isRestored) => {
-        const postgres = await newDatabase(isRestored ? 'answer_lost' : 'half_restored');
-        const [folder, file] = [await tempFolder(), join(await tempFolder(), 'backup.lkb')];
-        const { folder: source } = await newRegistry();
-        const registry = await Registry.open(source, Secret.from(MASTER), ACTOR);
-        const { seq } = await backup(registry, file);
-        await registry.close();
-        const put = (replace: boolean): Promise<RestoredFrom> =>
-          restore(file, { folder, postgres, master: Secret.from(MASTER), actor: ACTOR, replace });
-        const schemas = (): Promise<string[]> =>
-          cluster.primary.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'latchkey%'", postgres.database);
-
-        await put(false);
-        const before = await contentsIn(postgres);
-        await killedAt(isLast, postgres, file, folder);
-        // The machine that restored goes on with whichever is there, whole.
-        await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log })).close();
-        const after = await contentsIn(postgres);
-        expect([await schemas(), after.head.seq]).toEqual([[isRestored ? '2' : '1'], seq + 1]);
-        expect(Buffer.from(after.head.hash).equals(before.head.hash)).toBe(!isRestored);
-        expect(after.tables.nodes).toEqual(before.tables.nodes);
-        await put(true);
-        expect((await contentsIn(postgres)).tables.nodes).toEqual(before.tables.nodes);
-      },
+  /**
+   * Runs `work` up to this message, of which 5 octets go through, and kills it. It finds `restore`
+   * and `copyToDatabase`, the `options` that name the database, and `args`.
+   */
+  async function killedAt(isLast: IsLast, postgres: PostgresConfig, work: string, ...args: readonly string[]): Promise<void> {
+    const proxy = await PostgresProxy.start(cluster.primary.port);
+    onTestFinished(() => proxy.close());
+    proxy.decide = (message) => (isLast(message) ? { kind: 'hold', after: 5 } : 'forward');
+    const through = { ...postgres, hosts: [{ host: '127.0.0.1', port: Number(proxy.address.split(':')[1]) }] };
+    const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+    const child = new Child(
+      `
+      const { restore } = await import(${module('../dist/backup/restore.js')});
+      const { copyToDatabase } = await import(${module('../dist/copy.js')});
+      const { Secret } = await import(${module('../../protocol/dist/index.js')});
+      const [, postgres, ...args] = process.argv;
+      const master = Secret.fromHex('${Secret.from(MASTER).toHex()}');
+      const options = { postgres: JSON.parse(postgres), master, actor: 'test' };
+      ${work}`,
+      [JSON.stringify(through), ...args],
     );
+    const isHeld = pollUntil(
+      () => proxy.heldCount,
+      (count) => count > 0,
+    );
+    await Promise.race([isHeld, child.exited]);
+    expect(await child.kill('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
+    proxy.cutAll();
+  }
+
+  it.each([
+    ['before it commits', beforeCommit],
+    ['when only the answer is lost', afterCommit],
+  ] as const)('whose copy is killed %s is copied by the next one, and serves nowhere else', async (_, isLast) => {
+    const postgres = await newDatabase(isLast === afterCommit ? 'copy_done' : 'copy_begun');
+    const options = (): CopyOptions => ({ postgres, master: Secret.from(MASTER), actor: ACTOR });
+    const { folder } = await newRegistry();
+    const before = await contentsInFolder(folder);
+    await killedAt(isLast, postgres, 'await copyToDatabase(args[0], options);', folder);
+    await expect(Registry.open(folder, Secret.from(MASTER), ACTOR)).rejects.toMatchObject({
+      message: expect.stringMatching(/holds no registry, but registry-copying-/) as string,
+      advice: expect.stringContaining('Run the same `registry copy` again') as string,
+    });
+
+    // Where the database is not known to have nothing, the store stays aside.
+    const nowhere = { ...postgres, hosts: [{ host: '127.0.0.1', port: 1 }] };
+    await expect(copyToDatabase(folder, { ...options(), postgres: nowhere })).rejects.toThrow('127.0.0.1:1: ');
+    expect(await readdir(folder)).not.toContain('registry');
+
+    expect(await copyToDatabase(folder, options())).toMatchObject({ nodes: 2 });
+    expectSame(await contentsIn(postgres), before);
+    const [id] = await cluster.primary.sql('SELECT id FROM latchkey.registry', postgres.database);
+    expect(JSON.parse(await readFile(join(folder, 'postgres.json'), 'utf8'))).toMatchObject({ registry: id });
+    expect(await readdir(folder)).toContainEqual(expect.stringMatching(/^registry-copied-/));
+    await expect(copyToDatabase(folder, options())).rejects.toThrow(`the registry of ${folder} is in a database`);
+  });
+
+  it('that is another one than the database holds stays in its folder', async () => {
+    const postgres = await newDatabase('taken');
+    const options = (): CopyOptions => ({ postgres, master: Secret.from(MASTER), actor: ACTOR });
+    await copyToDatabase((await newRegistry()).folder, options());
+    const { folder } = await newRegistry();
+    await expect(copyToDatabase(folder, options())).rejects.toThrow('database taken holds a registry already');
+    expect(await readdir(folder)).toContain('registry');
+  });
+
+  describe('that is there while a restore into its database is killed', () => {
+    it.each([
+      ['stays, if the restore had not committed', beforeCommit, false],
+      ['is put aside, if only the answer was lost', afterCommit, true],
+    ] as const)('%s, and the next restore goes through', async (_, isLast, isRestored) => {
+      const postgres = await newDatabase(isRestored ? 'answer_lost' : 'half_restored');
+      const [folder, file] = [await tempFolder(), join(await tempFolder(), 'backup.lkb')];
+      const { folder: source } = await newRegistry();
+      const registry = await Registry.open(source, Secret.from(MASTER), ACTOR);
+      const { seq } = await backup(registry, file);
+      await registry.close();
+      const put = (replace: boolean): Promise<RestoredFrom> =>
+        restore(file, { folder, postgres, master: Secret.from(MASTER), actor: ACTOR, replace });
+      const schemas = (): Promise<string[]> =>
+        cluster.primary.sql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'latchkey%'", postgres.database);
+
+      await put(false);
+      const before = await contentsIn(postgres);
+      const work = 'await restore(args[0], { ...options, folder: args[1], replace: true });';
+      await killedAt(isLast, postgres, work, file, folder);
+      // The machine that restored goes on with whichever is there, whole.
+      await (await openPostgresStorage(postgres, { folder, log: new CapturedLog().log })).close();
+      const after = await contentsIn(postgres);
+      expect([await schemas(), after.head.seq]).toEqual([[isRestored ? '2' : '1'], seq + 1]);
+      expect(Buffer.from(after.head.hash).equals(before.head.hash)).toBe(!isRestored);
+      expect(after.tables.nodes).toEqual(before.tables.nodes);
+      await put(true);
+      expect((await contentsIn(postgres)).tables.nodes).toEqual(before.tables.nodes);
+    });
   });
 
   describe('that another process has open', () => {
@@ -281,7 +325,7 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
       const { folder, proxy, start } = await heldCopy('changed');
       const copying = start().catch((error: unknown) => error);
       await untilHeld(proxy);
-      const store = (await readdir(folder)).find((name) => name.startsWith('registry-copied-'));
+      const store = (await readdir(folder)).find((name) => name.startsWith('registry-copying-'));
       const tables = await Tables.open(folder, ACTOR, { store: store ?? '' });
       await tables.audited({ what: 'node described' }, () => undefined);
       await tables.close();

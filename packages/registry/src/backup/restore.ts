@@ -10,7 +10,7 @@ import { isoTime } from '@latchkey/runtime/iso-time';
 import { type Actor, chainEntry } from '../audit-chain.js';
 import type { ContentPage, RegistryContents } from '../contents.js';
 import { fillStagedStore, putStagedStoreInPlace, removeStagedStore } from '../lmdb/staged-store.js';
-import { STORE_FOLDER } from '../lmdb/tables.js';
+import { STORE_FOLDER } from '../folder-names.js';
 import type { PostgresConfig } from '../postgres/config.js';
 import { restoreMarks } from '../restored.js';
 import { openBackup } from './backup-format.js';

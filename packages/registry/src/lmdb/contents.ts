@@ -74,10 +74,18 @@ function rowsOf<K extends Key, R>(
   return Array.from(table.getRange(range), ({ key, value }) => [key, value] as const);
 }
 
-/** Puts all of it into tables that are empty, a page in a transaction. */
+/**
+ * Puts all of it into tables that are empty, a page in a transaction. Metadata come last: without
+ * their schema, tables that are filled by half do not open.
+ */
 export async function fillTables(tables: Tables, { start, head, pages }: Omit<RegistryContents, 'close'>): Promise<void> {
-  for await (const page of pages) await tables.write(() => putPage(tables, page));
+  const metadata: ContentPage[] = [];
+  for await (const page of pages) {
+    if (page.table === 'metadata') metadata.push(page);
+    else await tables.write(() => putPage(tables, page));
+  }
   await tables.write(() => {
+    for (const page of metadata) putPage(tables, page);
     tables.audit.putEnds(start, head);
     tables.assignments.drawIncarnation();
   });

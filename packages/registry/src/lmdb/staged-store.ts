@@ -6,9 +6,8 @@ import { ensurePrivateFolder, syncFolderOf } from '@latchkey/runtime/files';
 import type { Actor } from '../audit-chain.js';
 import type { RegistryContents } from '../contents.js';
 import { fillTables } from './contents.js';
-import { STORE_FOLDER, Tables } from './tables.js';
-
-const STAGED_STORE = `${STORE_FOLDER}-restoring`;
+import { STAGED_STORE, STORE_FOLDER } from '../folder-names.js';
+import { Tables } from './tables.js';
 
 /** Removes the staged store that a killed process left, first. The folder is locked. */
 export async function fillStagedStore(folder: string, contents: RegistryContents, actor: Actor): Promise<void> {

@@ -5,15 +5,13 @@ import { type Keyring, LmdbMetadata } from '@latchkey/keyring';
 import { openStore, writeFailure } from '@latchkey/lmdb';
 import { Failure } from '@latchkey/runtime/failure';
 import type { Database, RootDatabase } from 'lmdb';
+import { STORE_FOLDER } from '../folder-names.js';
 import type { Actor, AuditEvent } from '../audit-chain.js';
 import type { RecentInitialKey } from '../model/recent-initial-keys.js';
 import type { ControllerActivity, ControllerRow, NodeActivity, NodeDescription, NodeRow, OrderRow } from '../model/rows.js';
 import { LmdbAuditTable } from './audit-table.js';
 import { NodeAssignments } from './node-assignments.js';
 import { RetiredInitialKeys } from './retired-initial-keys.js';
-
-/** Folder of the store inside the registry's folder. */
-export const STORE_FOLDER = 'registry';
 
 /** Named tables that a store may have. */
 const MAX_TABLES = 32;

@@ -9,8 +9,8 @@ import { UsageFailure } from '@latchkey/runtime/failure';
 import { ensurePrivateFolder, exists, readPrivateFile, replaceFile, syncFolderOf } from '@latchkey/runtime/files';
 import type { SharedMonotonic } from './database-clock.js';
 import { formatHead, type Head, parseHead } from '../audit-chain.js';
+import { LAST_SEEN_FILE } from '../folder-names.js';
 
-const FILE = 'postgres.json';
 /** The shared clock is saved again once its offset has changed by this, in ms. */
 const CLOCK_KEPT_MS = 100;
 
@@ -47,7 +47,7 @@ export class LastSeen {
 
   static async read(folder: string): Promise<LastSeen> {
     await ensurePrivateFolder(folder);
-    const path = join(folder, FILE);
+    const path = join(folder, LAST_SEEN_FILE);
     return new LastSeen(path, parseKept(path, (await exists(path)) ? await readPrivateFile(path) : undefined));
   }
 
