@@ -1,4 +1,6 @@
+import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 // A test file belongs to one project. Its name decides, so that it can move to another package: a
 // name in none of these lists is a unit test. packages/tools/testbed/test/test-projects.test.ts
@@ -112,6 +114,36 @@ export const SOAK: readonly string[] = ['soak'];
 /** Unit tests that put a mock in the place of a module: each file needs modules of its own. */
 export const MOCKED: readonly string[] = ['initial-key', 'wiping'];
 
+/** Tests that wait a minute or longer for timeouts of the protocol. They begin first. */
+export const LONGEST: readonly string[] = [
+  'why-daemons',
+  'surroundings',
+  'why',
+  'node-agent',
+  'error-messages',
+  'interop',
+  'auth-server-client',
+  'demo',
+  'administration',
+  'maintenance',
+  'readiness',
+  'crash',
+  'http-limits',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => LONGEST.indexOf(basename(moduleId, '.test.ts'));
+    // Not of an array.
+    // oxlint-disable-next-line unicorn/no-array-sort
+    const sorted = await super.sort(files);
+    return [
+      ...sorted.filter((file) => rank(file) >= 0).toSorted((a, b) => rank(a) - rank(b)),
+      ...sorted.filter((file) => rank(file) < 0),
+    ];
+  }
+}
+
 /** After each file: no key in what was printed or answered. */
 const setupFiles = ['packages/tools/test-support/src/leak-check.ts'];
 /**
@@ -139,9 +171,11 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    // Most tests wait for processes and disks: with four workers two cores were idle a third of the
-    // time.
-    maxWorkers: 6,
+    // Most tests wait for processes, disks and timeouts: with six workers two cores were idle a third
+    // of the time.
+    maxWorkers: 12,
+    maxConcurrency: 16,
+    sequence: { sequencer: LongestFirst },
     // Real processes on two cores: a slow machine is not a failure.
     testTimeout: 300_000,
     hookTimeout: 300_000,

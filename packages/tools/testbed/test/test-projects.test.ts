@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { BROWSERS, CLUSTERS, MOCKED, PEERS, SOAK, STORAGE, SYSTEM } from '../../../../vitest.config.js';
+import { BROWSERS, CLUSTERS, LONGEST, MOCKED, PEERS, SOAK, STORAGE, SYSTEM } from '../../../../vitest.config.js';
 
 interface ListedFile {
   readonly file: string;
@@ -52,6 +52,7 @@ it('each test file is in one project, and each name in a list is that of a file'
   const names = new Set(paths.map((path) => basename(path, '.test.ts')));
   const listedNames = [...MOCKED, ...STORAGE, ...SYSTEM, ...CLUSTERS, ...PEERS, ...BROWSERS, ...SOAK];
   expect(listedNames.filter((name) => !names.has(name))).toEqual([]);
+  expect(LONGEST.filter((name) => !names.has(name))).toEqual([]);
   expect(new Set(listedNames).size).toBe(listedNames.length);
 });
 
