@@ -347,6 +347,19 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a registry (needs postgresql)', () 
     );
   });
 
+  it('stays where it is, with nothing in doubt, while no standby answers', async () => {
+    const postgres: PostgresConfig = { ...(await newDatabase('alone')), durability: 'standby' };
+    const { folder } = await newRegistry();
+    await cluster.primary.set({ synchronous_standby_names: 'ANY 1 (a, b)' });
+    onTestFinished(() => cluster.primary.set({ synchronous_standby_names: undefined }));
+    const copying = copyToDatabase(folder, { postgres, master: Secret.from(MASTER), actor: ACTOR });
+    await expect(copying).rejects.toMatchObject({
+      name: 'Failure',
+      message: expect.stringContaining('no synchronous standby answers') as string,
+    });
+    expect(await readdir(folder)).toContain('registry');
+  });
+
   it('stays where it is if it cannot be copied, nor is half of a backup put into a database', async () => {
     const postgres = await newDatabase('refused');
     const { folder } = await newRegistry();

@@ -41,7 +41,9 @@ import {
 } from '../src/postgres/index.js';
 import type { PostgresHost } from '../src/postgres/config.js';
 import { Connection, readCredentials } from '../src/postgres/connection.js';
+import { COMMIT } from '../src/postgres/engine.js';
 import { MIGRATIONS } from '../src/postgres/migrations.js';
+import { BEGIN, commit, withPrimary } from '../src/postgres/schema.js';
 import { Registry } from '../src/registry.js';
 import type { NodeRow, OrderRow } from '../src/model/rows.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
@@ -599,6 +601,64 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('an engine on PostgreSQL (needs post
         await expect.poll(() => end(how), { interval: 20 }).toBeGreaterThan(0);
         expect(await upgrade).toBeInstanceOf(InDoubt);
       }
+    });
+  });
+
+  describe('a command', () => {
+    const impatient = (): PostgresConfig => config({ patience: 1 });
+    /** Ends what a test leaves in the database. */
+    const end = (what: string): Promise<string[]> =>
+      cluster.sql(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'latchkey' AND ${what}`);
+    const nothing = expect.stringMatching(/^Nothing was changed\. /) as string;
+    const refused = {
+      name: 'Failure',
+      message: expect.stringMatching(/^another command or server is writing, .*55P03/) as string,
+      advice: nothing,
+    };
+
+    it('behind the commit of another one, which waits for a standby, is refused in words', async () => {
+      await cluster.sql('DROP SCHEMA latchkey CASCADE');
+      await set('synchronous_standby_names', 'ANY 1 (a, b)');
+      const first = createPostgresSchema(config()).catch((error: unknown) => error);
+      const count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'latchkey' AND wait_event = 'SyncRep'";
+      await expect.poll(() => cluster.sql(count), { interval: 20, timeout: 20_000 }).toEqual(['1']);
+      await expect(createPostgresSchema(impatient())).rejects.toMatchObject(refused);
+      expect(await end("wait_event = 'SyncRep'")).toEqual(['1']);
+      expect(await first).toBeInstanceOf(InDoubt);
+    });
+
+    it('behind the lock of all writes is refused in words', async () => {
+      const of = config();
+      const writer = await Connection.open(of.hosts[0] as PostgresHost, of, await readCredentials(of), {});
+      onTestFinished(() => writer.destroy());
+      await writer.run(BEGIN, { text: 'SELECT one FROM latchkey.registry FOR UPDATE' });
+      const accepting = acceptLoss(impatient(), { folder: await tempFolder() }, 'user ada');
+      await expect(accepting).rejects.toMatchObject(refused);
+      await writer.run(COMMIT);
+    });
+
+    it('that meets its limit says which, and what it waited for', async () => {
+      const sleeping = withPrimary(impatient(), (connection) => connection.run({ text: 'SELECT pg_sleep(600)' }), 1_000);
+      onTestFinished(async () => void (await end("wait_event IN ('PgSleep', 'SyncRep')")));
+      await expect(sleeping).rejects.toMatchObject({
+        message: expect.stringContaining(
+          'the work took more than 1 s, its limit, and waited for: SELECT pg_sleep(600)',
+        ) as string,
+        advice: nothing,
+      });
+      await set('synchronous_standby_names', 'ANY 1 (a, b)');
+      const committing = withPrimary(
+        impatient(),
+        async (connection) => {
+          await connection.run(BEGIN, { text: 'UPDATE latchkey.registry SET epoch = epoch' });
+          await commit(connection, impatient());
+        },
+        1_000,
+      );
+      await expect(committing).rejects.toMatchObject({
+        name: 'InDoubt',
+        message: expect.stringContaining('the work took more than 1 s, its limit, and waited for: COMMIT') as string,
+      });
     });
   });
 

@@ -16,7 +16,9 @@ import {
   type PostgresConfig,
   type PostgresOptions,
   type PostgresStorage,
+  upgradePostgresSchema,
 } from '../src/postgres/index.js';
+import { MIGRATIONS } from '../src/postgres/migrations.js';
 import { InDoubt, Unavailable } from '../src/storage.js';
 import { nodesOf, problemsOf, putNode } from './contract/storage-contract.js';
 
@@ -134,6 +136,39 @@ describe.skipIf(!PostgresCluster.AVAILABLE)('a cluster of three under the engine
     const failure = await opening;
     expect(failure).toBeInstanceOf(Unavailable);
     expect((failure as Unavailable).message).toContain('synchronous_standby_names is empty');
+  });
+
+  describe('refuses a command before its work, with nothing in doubt,', () => {
+    const STEP = 'CREATE TABLE latchkey.later ()';
+    const made = (name: string): Promise<string[]> => cluster.sql(`SELECT to_regclass('latchkey.${name}') IS NOT NULL`);
+
+    it('while no standby answers', async () => {
+      pauseStandbys();
+      const refused = {
+        name: 'Failure',
+        exitCode: 1,
+        message: expect.stringContaining(`127.0.0.1:${cluster.primary.port}: no synchronous standby answers`) as string,
+        advice: expect.stringMatching(/^Nothing was changed\. .*pg_stat_replication/) as string,
+      };
+      await expect(upgradePostgresSchema(config(), [...MIGRATIONS, STEP])).rejects.toMatchObject(refused);
+      await expect(acceptLoss(config(), { folder: await tempFolder() }, 'user ada')).rejects.toMatchObject(refused);
+      expect([await made('later'), await cluster.sql('SELECT epoch FROM latchkey.registry')]).toEqual([['f'], ['1']]);
+    });
+
+    it('whose primary has its names emptied while it proves that a standby is there', async () => {
+      await cluster.sql('DROP SCHEMA latchkey CASCADE');
+      pauseStandbys();
+      const { port } = cluster.primary;
+      const of = config({ hosts: [{ host: '127.0.0.1', port }], patience: 20 });
+      const creation = createPostgresSchema(of).catch((error: unknown) => error);
+      await expect.poll(() => waiting('count(*)'), POLL).toBeGreaterThan(0);
+      await cluster.primary.set({ synchronous_standby_names: '' });
+      expect(await creation).toMatchObject({
+        name: 'Failure',
+        message: expect.stringContaining('synchronous_standby_names is empty') as string,
+      });
+      expect(await made('registry')).toEqual(['f']);
+    });
   });
 
   it('answers no read from a primary that came back without its standbys', async () => {

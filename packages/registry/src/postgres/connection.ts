@@ -17,6 +17,8 @@ export type { Statement };
 const CONNECT_TIMEOUT_MS = 2_000;
 /** Until a host has ended a connection that is closed, in ms. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** Of a statement in a message, in characters. */
+const SHOWN_LENGTH = 60;
 /**
  * Functions of the server that warn, with each transaction ID that they give, that IDs run out.
  * Such a warning is about no commit, and transactions go on.
@@ -173,6 +175,8 @@ export class Connection {
   #isClosed = false;
   /** Why it was given up here. */
   #brokenBy: string | undefined;
+  /** What was sent and has no answer yet, in the order of the answers. */
+  readonly #unanswered: Statement[] = [];
 
   private constructor(client: Client, socket: Socket, options: ConnectionOptions) {
     this.#client = client;
@@ -241,6 +245,11 @@ export class Connection {
     return this.#warning;
   }
 
+  /** The beginning of the statement that has no answer yet. Returns `undefined` if all have one. */
+  get waitsFor(): string | undefined {
+    return this.#unanswered[0]?.text.trim().replaceAll(/\s+/g, ' ').slice(0, SHOWN_LENGTH);
+  }
+
   /**
    * Sends all statements together. Settles when each has its answer. A failed statement may fail
    * the later ones.
@@ -269,6 +278,7 @@ export class Connection {
       const queries = statements.map(
         (statement, i) =>
           new PreparedQuery(statement, this.#columns, (error, command, rows) => {
+            this.#unanswered.shift();
             answers[i] =
               error === undefined
                 ? { status: 'fulfilled', value: { command, rows, at: performance.now() } }
@@ -279,6 +289,7 @@ export class Connection {
       );
       // Sends them in one system call: `pg` by itself makes one for each.
       stream.cork();
+      this.#unanswered.push(...statements);
       for (const query of queries) this.#client.query(query);
       stream.uncork();
     });
@@ -298,9 +309,10 @@ export class Connection {
     this.#socket.destroy();
   }
 
-  /** Fails all pending requests at once, and sends nothing more. */
-  destroy(): void {
+  /** Fails all pending requests at once, with this reason, and sends nothing more. */
+  destroy(reason?: string): void {
     this.#isClosed = true;
+    this.#brokenBy ??= reason;
     this.#socket.destroy();
   }
 

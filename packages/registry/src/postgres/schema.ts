@@ -7,23 +7,37 @@ import type { Actor, Head } from '../audit-chain.js';
 import { headOf } from '../audit-chain.js';
 import type { PostgresConfig, PostgresOptions } from './config.js';
 import { Changes } from './changes.js';
-import { Connection, DatabaseFailure, describeWarning, formatHost, readCredentials } from './connection.js';
-import { COMMIT } from './engine.js';
+import { Connection, ConnectionFailure, DatabaseFailure, describeWarning, formatHost, readCredentials } from './connection.js';
+import { BARRIER, BEGIN_READ, COMMIT } from './engine.js';
+import { MACHINE } from './environment.js';
 import { LastSeen } from './last-seen.js';
 import { refuseOtherRegistry } from './loss.js';
 import { MIGRATIONS, NEWEST_SCHEMA } from './migrations.js';
-import { CHECKS, checkSchema, GENERAL_TIMEOUT_MS, holdsNoRegistry, hostFault, SETTINGS, STANDBY_NAMES } from './session.js';
+import {
+  CHECKS,
+  checkSchema,
+  GENERAL_TIMEOUT_MS,
+  holdsNoRegistry,
+  hostFault,
+  LOCK_TIMEOUT_S,
+  READ_TIMEOUT_MS,
+  SETTINGS,
+  STANDBY_NAMES,
+  unanswered,
+  within,
+} from './session.js';
 import { fetching, KeySet } from './snapshot.js';
 import { RowCaches } from './row-caches.js';
 import { standbyNamesFault } from './standby-names.js';
 import type { SqlRow } from './tables.js';
 import { InDoubt } from '../storage.js';
 
+const LOCK_TIMED_OUT = '55P03';
 /**
  * A migration step that alters several tables can deadlock with reads, which hold the second table
  * and wait for the first. Requests of nodes wait for the tables in that time.
  */
-const COLLIDED: ReadonlySet<string> = new Set(['40P01', '55P03']);
+const COLLIDED: ReadonlySet<string> = new Set(['40P01', LOCK_TIMED_OUT]);
 const MAX_UPGRADE_ATTEMPTS = 10;
 const UPGRADE_AGAIN_MS = 500;
 const TABLE_LOCK_TIMEOUT_S = 2;
@@ -233,8 +247,9 @@ export async function commit(
 }
 
 /**
- * Works on the first host that takes writes.
+ * Works on the first host that takes writes, once a standby has answered a commit there.
  *
+ * @param timeoutMs of the work
  * @throws Failure if none does, or its commits may be lost; nothing was done then
  */
 export async function withPrimary<T>(
@@ -242,37 +257,88 @@ export async function withPrimary<T>(
   work: (connection: Connection, state: SqlRow) => Promise<T>,
   timeoutMs: number = GENERAL_TIMEOUT_MS,
 ): Promise<T> {
+  const { patience = 1 } = config;
   const credentials = await readCredentials(config);
   const reasons: string[] = [];
   let advised: string | undefined;
   for (const host of config.hosts) {
-    let connection: Connection;
+    let connection: Connection | undefined;
     try {
-      connection = await Connection.open(host, config, credentials, {
-        ...SETTINGS,
-        idle_in_transaction_session_timeout: '60s',
-        statement_timeout: '0',
-        synchronous_commit: 'on',
-      });
+      let row: SqlRow;
+      try {
+        connection = await Connection.open(host, config, credentials, {
+          ...SETTINGS,
+          idle_in_transaction_session_timeout: '60s',
+          lock_timeout: String(LOCK_TIMEOUT_S * patience * 1_000),
+          statement_timeout: '0',
+          synchronous_commit: 'on',
+        });
+        row = await checkPrimary(connection, config);
+      } catch (error) {
+        reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
+        if (error instanceof Failure) advised ??= error.advice;
+        continue;
+      }
+      const limited = connection;
+      const late = (): Failure => workTooLong(limited, timeoutMs * patience);
+      return await within(MACHINE, timeoutMs * patience, limited, late, work(limited, row));
     } catch (error) {
-      reasons.push(`${formatHost(host)}: ${(error as Error).message}`);
-      if (error instanceof Failure) advised ??= error.advice;
-      continue;
-    }
-    const timer = setTimeout(() => connection.destroy(), timeoutMs);
-    try {
-      const [checked] = await connection.run({ text: CHECKS });
-      const [row = {}] = checked?.rows ?? [];
-      // Found before the work, it is no commit in doubt after it.
-      const fault = hostFault(config, row);
-      if (fault === undefined) return await work(connection, row);
-      reasons.push(`${formatHost(host)}: ${fault}`);
+      throw explain(error);
     } finally {
-      clearTimeout(timer);
-      await connection.close();
+      await connection?.close();
     }
   }
   throw new Failure(`no host of the database serves: ${reasons.join('; ')}`, {
     advice: advised ?? 'Nothing was changed. Check the hosts, and what each says of itself.',
+  });
+}
+
+/**
+ * Returns what the host says of itself. What is found before the work is no commit in doubt after
+ * it.
+ *
+ * @throws Failure if the host takes no writes, or a commit that changes nothing has no standby
+ */
+async function checkPrimary(connection: Connection, config: PostgresConfig): Promise<SqlRow> {
+  const { durability, hosts, patience = 1 } = config;
+  const limitMs = READ_TIMEOUT_MS * patience;
+  const checks = connection.run({ text: CHECKS });
+  const [checked] = await within(MACHINE, limitMs, connection, () => unanswered(limitMs), checks);
+  const [row = {}] = checked?.rows ?? [];
+  const fault = hostFault(config, row);
+  if (fault !== undefined) throw new Failure(fault);
+  if (durability === 'storage') return row;
+  const { notices } = connection;
+  const barrier = connection.run(BEGIN_READ, BARRIER, COMMIT, STANDBY_NAMES);
+  const answers = await within(MACHINE, limitMs, connection, () => noStandby(limitMs), barrier);
+  if (connection.notices > notices) throw new Failure(describeWarning(connection));
+  const namesFault = standbyNamesFault(String(answers.at(-1)?.rows[0]?.['names']), hosts.length);
+  if (namesFault !== undefined) throw new Failure(namesFault);
+  return row;
+}
+
+function noStandby(limitMs: number): Failure {
+  const waited = `a commit that changes nothing waited ${Math.round(limitMs / 1_000)} s for one`;
+  return new Failure(`no synchronous standby answers: ${waited}`, {
+    advice:
+      'Nothing was changed. See on the primary which standbys are connected: SELECT application_name, state, sync_state FROM pg_stat_replication. Start those that synchronous_standby_names lists, and try again.',
+  });
+}
+
+function workTooLong({ waitsFor }: Connection, limitMs: number): Failure {
+  const waited = waitsFor === undefined ? '' : `, and waited for: ${waitsFor}`;
+  return new Failure(`the work took more than ${Math.round(limitMs / 1_000)} s, its limit${waited}`, {
+    advice: 'Nothing was changed. Look at the host of the database, and try again.',
+  });
+}
+
+/** Says what to do where the work ended before its COMMIT. After that it is `InDoubt`. */
+function explain(error: unknown): unknown {
+  if (error instanceof ConnectionFailure)
+    return new Failure(error.message, { advice: 'Nothing was changed. Look at the host of the database, and try again.' });
+  if (!(error instanceof DatabaseFailure && error.code === LOCK_TIMED_OUT)) return error;
+  return new Failure(`another command or server is writing, or its commit waits for a standby: ${error.message}`, {
+    advice:
+      'Nothing was changed. Try again. If that fails too, see who waits on the primary: SELECT pid, state, wait_event, query FROM pg_stat_activity.',
   });
 }

@@ -45,7 +45,8 @@ const READER: Limits = { idleInTransaction: 2, statement: 0 };
 const WRITER: Limits = { idleInTransaction: 2, statement: 5 };
 const GENERAL: Limits = { idleInTransaction: 10, statement: 20 };
 const LONG_READ: Limits = { idleInTransaction: 60, statement: 0 };
-const LOCK_TIMEOUT_S = 4;
+/** Until a statement has the lock that it waits for, in s. */
+export const LOCK_TIMEOUT_S = 4;
 
 function settingsOf(
   { idleInTransaction, statement }: Limits,
@@ -131,12 +132,9 @@ export class Session {
         const settings = settingsOf(limits, config);
         const connection = await environment.connect(host, config, credentials, settings, { onBroken });
         connections.push(connection);
-        const [set, checked] = await within(
-          environment,
-          READ_TIMEOUT_MS * (config.patience ?? 1),
-          connection,
-          connection.run(IN_FORCE, { text: CHECKS }),
-        );
+        const limitMs = READ_TIMEOUT_MS * (config.patience ?? 1);
+        const work = connection.run(IN_FORCE, { text: CHECKS });
+        const [set, checked] = await within(environment, limitMs, connection, () => unanswered(limitMs), work);
         checkSettings(set?.rows[0], settings);
         places.push(checkedPlace(host, config, checked?.rows[0] ?? {}));
       }
@@ -306,10 +304,28 @@ export function checkSchema(schema: number, database: string): void {
   });
 }
 
-async function within<T>({ after }: Environment, ms: number, connection: DatabaseConnection, work: Promise<T>): Promise<T> {
-  const cancel = after(ms, () => connection.destroy());
+/** What becomes of a host that did not say in time what it is. */
+export function unanswered(limitMs: number): Failure {
+  return new Failure(`it did not answer for ${Math.round(limitMs / 1_000)} s`);
+}
+
+/** Breaks the connection if `work` is not done in time. `late`: how the work fails then. */
+export async function within<T>(
+  { after }: Environment,
+  ms: number,
+  connection: Pick<DatabaseConnection, 'destroy'>,
+  late: () => Failure,
+  work: Promise<T>,
+): Promise<T> {
+  let failure: Failure | undefined;
+  const cancel = after(ms, () => {
+    failure = late();
+    connection.destroy(failure.message);
+  });
   try {
     return await work;
+  } catch (error) {
+    throw error instanceof ConnectionFailure ? (failure ?? error) : error;
   } finally {
     cancel();
   }

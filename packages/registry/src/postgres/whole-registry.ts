@@ -35,13 +35,10 @@ const TIMEOUT_MS = 3_600_000;
 const SET_START = 'UPDATE latchkey.registry SET audit_start_seq = $1, audit_start_hash = $2';
 const HASH_LENGTH = 32;
 /** Nobody reads or writes until the transaction ends. */
-const LOCK_ALL = [
-  { text: "SET LOCAL lock_timeout = '4s'" },
-  {
-    text: `LOCK TABLE latchkey.registry, latchkey.orders, latchkey.nodes, latchkey.node_descriptions, latchkey.node_activity,
-      latchkey.controller_activity IN ACCESS EXCLUSIVE MODE`,
-  },
-];
+const LOCK_ALL = {
+  text: `LOCK TABLE latchkey.registry, latchkey.orders, latchkey.nodes, latchkey.node_descriptions, latchkey.node_activity,
+    latchkey.controller_activity IN ACCESS EXCLUSIVE MODE`,
+};
 
 /**
  * Copies a registry into a database that has none. Returns its identity there. If the database has
@@ -186,7 +183,7 @@ async function putAside(
   why: string,
   work: () => Promise<void> = () => Promise.resolve(),
 ): Promise<PutAside> {
-  await connection.run(...LOCK_ALL);
+  await connection.run(LOCK_ALL);
   const [serving, registry] = await connection.run({ text: SERVING }, { text: 'SELECT id, epoch FROM latchkey.registry' });
   const [server] = (serving?.rows ?? []) as readonly { readonly name: string }[];
   if (server !== undefined)
