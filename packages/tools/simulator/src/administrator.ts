@@ -21,6 +21,7 @@ export class Administrator {
   readonly #simulation: Simulation;
   readonly #clock: () => Clocks;
   #given: Promise<void> = Promise.resolve();
+  #waiting = 0;
 
   /** @param clock of the machine where the commands run */
   constructor(simulation: Simulation, registry: SimulatedRegistry, clock: () => Clocks) {
@@ -102,11 +103,17 @@ export class Administrator {
     await this.registry.reopen();
   }
 
+  /** Whether a command is under way. A failover may delay it for long. */
+  get isBusy(): boolean {
+    return this.#waiting > 0;
+  }
+
   /** On a registry that takes its time one command is given after the other. */
   #run(command: (registry: Registry) => Promise<unknown>, done: () => void = () => undefined): void {
     if (!(this.registry instanceof SharedRegistry)) return this.#simulation.run(() => this.#give(command, done));
     const before = this.#given;
-    this.#given = before.then(() => this.#give(command, done));
+    this.#waiting += 1;
+    this.#given = before.then(() => this.#give(command, done)).finally(() => (this.#waiting -= 1));
     this.#simulation.run(() => this.#given);
   }
 

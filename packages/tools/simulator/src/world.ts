@@ -403,9 +403,12 @@ export class World {
     this.#assignAsBefore();
   }
 
-  /** After pending work: a restore brings back the assignments of the backup. */
+  /**
+   * After pending work: a restore brings back the assignments of the backup, and a command that
+   * waits for the database may assign a node.
+   */
   #assignAsBefore(): void {
-    if (this.#resets.underWay > 0) {
+    if (this.#resets.underWay > 0 || this.#administrator.isBusy) {
       this.#simulation.events.schedule(ASSIGN_RETRY_MS, () => this.#assignAsBefore());
       return;
     }
