@@ -102,7 +102,7 @@ export class World {
         administrator: this.#administrator,
         network,
         servers: this.#servers,
-        clockError: () => this.#serverClockError,
+        clockError: () => this.#serverClockError + (this.#shared?.cluster.clockError ?? 0),
       });
     }
     this.#resets = new Resets(context, this.#registry, this.#administrator, this.#servers);

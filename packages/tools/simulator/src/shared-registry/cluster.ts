@@ -257,6 +257,11 @@ export class Cluster {
     }
   }
 
+  /** How far the primary's clock is off, in ms. */
+  get clockError(): number {
+    return this.#main.clockError;
+  }
+
   /** Faults have ended: whatever is under way comes to its end. */
   heal(): void {
     for (const link of this.#links) link.heal();
