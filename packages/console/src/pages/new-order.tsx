@@ -12,7 +12,7 @@ import { mayHaveBegun, NEW_ORDER, orderRequest, type OrderTerms } from '../new-o
 import { Command } from '../parts/copy.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { HandedOverView, HandOverProblem, PAGE_READS, ReaderFields, type Readers, useHandOver } from '../parts/hand-over.js';
-import { INSTALLER_NAMES, InstallerNameList, useInstallerNames } from '../parts/installer-names.js';
+import { InstallerNameInput, useInstallerNames } from '../parts/installer-names.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { useSay } from '../phrase.js';
 import { usePreferences } from '../preferences.js';
@@ -156,18 +156,13 @@ function WhoFields({ terms, change, errors, stored }: WhoFieldsProps): JSX.Eleme
     <fieldset>
       <legend>{say('new-order.who')}</legend>
       <FormField label="orders.installer" error={errorAt(errors, 'installer')}>
-        {(props) => (
-          <>
-            <input
-              {...props}
-              required
-              list={INSTALLER_NAMES}
-              autoComplete="off"
-              value={terms.installer}
-              onInput={(event) => change({ installer: event.currentTarget.value })}
-            />
-            <InstallerNameList names={names} />
-          </>
+        {(control) => (
+          <InstallerNameInput
+            control={control}
+            names={names}
+            value={terms.installer}
+            onInput={(installer) => change({ installer })}
+          />
         )}
       </FormField>
       <FormField label="new-order.contact" isOptional error={errorAt(errors, 'contact')}>

@@ -8,7 +8,7 @@ import { ACTIONS, type Column, ListTable } from '../parts/list-table.js';
 import { ChangeButton } from '../parts/change-button.js';
 import { errorAt, FormField } from '../parts/form-field.js';
 import { None } from '../parts/none.js';
-import { INSTALLER_NAMES, InstallerNameList, useInstallerNames } from '../parts/installer-names.js';
+import { InstallerNameInput, useInstallerNames } from '../parts/installer-names.js';
 import { PageHead } from '../parts/page-head.js';
 import { ProblemNote } from '../parts/problem-note.js';
 import { SecretDialog } from '../parts/secret-dialog.js';
@@ -288,19 +288,7 @@ function InstallerField({ value, onInput, error }: InstallerFieldProps): JSX.Ele
   const isUnknown = isComplete && value.trim() !== '' && !names.has(value.normalize().trim());
   return (
     <FormField label="users.installer" hint={isUnknown ? say('users.installer-unknown') : undefined} error={error}>
-      {(control) => (
-        <>
-          <input
-            {...control}
-            required
-            list={INSTALLER_NAMES}
-            autoComplete="off"
-            value={value}
-            onInput={(event) => onInput(event.currentTarget.value)}
-          />
-          <InstallerNameList names={names} />
-        </>
-      )}
+      {(control) => <InstallerNameInput control={control} names={names} value={value} onInput={onInput} />}
     </FormField>
   );
 }

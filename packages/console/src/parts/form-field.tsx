@@ -5,7 +5,7 @@ import { useSay } from '../phrase.js';
 import type { StringKey } from '../strings/index.js';
 
 /** What connects a control with its name, its hint, and what is wrong with it. */
-interface ControlProps {
+export interface ControlProps {
   readonly id: string;
   readonly 'aria-describedby': string | undefined;
   readonly 'aria-invalid': boolean;

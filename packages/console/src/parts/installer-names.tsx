@@ -5,11 +5,12 @@ import type { JSX } from 'preact';
 import type { InstallerList } from '../installer-draft.js';
 import type { ListData } from '../list-page.js';
 import { useResource } from '../resource.js';
+import type { ControlProps } from './form-field.js';
 
 /** Orders whose installers are offered. */
 const MAX_OFFERED = 1_000;
-/** Of the list that an input has as its `list`. */
-export const INSTALLER_NAMES = 'installer-names';
+/** ID of the list of the input. */
+const INSTALLER_NAMES = 'installer-names';
 
 interface InstallerNames {
   readonly names: ReadonlySet<string>;
@@ -26,12 +27,29 @@ export function useInstallerNames(stored: InstallerList | undefined): InstallerN
   };
 }
 
-export function InstallerNameList({ names }: Pick<InstallerNames, 'names'>): JSX.Element {
+interface InstallerNameInputProps {
+  readonly control: ControlProps;
+  readonly names: ReadonlySet<string>;
+  readonly value: string;
+  readonly onInput: (name: string) => void;
+}
+
+export function InstallerNameInput({ control, names, value, onInput }: InstallerNameInputProps): JSX.Element {
   return (
-    <datalist id={INSTALLER_NAMES}>
-      {[...names].map((name) => (
-        <option key={name} value={name} />
-      ))}
-    </datalist>
+    <>
+      <input
+        {...control}
+        required
+        list={INSTALLER_NAMES}
+        autoComplete="off"
+        value={value}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+      <datalist id={INSTALLER_NAMES}>
+        {[...names].map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
+    </>
   );
 }

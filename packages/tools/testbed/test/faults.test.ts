@@ -36,11 +36,20 @@ async function newEnvironment(
   return { environment: ground, node, nodes, faults };
 }
 
+/** Starts both daemons, in the environments that are given. */
+async function startDaemons(
+  environment: SoakEnvironment,
+  { ofServer, ofController }: { readonly ofServer?: NodeJS.ProcessEnv; readonly ofController?: NodeJS.ProcessEnv } = {},
+): Promise<{ readonly server: DaemonProcess; readonly controller: DaemonProcess }> {
+  const [server, controller] = [environment.startAuthServer(ofServer), environment.startController(ofController)];
+  await Promise.all([server.listening(), controller.listening()]);
+  return { server, controller };
+}
+
 describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
   it('under the auth-server: no key is replaced, it says so, and the node joins when the disk is back', async () => {
     const { environment, node, faults } = await newEnvironment();
-    const server = environment.startAuthServer(faults.environment);
-    await Promise.all([server.listening(), environment.startController().listening()]);
+    const { server } = await startDaemons(environment, { ofServer: faults.environment });
     faults.setDisk('fails');
     const agent = environment.startNode(node);
     await server.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
@@ -53,7 +62,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
 
   it('under the node: it keeps the key it has, says so, and joins when the disk is back', async () => {
     const { environment, node, faults } = await newEnvironment();
-    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    await startDaemons(environment);
     faults.setDisk('fails');
     const agent = environment.startNode(node, faults.environment);
     await agent.waitFor(({ msg }) => msg.includes(AN_INPUT_OUTPUT_ERROR));
@@ -66,8 +75,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails (needs gcc)', () => {
 
   it('under the controller: nodes join all the same, it says so, and stores their keys when the disk is back', async () => {
     const { environment, node, faults } = await newEnvironment();
-    const controller = environment.startController(faults.environment);
-    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    const { controller } = await startDaemons(environment, { ofController: faults.environment });
     faults.setDisk('fails');
     await environment.network.run('node-agent', ['join', '--state', node.folder]);
     // A join that began before the registry was read leaves its key to the key feed.
@@ -93,8 +101,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails at the end of a commit (n
 
   it('under the auth-server: it ends in words, no key is replaced, and the node joins once it is started again', async () => {
     const { environment, node, faults } = await newEnvironment();
-    const server = environment.startAuthServer(faults.environment);
-    await Promise.all([server.listening(), environment.startController().listening()]);
+    const { server } = await startDaemons(environment, { ofServer: faults.environment });
     faults.setDisk('fails at the end of a commit');
     const agent = environment.startNode(node);
     await expectEndInWords(server, 'registry');
@@ -108,8 +115,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails at the end of a commit (n
 
   it('under the controller: it ends in words, and has the keys once it is started again', async () => {
     const { environment, node, faults } = await newEnvironment();
-    const controller = environment.startController(faults.environment);
-    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    const { controller } = await startDaemons(environment, { ofController: faults.environment });
     faults.setDisk('fails at the end of a commit');
     const agent = environment.startNode(node);
     await expectEndInWords(controller, 'application-roots');
@@ -182,8 +188,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
     expect(refused.unparsedOutput).toContain('no space left on the device\nFree some space');
     await rm(`${mount}/fill`);
 
-    const controller = environment.startController();
-    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    const { controller } = await startDaemons(environment);
     fill();
     // The store may have free pages, which take the keys of some.
     const node = await firstWithoutRoom(environment, controller, nodes);
@@ -195,7 +200,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
 
   it('under the node: it keeps the key it has, says so, and joins when there is room', async ({ skip }) => {
     const { environment, node } = await newEnvironment();
-    await Promise.all([environment.startAuthServer().listening(), environment.startController().listening()]);
+    await startDaemons(environment);
     const mount = environment.network.path('small');
     if (!(await mountTmpfs(mount, '64k'))) skip('nothing can be mounted');
     const moved = { id: node.id, folder: `${mount}/node` };
@@ -215,8 +220,7 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root)', () => {
 describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
   it("the controller's, ten minutes forward: no key changes; back again: the node joins", async () => {
     const { environment, node, faults } = await newEnvironment();
-    const controller = environment.startController(faults.environment);
-    await Promise.all([environment.startAuthServer().listening(), controller.listening()]);
+    const { controller } = await startDaemons(environment, { ofController: faults.environment });
     faults.setClock(600_000);
     const agent = environment.startNode(node);
     await controller.waitFor(({ msg }) => msg.includes("the controller's clock and the auth-server's differ"));
@@ -229,8 +233,7 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a clock that jumps (needs gcc)', () => {
 
   it("the auth-server's, twenty seconds forward: nodes join; back: nothing is committed for five minutes, and no key is lost", async () => {
     const { environment, node, faults } = await newEnvironment();
-    const server = environment.startAuthServer(faults.environment);
-    await Promise.all([server.listening(), environment.startController().listening()]);
+    const { server } = await startDaemons(environment, { ofServer: faults.environment });
     faults.setClock(20_000);
     await environment.network.run('node-agent', ['join', '--state', node.folder]);
     faults.setClock(0);
