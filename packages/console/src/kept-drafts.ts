@@ -10,7 +10,7 @@ const MAX_DRAFTS = 64;
 
 const kept = new Map<string, unknown>();
 
-function keep(form: string, draft: unknown): void {
+export function keepDraft(form: string, draft: unknown): void {
   kept.delete(form);
   kept.set(form, draft);
   const [oldest] = kept.keys();
@@ -41,7 +41,7 @@ export function useKeptDraft<T>(form: string, initial: () => T): readonly [T, (u
   const change = (update: (before: T) => T): void =>
     setDraft((before) => {
       const changed = update(before);
-      keep(form, changed);
+      keepDraft(form, changed);
       return changed;
     });
   return [draft, change];

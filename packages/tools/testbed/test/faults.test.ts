@@ -20,6 +20,17 @@ const TIMEOUT_MS = 600_000;
 
 vi.setConfig({ testTimeout: 2 * TIMEOUT_MS });
 
+/** Opens a store, and prints what a commit and a read say of their failure. */
+const COMMIT_AND_READ = `
+  import { openStore } from ${JSON.stringify(new URL('../../../lmdb/dist/index.js', import.meta.url).href)};
+  const store = await openStore(process.argv[1]);
+  const messageOf = async (use) => use().then(() => 'done', ({ message }) => message);
+  const commit = await messageOf(() => store.transaction(() => store.putSync(1, 'one')));
+  const read = await messageOf(async () => store.get(1));
+  console.log(JSON.stringify([commit, read]));
+  process.exit(0);
+`;
+
 /** A network whose daemons are not up yet; it goes with the test. */
 async function newEnvironment(
   count = 1,
@@ -98,6 +109,19 @@ describe.skipIf(!CAN_INJECT_FAULTS)('a disk that fails at the end of a commit (n
     expect(advice).toContain('start this program again');
     expect([await daemon.ended(), daemon.unparsedOutput]).toEqual([1, '']);
   }
+
+  it('makes that commit fail in these words, and no later use of the store waits', async () => {
+    const { environment, faults } = await newEnvironment();
+    faults.setDisk('fails at the end of a commit');
+    const args = ['--input-type=module', '-e', COMMIT_AND_READ, environment.network.path('store')];
+    const { stdout, stderr } = spawnSync(process.execPath, args, {
+      env: { ...process.env, ...faults.environment },
+      encoding: 'utf8',
+      timeout: TIMEOUT_MS,
+    });
+    const words = expect.stringMatching(/^the store \S+data\.mdb can be used no more/) as string;
+    expect([stderr, JSON.parse(stdout)]).toEqual(['', [words, words]]);
+  });
 
   it('under the auth-server: it ends in words, no key is replaced, and the node joins once it is started again', async () => {
     const { environment, node, faults } = await newEnvironment();
