@@ -108,7 +108,7 @@ const hostapd: Peer = {
           '30',
         ]);
         const isRight = /^SUCCESS$/m.test(output) && hasOurSessionKeys(output, key);
-        return { ok: isRight, output: `${output}${server.output}` };
+        return { ok: isRight, output: `${server.output}${output}` };
       },
     };
   },
