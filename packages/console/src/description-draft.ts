@@ -1,6 +1,6 @@
 /** The draft of a description, and changes by other users in the meantime. */
 
-import { readRecipients } from './new-order-request.js';
+import { readRecipients } from './recipients.js';
 
 export type DescribedKind = 'node' | 'controller' | 'installer';
 export type DescriptionField = 'name' | 'site' | 'location' | 'contact' | 'tags' | 'note' | 'recipients';

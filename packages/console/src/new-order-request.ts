@@ -56,17 +56,6 @@ function timeOf(local: string, isUtc: boolean): string {
   return local === '' ? '' : new Date(isUtc ? `${local}Z` : local).toISOString();
 }
 
-/** What age-keygen prints before a recipient, and writes into a file above it. */
-const OF_AGE_KEYGEN = /^[ \t]*#[ \t]*created:.*$|^[ \t]*(?:#[ \t]*)?public key:/gim;
-
-/** Recipients as people paste them: one a line, or with commas and blanks between them. */
-export function readRecipients(text: string): readonly string[] {
-  return text
-    .replaceAll(OF_AGE_KEYGEN, ' ')
-    .split(/[\s,;\p{Cf}]+/u)
-    .filter((recipient) => recipient !== '');
-}
-
 /** Problems with these names do not show the state of the job. */
 const UNDECIDED: ReadonlySet<string> = new Set(['unreachable', 'step-up-required', 'request-under-way']);
 

@@ -8,7 +8,8 @@ import { newSecret } from '@latchkey/test-support/registry-fixtures';
 import { describe, expect, it } from 'vitest';
 import { changeFrom, type DescriptionDraft, draftOf, draftOnTop } from '../src/description-draft.js';
 import { installerFrom } from '../src/installer-draft.js';
-import { mayHaveBegun, NEW_ORDER, orderRequest, readRecipients } from '../src/new-order-request.js';
+import { mayHaveBegun, NEW_ORDER, orderRequest } from '../src/new-order-request.js';
+import { readRecipients } from '../src/recipients.js';
 import { OpenedManifest } from '../src/opened-manifest.js';
 import { joinTimes, progressBySite } from '../src/order-sites.js';
 

@@ -52,6 +52,7 @@ export function NewOrderPage(): JSX.Element {
     if (problem === undefined) return undefined;
     // An order that may have been made is not offered a second time.
     if (isDoubtful || mayHaveBegun(problem)) return () => forgetDraft(FORM);
+    // What was sent is no draft any more. It is one again where nothing came of it.
     setDraft((draft) => draft);
     return undefined;
   }, [problem]);
