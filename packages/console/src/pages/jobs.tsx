@@ -49,7 +49,7 @@ const COLUMNS: readonly Column[] = [
   { name: 'jobs.what' },
   { name: 'jobs.started' },
   { name: 'jobs.ended', class: 'wide' },
-  { name: 'jobs.progress' },
+  { name: 'job.progress' },
   { name: 'jobs.result', class: 'wide' },
   ACTIONS,
 ];
@@ -73,7 +73,7 @@ function JobTable({ jobs }: { readonly jobs: readonly Job[] }): JSX.Element {
           </td>
           <td>
             <ChangeButton
-              label={say(job.state === 'running' ? 'jobs.cancel' : 'jobs.remove')}
+              label={say(job.state === 'running' ? 'job.cancel' : 'jobs.remove')}
               done={say(job.state === 'running' ? 'jobs.cancelled' : 'jobs.removed')}
               change={() => (job.state === 'running' ? cancelJob(job.id) : removeJob(job.id))}
             />

@@ -118,7 +118,7 @@ export function BulkDialog({ kind, choice, filters, onClose }: BulkDialogProps):
         <div class="buttons">
           {job?.state === 'running' && (
             <button type="button" onClick={() => void run(async () => setJob(await cancelJob(job.id)))}>
-              {say('jobs.cancel')}
+              {say('job.cancel')}
             </button>
           )}
           {plan !== undefined && hasFields && job === undefined && (

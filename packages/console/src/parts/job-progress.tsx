@@ -8,12 +8,12 @@ import { localeOf, usePreferences } from '../preferences.js';
 export function JobProgress({ job: { state, done, total } }: { readonly job: Job }): JSX.Element {
   const say = useSay();
   const locale = localeOf(usePreferences());
-  const text = say('jobs.done-of', { done: formatNumber(done, locale), total: formatNumber(total, locale) });
+  const text = say('job.done-of', { done: formatNumber(done, locale), total: formatNumber(total, locale) });
   return (
     <p class="progress" role="status">
-      <progress value={done} max={Math.max(total, 1)} aria-label={say('jobs.progress')} />
+      <progress value={done} max={Math.max(total, 1)} aria-label={say('job.progress')} />
       <span>{text}</span>
-      {state !== 'running' && <span>{say(`jobs.state-${state}`)}</span>}
+      {state !== 'running' && <span>{say(`job.state-${state}`)}</span>}
     </p>
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Texts of the pages that are loaded when somebody opens one: users, account, the waiting room,
- * exposure, the audit log, a new order.
+ * Texts of the pages that are loaded when somebody opens one: users, account, jobs, the waiting
+ * room, exposure, the audit log, a new order.
  */
 
 export const ADMINISTRATION_STRINGS = {
@@ -337,4 +337,30 @@ export const ADMINISTRATION_STRINGS = {
     'Wer den Schlüssel hat, kann dann als jeder dieser Knoten beitreten.',
   ],
   'new-order.submit': ['Order {count} node|Order {count} nodes', '{count} Knoten bestellen'],
+  'jobs.caption': ['Your jobs, latest first', 'Ihre Vorgänge, neueste zuerst'],
+  'jobs.about': [
+    'Changes that take long. They go on when the page is closed; the latest 32 are kept.',
+    'Änderungen, die dauern. Sie laufen weiter, wenn die Seite geschlossen wird; die letzten 32 bleiben stehen.',
+  ],
+  'jobs.empty': ['No jobs yet', 'Noch keine Vorgänge'],
+  'jobs.empty-advice': [
+    'A change of many nodes appears here. Choose nodes on the page of nodes.',
+    'Eine Änderung vieler Knoten erscheint hier. Die Knoten auf ihrer Seite auswählen.',
+  ],
+  'jobs.what': ['What', 'Was'],
+  'jobs.started': ['Began', 'Begonnen'],
+  'jobs.ended': ['Ended', 'Beendet'],
+  'jobs.result': ['Result', 'Ergebnis'],
+  'jobs.changed': ['{count} node changed|{count} nodes changed', '{count} Knoten geändert'],
+  'jobs.unchanged': ['{count} was so already|{count} were so already', 'bei {count} war es schon so'],
+  'jobs.cancelled': ['The job has ended. What was done stays done.', 'Der Vorgang ist beendet. Was getan ist, bleibt.'],
+  'jobs.remove': ['Forget', 'Vergessen'],
+  'jobs.removed': ['The job is forgotten.', 'Der Vorgang ist vergessen.'],
+  'jobs.kind-nodes.change-many': ['Change of many nodes', 'Änderung vieler Knoten'],
+  'jobs.kind-orders.create': ['New order', 'Neuer Auftrag'],
+  'jobs.kind-orders.export': ['Manifest of an order', 'Manifest eines Auftrags'],
+  'jobs.kind-nodes.reset': ['New initial keys', 'Neue Initialschlüssel'],
+  'jobs.kind-controllers.add': ['New controller', 'Neuer Controller'],
+  'jobs.kind-controllers.rotate': ['New SK_cs of a controller', 'Neuer SK_cs eines Controllers'],
+  'jobs.file': ['{name} waits until {time}', '{name} wartet bis {time}'],
 } as const;
